@@ -1,0 +1,83 @@
+// Reads files of the host: the only place that does. /proc, /sys and /etc; nothing is ever written here.
+import { readFileSync } from 'node:fs';
+import { open, readdir } from 'node:fs/promises';
+import os from 'node:os';
+import { reasonOf } from '../../shared/errors.ts';
+
+/** `absent`: there is no such file; `failed`: it is there and cannot be read. */
+export type FileOutcome =
+  | { readonly kind: 'done'; readonly content: Buffer }
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'failed'; readonly reason: string };
+
+const fileBytesMax = 16 * 1024 * 1024;
+
+/** Reads a whole file, up to 16 MiB. Never rejects. Files of /proc say a size of 0, so it is read until it ends. */
+export async function readText(path: string): Promise<FileOutcome> {
+  try {
+    const file = await open(path, 'r');
+    try {
+      const chunks: Buffer[] = [];
+      let size = 0;
+      for (;;) {
+        const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(size === 0 ? 4 * 1024 : 64 * 1024));
+        if (bytesRead === 0) return { kind: 'done', content: Buffer.concat(chunks, size) };
+        chunks.push(buffer.subarray(0, bytesRead));
+        size += bytesRead;
+        if (size > fileBytesMax) return { kind: 'failed', reason: `is larger than ${fileBytesMax} bytes` };
+      }
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    return isAbsent(error) ? { kind: 'absent' } : { kind: 'failed', reason: reasonOf(error) };
+  }
+}
+
+/** Names in a directory; empty when it is absent or closed to us. */
+export async function list(path: string): Promise<readonly string[]> {
+  try {
+    return await readdir(path);
+  } catch {
+    return [];
+  }
+}
+
+/** What /proc says of a process at this moment. Everything may be missing: most processes that change rules live for milliseconds. */
+export interface ProcessGlimpse {
+  readonly comm?: string;
+  readonly argv?: readonly string[];
+  /** systemd unit or container of its control group. */
+  readonly unit?: string;
+}
+
+/** Looks at a process at once, without giving the event loop a chance to let it end first. */
+export function glimpse(pid: number): ProcessGlimpse {
+  const comm = readNow(`/proc/${pid}/comm`)?.trim();
+  const argv = readNow(`/proc/${pid}/cmdline`)?.split('\0').filter((word) => word !== '');
+  const unit = unitOf(readNow(`/proc/${pid}/cgroup`) ?? '');
+  return { ...(comm ? { comm } : {}), ...(argv === undefined || argv.length === 0 ? {} : { argv }), ...(unit === undefined ? {} : { unit }) };
+}
+
+/** The unit (`ssh.service`) or container id that the text of /proc/PID/cgroup names; undefined when it names neither. */
+export function unitOf(cgroup: string): string | undefined {
+  const container = /(?:docker-|cri-containerd-|crio-|\/docker\/|\/kubepods[^\n]*\/)([0-9a-f]{64})/.exec(cgroup);
+  if (container?.[1] !== undefined) return `container ${container[1].slice(0, 12)}`;
+  const units = cgroup.match(/[^/\n]+\.(?:service|scope)(?=\/|$|\n)/gm);
+  return units?.at(-1);
+}
+
+export const hostname = (): string => os.hostname();
+
+function readNow(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+function isAbsent(error: unknown): boolean {
+  const code = (error as NodeJS.ErrnoException).code;
+  return code === 'ENOENT' || code === 'ENOTDIR' || code === 'ESRCH';
+}

@@ -1,0 +1,119 @@
+// Starts programs: the only place that does. Nothing goes through a shell, everything has a time limit, an output limit and `LC_ALL=C`.
+import { StringDecoder } from 'node:string_decoder';
+import { execa } from 'execa';
+
+export interface RunOptions {
+  readonly timeoutMs: number;
+  /** Of stdout and of stderr each; more ends the program and the outcome is `failed`. */
+  readonly outputBytesMax: number;
+  readonly input?: string;
+  readonly signal?: AbortSignal;
+}
+
+/** `done` is exit code 0; every other end is `failed` with a sentence; `missing` says that there is no such program on PATH. */
+export type RunOutcome =
+  | { readonly kind: 'done'; readonly stdout: Buffer; readonly stderr: string }
+  | { readonly kind: 'missing' }
+  | { readonly kind: 'failed'; readonly reason: string };
+
+/** Runs a program to its end. Never rejects. */
+export async function run(command: string, args: readonly string[], options: RunOptions): Promise<RunOutcome> {
+  const result = await execa(command, args, {
+    env: { LC_ALL: 'C', LANG: 'C' },
+    encoding: 'buffer',
+    reject: false,
+    stripFinalNewline: false,
+    ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
+    timeout: options.timeoutMs,
+    maxBuffer: options.outputBytesMax,
+    forceKillAfterDelay: 1_000,
+    ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
+  });
+  if (!result.failed) return { kind: 'done', stdout: bufferOf(result.stdout), stderr: textOf(result.stderr) };
+  if (result.code === 'ENOENT') return { kind: 'missing' };
+  return { kind: 'failed', reason: failureReason(result, options) };
+}
+
+interface FailedResult {
+  readonly timedOut: boolean;
+  readonly isMaxBuffer: boolean;
+  readonly isCanceled: boolean;
+  readonly exitCode?: number | undefined;
+  readonly signal?: string | undefined;
+  readonly stderr?: unknown;
+  readonly originalMessage?: string | undefined;
+}
+
+function failureReason(result: FailedResult, options: RunOptions): string {
+  if (result.timedOut) return `no answer within ${options.timeoutMs} ms`;
+  if (result.isMaxBuffer) return `printed more than ${options.outputBytesMax} bytes`;
+  if (result.isCanceled) return 'was ended because the agent stops';
+  const said = textOf(result.stderr).trim().split('\n').slice(0, 3).join('; ').slice(0, 500);
+  const end = result.exitCode === undefined ? `ended by ${result.signal ?? result.originalMessage ?? 'an unknown cause'}` : `exit code ${result.exitCode}`;
+  return said === '' ? end : `${said} (${end})`;
+}
+
+export interface FollowOptions {
+  /** Called with each line, without its newline; a line over the limit is cut to it. */
+  readonly onLine: (line: string) => void;
+  /** Called once, when the program has ended for any reason but `close`. */
+  readonly onEnd: (reason: string) => void;
+  readonly lineBytesMax?: number;
+}
+
+/** A program that runs on and whose lines are followed. */
+export interface Followed {
+  readonly pid: number | undefined;
+  /** Ends the program and resolves when it is gone; no callback comes after it was called. */
+  close(): Promise<void>;
+}
+
+/** Starts a monitor. It is killed with the agent's exit and by `close`. Never throws: what cannot be started ends at once. */
+export function follow(command: string, args: readonly string[], options: FollowOptions): Followed {
+  let closed = false;
+  const child = execa(command, args, {
+    env: { LC_ALL: 'C', LANG: 'C' },
+    buffer: { stdout: false, stderr: true },
+    maxBuffer: { stderr: 64 * 1024 },
+    reject: false,
+    stdin: 'ignore',
+    stripFinalNewline: false,
+    forceKillAfterDelay: 1_000,
+    cleanup: true,
+  });
+  const lines = new Lines(options.lineBytesMax ?? 64 * 1024, (line) => {
+    if (!closed) options.onLine(line);
+  });
+  child.stdout?.on('data', (chunk: Buffer) => lines.push(chunk));
+  const ended = child.then((result) => {
+    if (!closed) options.onEnd(result.code === 'ENOENT' ? `${command} is not installed` : failureReason(result, { timeoutMs: 0, outputBytesMax: 0 }));
+  });
+  const close = async () => {
+    closed = true;
+    child.kill('SIGTERM');
+    await ended;
+  };
+  return { pid: child.pid, close };
+}
+
+/** Cuts a stream of bytes into lines, with a limit on each. */
+class Lines {
+  readonly #max: number;
+  readonly #onLine: (line: string) => void;
+  readonly #decoder = new StringDecoder('utf8');
+  #rest = '';
+
+  constructor(max: number, onLine: (line: string) => void) {
+    this.#max = max;
+    this.#onLine = onLine;
+  }
+
+  push(chunk: Buffer): void {
+    const parts = (this.#rest + this.#decoder.write(chunk)).split('\n');
+    this.#rest = (parts.pop() ?? '').slice(0, this.#max);
+    for (const line of parts) this.#onLine(line.slice(0, this.#max));
+  }
+}
+
+const bufferOf = (output: unknown): Buffer => (output instanceof Uint8Array ? Buffer.from(output.buffer, output.byteOffset, output.byteLength) : Buffer.alloc(0));
+const textOf = (output: unknown): string => (output instanceof Uint8Array ? bufferOf(output).toString('utf8') : typeof output === 'string' ? output : '');

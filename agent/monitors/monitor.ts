@@ -1,0 +1,59 @@
+// Keeps a monitor program running: restarts it with a growing pause when it ends, and says each time that it runs again, because what happened meanwhile is not known.
+import { type Followed, follow } from '../host/run.ts';
+
+export interface MonitorOptions {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly onLine: (line: string) => void;
+  /** It was started, for the first time or again. */
+  readonly onStart: () => void;
+  readonly onEnd: (reason: string) => void;
+}
+
+/** The pause before the first restart, and the longest, in milliseconds. */
+const pauseMinMs = 500;
+const pauseMaxMs = 60_000;
+/** A monitor that ran this long was well: the next pause is short again. */
+const wellMs = 30_000;
+
+export class Monitor {
+  readonly #options: MonitorOptions;
+  #followed: Followed | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #pauseMs = pauseMinMs;
+  #closed = false;
+  #running = false;
+
+  constructor(options: MonitorOptions) {
+    this.#options = options;
+    this.#start();
+  }
+
+  get running(): boolean {
+    return this.#running;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    await this.#followed?.close();
+  }
+
+  #start(): void {
+    const startedAt = performance.now();
+    this.#running = true;
+    this.#followed = follow(this.#options.command, this.#options.args, {
+      onLine: this.#options.onLine,
+      onEnd: (reason) => this.#ended(reason, performance.now() - startedAt),
+    });
+    this.#options.onStart();
+  }
+
+  #ended(reason: string, ranMs: number): void {
+    this.#running = false;
+    this.#options.onEnd(reason);
+    if (this.#closed) return;
+    this.#pauseMs = ranMs >= wellMs ? pauseMinMs : Math.min(this.#pauseMs * 2, pauseMaxMs);
+    this.#timer = setTimeout(() => this.#start(), this.#pauseMs);
+  }
+}

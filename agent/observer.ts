@@ -1,0 +1,244 @@
+// Keeps the node's state up to date: events and clocks say which sources to read, each round of reading gives facts and what changed since the one before.
+import type { Change } from '../shared/model/change.ts';
+import type { Fact, HostFact, NodePortKey, SourceFact } from '../shared/model/fact.ts';
+import { nodeFacts } from '../shared/netfilter/facts.ts';
+import type { NodeState } from '../shared/netfilter/node.ts';
+import { readNode } from '../shared/netfilter/node.read.ts';
+import type { Machine } from './host/machine.ts';
+import { type Snapshot, type Transaction, changesBetween } from './ledger.ts';
+import { ipWakes, monitorIp } from './monitors/ip.ts';
+import type { Monitor } from './monitors/monitor.ts';
+import { monitorNft, nftWakes } from './monitors/nft.ts';
+import { type Readings, nothingRead, readSources } from './reader.ts';
+import { sources as everySource } from './sources/index.ts';
+import type { Source, Wake } from './sources/source.ts';
+
+export interface Wanted {
+  readonly nodePorts: readonly NodePortKey[];
+  readonly peers: readonly string[];
+  readonly podNetworks: readonly string[];
+}
+
+export interface ObserverOptions {
+  readonly node: string;
+  readonly machine: Machine;
+  readonly host: HostFact;
+  /** Facts of the node, each time that they may have changed; `at` is when they were read, in milliseconds since 1970. */
+  readonly onFacts: (facts: ReadonlyMap<string, Fact>, at: number) => void;
+  readonly onChanges: (changes: readonly Change[]) => void;
+  readonly onNotice: (text: string, details: Readonly<Record<string, unknown>>) => void;
+  readonly sources?: readonly Source[];
+}
+
+/** After an event, reading waits for this long a silence, but never longer than the second. */
+const quietMs = 50;
+const patienceMs = 500;
+/** A source is read by the clock at most once in this many times what its reading costs: 0.25 % of a core each. */
+const costFactor = 400;
+/** Where a monitor does not run, its sources are read by the clock. */
+const unwatchedMs = 5_000;
+/** Everything is read as a check on events. */
+const fullReadMs = 600_000;
+/** A monitor hears nothing before it has subscribed: this long after its start everything it watches is read again. */
+const settleMs = 1_000;
+
+export class Observer {
+  readonly #options: ObserverOptions;
+  readonly #sources: readonly Source[];
+  readonly #due = new Set<string>();
+  readonly #readAt = new Map<string, number>();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #readings: Readings = nothingRead;
+  #node: NodeState | undefined;
+  #snapshot: Snapshot | undefined;
+  #wanted: Wanted = { nodePorts: [], peers: [], podNetworks: [] };
+  #transactions: Transaction[] = [];
+  #monitors: { readonly nft: Monitor; readonly ip: Monitor } | undefined;
+  #firstEventAt: number | undefined;
+  #debounce: NodeJS.Timeout | undefined;
+  #clock: NodeJS.Timeout | undefined;
+  #round: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(options: ObserverOptions) {
+    this.#options = options;
+    this.#sources = options.sources ?? everySource;
+  }
+
+  /** Starts the monitors, then reads everything: nothing can slip in between. Resolves after the first reading. */
+  async start(): Promise<void> {
+    const uncertain = (wakes: readonly Wake[]) => (reason: string) => {
+      if (this.#snapshot !== undefined) this.#options.onNotice('reading everything again', { reason });
+      this.#later(settleMs, () => this.#wake(new Set(wakes)));
+    };
+    const ended = (name: string) => (reason: string) => this.#options.onNotice('a monitor ended', { monitor: name, reason });
+    this.#monitors = {
+      nft: monitorNft({ onTransaction: (transaction, wakes) => this.#transaction(transaction, wakes), onUncertain: uncertain(nftWakes), onEnd: ended('nft') }),
+      ip: monitorIp({ onChange: (wake) => this.#wake(new Set([wake])), onUncertain: uncertain(ipWakes), onEnd: ended('ip') }),
+    };
+    for (const source of this.#sources) this.#due.add(source.name);
+    await this.#run();
+  }
+
+  /** The node as last read; undefined before the first reading. */
+  get node(): NodeState | undefined {
+    return this.#node;
+  }
+
+  /** Judges these NodePorts from now on, besides those that the rules name. */
+  want(wanted: Wanted): void {
+    this.#wanted = wanted;
+    this.#evaluate(Date.now());
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#debounce);
+    clearTimeout(this.#clock);
+    for (const timer of this.#timers) clearTimeout(timer);
+    await Promise.all([this.#monitors?.nft.close(), this.#monitors?.ip.close()]);
+    await this.#round;
+  }
+
+  #transaction(transaction: Transaction, wakes: ReadonlySet<Wake>): void {
+    this.#transactions.push(transaction);
+    this.#wake(wakes);
+  }
+
+  #wake(wakes: ReadonlySet<Wake>): void {
+    for (const source of this.#sources) if (source.wakes.some((wake) => wakes.has(wake))) this.#due.add(source.name);
+    const now = performance.now();
+    this.#firstEventAt ??= now;
+    const waitMs = Math.max(0, Math.min(quietMs, this.#firstEventAt + patienceMs - now));
+    clearTimeout(this.#debounce);
+    this.#debounce = setTimeout(() => void this.#run(), waitMs);
+  }
+
+  #later(delayMs: number, act: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      act();
+    }, delayMs);
+    this.#timers.add(timer);
+  }
+
+  /** One round at a time; what becomes due meanwhile is read by the next. */
+  async #run(): Promise<void> {
+    this.#firstEventAt = undefined;
+    if (this.#round !== undefined) return;
+    this.#round = this.#rounds();
+    await this.#round;
+    this.#round = undefined;
+    if (!this.#closed) this.#setClock();
+  }
+
+  async #rounds(): Promise<void> {
+    while (this.#due.size > 0 && !this.#closed) {
+      const due = this.#sources.filter(({ name }) => this.#due.has(name));
+      this.#due.clear();
+      await this.#read(due);
+    }
+  }
+
+  async #read(due: readonly Source[]): Promise<void> {
+    // A transaction that is told while its table is being read may be in this reading or only in the next one.
+    const startedAt = Date.now();
+    const before = this.#readings;
+    this.#readings = await readSources(this.#options.machine, due, before);
+    if (this.#closed) return;
+    const now = performance.now();
+    for (const { name } of due) this.#readAt.set(name, now);
+    this.#noteFailures(before, due);
+    const changed = this.#readings.files !== before.files && filesDiffer(before.files, this.#readings.files);
+    if (changed || this.#snapshot === undefined) this.#renew(before, due);
+    else if (due.some(({ name }) => before.outcomes.get(name)?.outcome !== this.#readings.outcomes.get(name)?.outcome)) this.#evaluate(Date.now());
+    this.#transactions = this.#transactions.filter(({ at }) => at >= startedAt);
+  }
+
+  #noteFailures(before: Readings, due: readonly Source[]): void {
+    for (const { name } of due) {
+      const outcome = this.#readings.outcomes.get(name);
+      if (outcome?.outcome === 'failed' && before.outcomes.get(name)?.reason !== outcome.reason) this.#options.onNotice('a source failed', { source: name, reason: outcome.reason });
+    }
+  }
+
+  #renew(before: Readings, due: readonly Source[]): void {
+    const earlier = this.#snapshot === undefined ? undefined : this.#baseline(before, due);
+    this.#node = this.#readNode(this.#readings.files);
+    const at = Date.now();
+    const facts = this.#facts(this.#node);
+    this.#snapshot = { files: this.#readings.files, tables: this.#node.tables, facts };
+    if (earlier !== undefined) {
+      const changes = changesBetween(earlier, this.#snapshot, { node: this.#options.node, at, transactions: this.#transactions });
+      if (changes.length > 0) this.#options.onChanges(changes);
+    }
+    this.#options.onFacts(facts, at);
+  }
+
+  /** The snapshot to compare with. A source that is read for the first time changes nothing by that: its files count as having been there. */
+  #baseline(before: Readings, due: readonly Source[]): Snapshot {
+    const fresh = due.filter(({ name }) => before.outcomes.get(name)?.known !== true).flatMap(({ files }) => files);
+    const added = fresh.filter((file) => this.#readings.files.has(file));
+    if (added.length === 0) return this.#snapshot as Snapshot;
+    const files = new Map([...before.files, ...added.map((file) => [file, this.#readings.files.get(file) as Buffer] as const)]);
+    const node = this.#readNode(files);
+    return { files, tables: node.tables, facts: this.#facts(node) };
+  }
+
+  #readNode(files: ReadonlyMap<string, Buffer>): NodeState {
+    const node = readNode(files, { node: this.#options.node });
+    const unread = [...this.#readings.outcomes].filter(([, { outcome, known }]) => outcome === 'failed' && !known).map(([name]) => name);
+    return unread.length === 0 ? node : { ...node, unread: [...new Set([...node.unread, ...unread])] };
+  }
+
+  #evaluate(at: number): void {
+    if (this.#node === undefined || this.#snapshot === undefined || this.#closed) return;
+    const facts = this.#facts(this.#node);
+    this.#snapshot = { ...this.#snapshot, facts };
+    this.#options.onFacts(facts, at);
+  }
+
+  #facts(node: NodeState): ReadonlyMap<string, Fact> {
+    const all = [this.#options.host, ...this.#sources.map((source) => this.#sourceFact(source)), ...nodeFacts(node, this.#wanted)];
+    return new Map(all.map((fact) => [fact.key, fact]));
+  }
+
+  #sourceFact(source: Source): SourceFact {
+    const { outcome, reason } = this.#readings.outcomes.get(source.name) ?? { outcome: 'failed' as const, reason: 'was not read yet' };
+    const period = source.pollMs(this.#readings.files);
+    return {
+      kind: 'source', key: `source/${source.name}`, source: source.name, outcome,
+      ...(reason === undefined ? {} : { reason }),
+      watch: this.#watched(source) && (period === undefined || period > unwatchedMs) ? 'events' : 'poll',
+    };
+  }
+
+  #watched(source: Source): boolean {
+    const running = [...(this.#monitors?.nft.running ? nftWakes : []), ...(this.#monitors?.ip.running ? ipWakes : [])];
+    return source.wakes.length > 0 && source.wakes.every((wake) => running.includes(wake));
+  }
+
+  /** When a source is due by the clock, in milliseconds of performance.now(). */
+  #dueAt(source: Source): number {
+    const outcome = this.#readings.outcomes.get(source.name);
+    const wanted = source.pollMs(this.#readings.files) ?? (source.wakes.length === 0 || this.#watched(source) ? fullReadMs : unwatchedMs);
+    const period = Math.min(fullReadMs, Math.max(wanted, (outcome?.costMs ?? 0) * costFactor));
+    return (this.#readAt.get(source.name) ?? 0) + period;
+  }
+
+  #setClock(): void {
+    clearTimeout(this.#clock);
+    const now = performance.now();
+    const next = Math.min(...this.#sources.map((source) => this.#dueAt(source)));
+    this.#clock = setTimeout(() => {
+      const at = performance.now() + 20;
+      for (const source of this.#sources) if (this.#dueAt(source) <= at) this.#due.add(source.name);
+      void this.#run();
+    }, Math.max(10, next - now));
+  }
+}
+
+/** Whether any file came, went or holds something else; a reading that found the same keeps the same buffers. */
+function filesDiffer(before: ReadonlyMap<string, Buffer>, after: ReadonlyMap<string, Buffer>): boolean {
+  return before.size !== after.size || [...after].some(([file, content]) => before.get(file) !== content && !before.get(file)?.equals(content));
+}

@@ -1,0 +1,80 @@
+// Reads sources into the files of a capture and keeps what each said last. One that fails keeps the files of its last good reading, and says that it failed.
+import { reasonOf } from '../shared/errors.ts';
+import type { SourceFact } from '../shared/model/fact.ts';
+import type { CaptureFiles } from '../shared/netfilter/node.ts';
+import type { Machine } from './host/machine.ts';
+import type { Reading, Source } from './sources/source.ts';
+
+/** Everything that was read, as of the last time that each source was. */
+export interface Readings {
+  readonly files: CaptureFiles;
+  /** The command (or path) that each file came from. */
+  readonly commands: Readonly<Record<string, string>>;
+  readonly outcomes: ReadonlyMap<string, SourceOutcome>;
+}
+
+export interface SourceOutcome {
+  readonly outcome: SourceFact['outcome'];
+  readonly reason?: string;
+  /** Whether it was ever read (or found absent) since the agent runs: only then can a later reading show a change. */
+  readonly known: boolean;
+  /** Milliseconds that the last reading took. */
+  readonly costMs: number;
+}
+
+export const nothingRead: Readings = { files: new Map(), commands: {}, outcomes: new Map() };
+
+/** Reads the sources given, one after the other in their order, and lays their files over what was read before. */
+export async function readSources(machine: Machine, sources: readonly Source[], before: Readings): Promise<Readings> {
+  let readings = before;
+  for (const source of sources) {
+    const start = performance.now();
+    const reading = await readSafely(machine, source, readings.files);
+    readings = take(readings, { source, reading, costMs: performance.now() - start });
+  }
+  return readings;
+}
+
+async function readSafely(machine: Machine, source: Source, known: CaptureFiles): Promise<Reading> {
+  try {
+    return await source.read(machine, known);
+  } catch (error) {
+    return { outcome: 'failed', reason: reasonOf(error) };
+  }
+}
+
+interface Taken {
+  readonly source: Source;
+  readonly reading: Reading;
+  readonly costMs: number;
+}
+
+function take(before: Readings, { source, reading, costMs }: Taken): Readings {
+  const earlier = before.outcomes.get(source.name);
+  const reason = reading.outcome === 'facts' ? reading.unread : reading.reason;
+  const outcome: SourceOutcome = {
+    outcome: reading.outcome === 'facts' && reading.unread !== undefined ? 'failed' : reading.outcome,
+    ...(reason === undefined ? {} : { reason: reason.slice(0, 2_000) }),
+    known: reading.outcome !== 'failed' || earlier?.known === true,
+    costMs,
+  };
+  const outcomes = new Map(before.outcomes).set(source.name, outcome);
+  if (reading.outcome === 'failed') return { ...before, outcomes };
+  const files = new Map(before.files);
+  // What could not be read this time stays as it was; what was read and is no more goes.
+  if (reading.outcome === 'absent' || reading.unread === undefined) for (const file of source.files) files.delete(file);
+  if (reading.outcome === 'absent') return { ...before, files, outcomes };
+  for (const [file, content] of reading.files) files.set(file, sameDump(file, before.files.get(file), content) ? (before.files.get(file) as Buffer) : content);
+  return { files, commands: { ...before.commands, ...reading.commands }, outcomes };
+}
+
+/** Whether two dumps differ in counters and dates at most: then the earlier one is kept, and everything made from it stays as it is. */
+export function sameDump(file: string, before: Buffer | undefined, after: Buffer): boolean {
+  if (before === undefined) return false;
+  if (before.equals(after)) return true;
+  if (/^ip6?tables/.test(file)) return Math.abs(before.length - after.length) < before.length / 4 + 256 && plainDump(before) === plainDump(after);
+  return file === 'nft.json' && plainNft(before) === plainNft(after);
+}
+
+const plainDump = (dump: Buffer): string => dump.toString('latin1').replace(/\[\d+:\d+\]|^#.* on .*$/gm, '');
+const plainNft = (list: Buffer): string => list.toString('latin1').replace(/"(packets|bytes|expires)": ?\d+/g, '"$1":0');

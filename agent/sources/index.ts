@@ -1,0 +1,14 @@
+// Every source of the agent. Order matters in one place: nftables comes after both iptables, because it lists only the tables that iptables does not own.
+import { conntrack } from './conntrack.ts';
+import { interfaces } from './interfaces.ts';
+import { ip6tables, iptables } from './iptables.ts';
+import { ipset } from './ipset.ts';
+import { ipvs } from './ipvs.ts';
+import { listeners } from './listeners.ts';
+import { nftables } from './nftables.ts';
+import { processes } from './processes.ts';
+import { routes } from './routes.ts';
+import type { Source } from './source.ts';
+import { sysctls } from './sysctls.ts';
+
+export const sources: readonly Source[] = [iptables, ip6tables, nftables, ipset, ipvs, interfaces, routes, sysctls, listeners, processes, conntrack];

@@ -1,0 +1,19 @@
+// IPVS services and their real servers: `ipvsadm -Sn`. Without /proc/net/ip_vs the kernel has no IPVS, and asking would load it.
+import { type Source, readCommand } from './source.ts';
+
+export const ipvs: Source = {
+  name: 'ipvs',
+  needs: { commands: ['ipvsadm'], capabilities: ['CAP_NET_ADMIN'] },
+  files: ['ipvsadm-Sn.txt'],
+  wakes: [],
+  pollMs: (files) => ((files.get('ipvsadm-Sn.txt')?.length ?? 0) > 0 ? 5_000 : 30_000),
+  read: async (machine) => {
+    const table = await machine.read('/proc/net/ip_vs');
+    if (table.kind !== 'done') return { outcome: 'absent', reason: 'the kernel has no IPVS (/proc/net/ip_vs)' };
+    // Two heading lines and nothing else: no services, so there is nothing that ipvsadm could add.
+    const services = table.content.toString('latin1').trim().split('\n').length > 3;
+    const reading = await readCommand(machine, 'ipvsadm-Sn.txt', ['ipvsadm', '-Sn']);
+    if (reading.outcome === 'absent' && services) return { outcome: 'failed', reason: 'IPVS has services and ipvsadm is not installed' };
+    return reading;
+  },
+};

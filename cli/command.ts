@@ -1,0 +1,181 @@
+// What one command of the command line is: its name, its options as a table (help, parsing and completion are made from it), and what it runs.
+import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { failure, reasonOf } from '../shared/errors.ts';
+
+/** One option, `--name VALUE` or the flag `--name`. */
+export interface Option {
+  /** Without the dashes. */
+  readonly name: string;
+  /** One letter, without the dash. */
+  readonly short?: string;
+  /** Placeholder of the value in the help (`URL`, `DIR`); absent: the option is a flag. */
+  readonly value?: string;
+  /** A few words for the help. */
+  readonly summary: string;
+  /** May be given several times; its value in `Parsed` is then always a list. */
+  readonly multiple?: boolean;
+  /** The value when it is neither given nor found in `env`. */
+  readonly default?: string;
+  /** An environment variable that stands in for it. */
+  readonly env?: 'PORTREEVE_SERVER';
+  /** The only values accepted. */
+  readonly choices?: readonly string[];
+}
+
+/** A command line that was read against a command's table. Flags are `true` or absent, values are text, repeated ones lists; absent means not given and without default. */
+export interface Parsed {
+  readonly values: Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
+  readonly positionals: readonly string[];
+}
+
+/** What a command may touch: where it writes, its environment, the signal that ends it (SIGINT, SIGTERM), and whether stdout takes colours. */
+export interface Io {
+  readonly stdout: NodeJS.WritableStream;
+  readonly stderr: NodeJS.WritableStream;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly signal: AbortSignal;
+  readonly colour: boolean;
+}
+
+export interface Command {
+  /** `explain`, the word after `portreeve`. */
+  readonly name: string;
+  /** One line of `portreeve --help`. */
+  readonly summary: string;
+  /** What follows the name: `NODE PORT[/PROTO]`. Empty when there is nothing but options. */
+  readonly usage: string;
+  readonly description?: string;
+  readonly options: readonly Option[];
+  /** Whole command lines. */
+  readonly examples?: readonly string[];
+  /** Resolves to the exit code: 0 fine, 1 findings. What it throws becomes one line on stderr and exit code 2. */
+  run(parsed: Parsed, io: Io): Promise<number>;
+}
+
+/** The forms of output that every command knows. */
+export const outputChoices = ['text', 'wide', 'json', 'yaml'] as const;
+export type OutputForm = (typeof outputChoices)[number];
+
+/** `-o json|yaml|wide|text`: the same object in every command that prints something. */
+export const outputOption: Option = { name: 'output', short: 'o', value: 'FORM', summary: 'form of the output', default: 'text', choices: outputChoices };
+
+/** `--server URL`, for every command that asks a collector. */
+export const serverOption: Option = {
+  name: 'server',
+  value: 'URL',
+  summary: "the collector's address",
+  default: 'http://127.0.0.1:7300',
+  env: 'PORTREEVE_SERVER',
+};
+
+/** The value of a text option; undefined when it was not given and has no default. */
+export function textOf(parsed: Parsed, name: string): string | undefined {
+  const value = parsed.values[name];
+  return typeof value === 'string' ? value : undefined;
+}
+
+/** The value of an option that must be given; throws the usage error that names it. */
+export function requiredText(parsed: Parsed, name: string): string {
+  const value = textOf(parsed, name);
+  if (value === undefined) throw failure('USAGE', [`--${name} is missing`]);
+  return value;
+}
+
+/** The values of an option that may be repeated, in order. */
+export function listOf(parsed: Parsed, name: string): readonly string[] {
+  const value = parsed.values[name];
+  return Array.isArray(value) ? value : typeof value === 'string' ? [value] : [];
+}
+
+/** Whether a flag was given. */
+export const flagOf = (parsed: Parsed, name: string): boolean => parsed.values[name] === true;
+
+/** A whole number in a range; throws the usage error that names the option and the range. Undefined when it was not given. */
+export function numberOf(parsed: Parsed, name: string, range: { readonly min: number; readonly max: number }): number | undefined {
+  const text = textOf(parsed, name);
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  const fits = /^\d+$/.test(text) && value >= range.min && value <= range.max;
+  if (!fits) throw failure('USAGE', [`--${name} ${text}: a whole number from ${range.min} to ${range.max} is wanted`]);
+  return value;
+}
+
+/** Reads the words after the command's name against its table; throws USAGE naming the option, the nearest known one and where help is. */
+export function parseCommandLine(command: Pick<Command, 'name' | 'options'>, words: readonly string[], env: Io['env']): Parsed {
+  checkNames(command, words);
+  const { values, positionals } = readWords(command, words);
+  for (const option of command.options) checkChoice(command, option, values[option.name]);
+  return { values: withDefaults(command.options, values, env), positionals };
+}
+
+/** The name in `known` that differs least from `word`; undefined when none is near. */
+export function nearest(word: string, known: readonly string[]): string | undefined {
+  const ranked = known.map((name) => ({ name, edits: edits(word, name) })).sort((a, b) => a.edits - b.edits);
+  const best = ranked[0];
+  return best !== undefined && (best.edits <= Math.max(1, Math.floor(best.name.length / 3)) || best.name.startsWith(word)) ? best.name : undefined;
+}
+
+type RawValues = Record<string, string | boolean | (string | boolean)[] | undefined>;
+
+const helpHint = (command: Pick<Command, 'name'>): string => `see portreeve ${command.name} --help`;
+
+// parseArgs names an unknown option but cannot say which one was meant, so names are checked before it reads the values.
+function checkNames(command: Pick<Command, 'name' | 'options'>, words: readonly string[]): void {
+  const { tokens } = parseArgs({ args: [...words], options: parseArgsOptions(command.options), strict: false, tokens: true, allowPositionals: true });
+  for (const token of tokens) {
+    if (token.kind !== 'option' || command.options.some((option) => option.name === token.name)) continue;
+    const meant = token.rawName.startsWith('--')
+      ? nearest(
+          token.name,
+          command.options.map((option) => option.name),
+        )
+      : undefined;
+    throw failure('USAGE', [`unknown option ${token.rawName}${meant === undefined ? '' : ` (did you mean --${meant}?)`}; ${helpHint(command)}`]);
+  }
+}
+
+function readWords(command: Pick<Command, 'name' | 'options'>, words: readonly string[]): { values: RawValues; positionals: string[] } {
+  try {
+    return parseArgs({ args: [...words], options: parseArgsOptions(command.options), allowPositionals: true });
+  } catch (error) {
+    throw failure('USAGE', [`${reasonOf(error).split('\n')[0]?.replace(/\.$/, '')}; ${helpHint(command)}`], error);
+  }
+}
+
+function parseArgsOptions(options: readonly Option[]): NonNullable<ParseArgsConfig['options']> {
+  return Object.fromEntries(
+    options.map(({ name, short, value, multiple }) => [
+      name,
+      { type: value === undefined ? ('boolean' as const) : ('string' as const), multiple: multiple === true, ...(short === undefined ? {} : { short }) },
+    ]),
+  );
+}
+
+function checkChoice(command: Pick<Command, 'name'>, { name, choices }: Option, value: RawValues[string]): void {
+  if (choices === undefined || value === undefined) return;
+  for (const each of [value].flat()) {
+    if (!choices.includes(String(each))) throw failure('USAGE', [`--${name} ${each}: one of ${choices.join(', ')} is wanted; ${helpHint(command)}`]);
+  }
+}
+
+function withDefaults(options: readonly Option[], given: RawValues, env: Io['env']): Parsed['values'] {
+  const entries = options.map((option) => {
+    const fallback = (option.env === undefined ? undefined : env[option.env] || undefined) ?? option.default;
+    const value = given[option.name] ?? (fallback !== undefined && option.multiple ? [fallback] : fallback);
+    return [option.name, value] as const;
+  });
+  return Object.fromEntries(entries.filter(([, value]) => value !== undefined)) as Parsed['values'];
+}
+
+function edits(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, (row[j] as number) + 1, (next[j - 1] as number) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] as number;
+}

@@ -1,0 +1,93 @@
+// The command line: finds the command, reads its options, runs it, and turns whatever happens into one line and an exit code.
+import { readFileSync } from 'node:fs';
+import { failure, PortreeveError, reasonOf } from '../shared/errors.ts';
+import { type Io, nearest, parseCommandLine } from './command.ts';
+import { type Entry, entries, loadCommand } from './commands/index.ts';
+import { commandHelp, overview } from './help.ts';
+
+/** Runs one command line (without `node` and the script) and resolves to the exit code; never throws. */
+export async function main(words: readonly string[], io: Io): Promise<number> {
+  try {
+    return await dispatch(words, io);
+  } catch (error) {
+    io.stderr.write(`portreeve: ${sentence(error, io.env)}\n`);
+    return 2;
+  }
+}
+
+/** The version of package.json. */
+export function version(): string {
+  const manifest: unknown = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+  return (manifest as { readonly version: string }).version;
+}
+
+if (import.meta.main) await runProcess();
+
+async function dispatch(words: readonly string[], io: Io): Promise<number> {
+  const [name, ...rest] = words;
+  if (name === undefined) {
+    io.stderr.write(overview(entries));
+    return 2;
+  }
+  if (name === '--version' || name === '-V' || name === 'version') return print(io, `portreeve ${version()}\n`);
+  if (name === '--help' || name === '-h') return print(io, overview(entries));
+  if (name === 'help') return help(rest, io);
+  const entry = entryOf(name);
+  if (wantsHelp(rest)) return print(io, commandHelp(await loadCommand(entry)));
+  const command = await loadCommand(entry);
+  return await command.run(parseCommandLine(command, rest, io.env), io);
+}
+
+async function help(words: readonly string[], io: Io): Promise<number> {
+  const name = words[0];
+  return print(io, name === undefined ? overview(entries) : commandHelp(await loadCommand(entryOf(name))));
+}
+
+function entryOf(name: string): Entry {
+  const entry = entries.find((candidate) => candidate.name === name);
+  if (entry !== undefined) return entry;
+  const meant = nearest(
+    name,
+    entries.map((candidate) => candidate.name),
+  );
+  const kind = name.startsWith('-') ? 'option' : 'command';
+  throw failure('USAGE', [`unknown ${kind} ${name}${meant === undefined ? '' : ` (did you mean ${meant}?)`}; see portreeve --help`]);
+}
+
+// What follows `--` belongs to the command, even if it looks like a question for help.
+function wantsHelp(words: readonly string[]): boolean {
+  const end = words.indexOf('--');
+  return words.slice(0, end < 0 ? words.length : end).some((word) => word === '--help' || word === '-h');
+}
+
+function print(io: Io, text: string): number {
+  io.stdout.write(text);
+  return 0;
+}
+
+function sentence(error: unknown, env: Io['env']): string {
+  if (env.PORTREEVE_DEBUG && error instanceof Error) return error.stack ?? error.message;
+  if (error instanceof PortreeveError) return error.message;
+  return `unexpected error: ${reasonOf(error).split('\n')[0]} (PORTREEVE_DEBUG=1 shows where)`;
+}
+
+// The process ends by itself when the command has closed what it opened, so output that is still on its way is never cut off.
+async function runProcess(): Promise<void> {
+  const { stdout, stderr, env } = process;
+  for (const stream of [stdout, stderr]) stream.on('error', quietOnBrokenPipe);
+  const ending = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.on(signal, () => (ending.signal.aborted ? process.exit(exitCodeOf(signal)) : ending.abort(signal)));
+  const colour = stdout.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb';
+  process.exitCode = await main(process.argv.slice(2), { stdout, stderr, env, signal: ending.signal, colour });
+}
+
+// `portreeve get changes | head` is no error; 141 is what the shell shows for a program that SIGPIPE ended.
+function quietOnBrokenPipe(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE') process.exit(141);
+  throw error;
+}
+
+function exitCodeOf(signal: 'SIGINT' | 'SIGTERM'): number {
+  return signal === 'SIGINT' ? 130 : 143;
+}

@@ -1,0 +1,197 @@
+// The table from deciders to causes: which firewall, setting or route closes the gate, and the commands that open it.
+import type { Drift } from '../compare/index.ts';
+import type { Evidence, Finding } from '../../shared/model/finding.ts';
+import type { Decider, Outcome } from '../../shared/model/outcome.ts';
+import { type Diagnosis, listText, proxyOf } from './detector.ts';
+import { deciderText, placeText, programOf, ruleBody } from './owner.ts';
+import { acceptTranslated, allowRouted, removeDecider, restartProxy, splitTarget } from './remedy.ts';
+
+export interface Decided {
+  readonly diagnosis: Diagnosis;
+  readonly drift: Drift;
+  /** All of one cause, at least one. */
+  readonly deciders: readonly Decider[];
+  readonly outcomes: readonly Outcome[];
+}
+
+export interface Described {
+  readonly title: string;
+  /** Why, as the end of a sentence. */
+  readonly because: string;
+  readonly remedy: readonly string[];
+  readonly evidence?: readonly Evidence[];
+  readonly confidence?: Finding['confidence'];
+}
+
+export interface DeciderCause {
+  readonly cause: string;
+  matches(decider: Decider, diagnosis: Diagnosis): boolean;
+  describe(decided: Decided): Described;
+}
+
+/** First match wins: settings and routes, then policies, then rules by their program; an administrator's rule is what remains. */
+export const deciderCauses: readonly DeciderCause[] = [
+  { cause: 'D01', matches: (decider) => isSetting(decider, /ip_forward|conf\.all\.forwarding/), describe: forwardingOff },
+  { cause: 'D02', matches: (decider) => isSetting(decider, /conf\.\S+\.forwarding/), describe: forwardingOff },
+  { cause: 'D04', matches: (decider) => isSetting(decider, /route_localnet/), describe: settingWrong },
+  { cause: 'D03', matches: (decider) => isSetting(decider, /rp_filter/) || (decider.by !== 'rule' && /rp_filter|reverse path/i.test(decider.text)), describe: reversePath },
+  { cause: 'D05', matches: (decider) => decider.by === 'sysctl', describe: settingWrong },
+  { cause: 'D17', matches: (decider) => decider.by === 'route' || decider.by === 'socket', describe: noRoute },
+  { cause: 'C03', matches: (decider, diagnosis) => programOf(decider)?.owner === 'ufw' || (isPolicy(decider) && hasUfw(diagnosis, decider)), describe: ufwDenies },
+  { cause: 'C05', matches: (decider) => programOf(decider)?.owner === 'firewalld' && decider.backend !== 'nft', describe: firewalldRejects },
+  { cause: 'C07', matches: isForeignTable, describe: foreignTable },
+  { cause: 'B12', matches: (decider, diagnosis) => isPolicy(decider) && decider.chain === 'INPUT' && proxyOf(diagnosis)?.mode === 'ipvs', describe: policyDrops },
+  { cause: 'B13', matches: (decider, diagnosis) => isPolicy(decider) && decider.chain === 'FORWARD' && proxyOf(diagnosis)?.mode === 'ipvs', describe: policyDrops },
+  { cause: 'C01', matches: (decider) => isPolicy(decider) && decider.chain === 'FORWARD', describe: policyDrops },
+  { cause: 'C02', matches: (decider) => programOf(decider)?.owner === 'docker', describe: programDrops },
+  { cause: 'C15', matches: (decider) => programOf(decider)?.name === 'kube-router', describe: programDrops },
+  { cause: 'C16', matches: (decider) => programOf(decider)?.owner === 'network-policy', describe: programDrops },
+  { cause: 'C17', matches: (decider) => programOf(decider)?.owner === 'tailscale', describe: programDrops },
+  { cause: 'C12', matches: (decider) => decider.chain === 'KUBE-FIREWALL' && !/--mark|--ctstate/.test(decider.text), describe: programDrops },
+  { cause: 'A13', matches: (decider) => /^KUBE-(FW-|PROXY-FIREWALL)/.test(decider.chain ?? ''), describe: programDrops },
+  { cause: 'B15', matches: (decider) => programOf(decider)?.owner === 'kube-proxy', describe: proxyDrops },
+  { cause: 'C08', matches: () => true, describe: staticRule },
+];
+
+const isSetting = (decider: Decider, name: RegExp): boolean => decider.by === 'sysctl' && name.test(decider.text);
+const isPolicy = (decider: Decider): boolean => decider.by === 'policy' && decider.backend !== 'nft';
+
+function hasUfw(diagnosis: Diagnosis, decider: Decider): boolean {
+  const chains = (diagnosis.neighbours ?? []).some(({ chain, family }) => /^ufw6?-/.test(chain) && family === (decider.family ?? 'ip'));
+  return chains || sourceRead(diagnosis, 'ufw');
+}
+
+function sourceRead(diagnosis: Diagnosis, name: string): boolean {
+  const fact = diagnosis.facts.get(`source/${name}`);
+  return fact?.kind === 'source' && fact.outcome === 'facts' && !/inactive/.test(fact.reason ?? '');
+}
+
+// Tables that Kubernetes' own programs write natively have causes of their own.
+function isForeignTable(decider: Decider): boolean {
+  const owner = programOf(decider)?.owner;
+  return decider.backend === 'nft' && owner !== undefined && !['kube-proxy', 'network-policy', 'cni', 'tailscale', 'docker'].includes(owner);
+}
+
+const first = (deciders: readonly Decider[]): Decider => deciders[0] as Decider;
+const rulesText = (deciders: readonly Decider[]): string => listText(deciders.slice(0, 3).map(deciderText));
+
+function forwardingOff({ deciders }: Decided): Described {
+  const names = deciders.map(({ text }) => settingName(text));
+  return {
+    title: 'the kernel does not forward packets',
+    because: `${listText(deciders.map(({ text }) => text))}, so the kernel forwards nothing to pods`,
+    remedy: names.flatMap((name) => [`sysctl -w ${name}=1`, `echo '${name} = 1' > /etc/sysctl.d/99-kubernetes-forwarding.conf`]),
+  };
+}
+
+function reversePath({ deciders }: Decided): Described {
+  const names = deciders.map(({ text }) => settingName(text)).filter((name) => name.startsWith('net.'));
+  return {
+    title: 'strict reverse path filtering drops packets that would be answered on another interface',
+    because: `${listText(deciders.map(({ text }) => text))} (asymmetric path)`,
+    remedy: names.length === 0 ? ['sysctl -w net.ipv4.conf.all.rp_filter=2'] : names.map((name) => `sysctl -w ${name}=2`),
+    confidence: 'likely',
+  };
+}
+
+function settingWrong({ deciders }: Decided): Described {
+  return { title: 'a kernel setting keeps packets from the pods', because: listText(deciders.map(({ text }) => text)), remedy: deciders.map(({ text }) => `sysctl -w ${settingName(text)}=1`) };
+}
+
+const settingName = (text: string): string => /[a-z0-9_-]+(\.[\w/-]+)+/.exec(text)?.[0] ?? text;
+
+function noRoute({ deciders, outcomes }: Decided): Described {
+  const addresses = [...new Set(outcomes.flatMap(({ dnat }) => (dnat === null ? [] : [splitTarget(dnat).address])))];
+  return {
+    title: 'the node has no way to the endpoints',
+    because: listText(deciders.map(({ text }) => text)),
+    remedy: [...addresses.slice(0, 3).map((address) => `ip route get ${address}`), 'ip -br link  # the CNI makes this route: look whether its interface and its pod on this node are up'],
+    confidence: 'likely',
+  };
+}
+
+function ufwDenies({ diagnosis, drift, deciders, outcomes }: Decided): Described {
+  const networks = [...diagnosis.objects.nodes.values()].flatMap(({ podCIDRs }) => podCIDRs);
+  const routed = allowRouted(outcomes, drift.nodePort.protocol, networks);
+  const unmarked = drift.expectation?.externalTrafficPolicy === 'Local' ? ' (externalTrafficPolicy Local: its packets carry no masquerade mark, which KUBE-FORWARD would accept)' : '';
+  return {
+    title: 'ufw denies routed traffic',
+    because: `ufw denies forwarded packets by ${rulesText(deciders)}${unmarked}`,
+    remedy: routed.length > 0 ? routed : [`ufw allow ${drift.nodePort.port}/${drift.nodePort.protocol}`],
+    evidence: [{ witness: 'rules', text: 'Chains of ufw are loaded on this node, and its FORWARD policy is DROP ("deny (routed)").' }],
+  };
+}
+
+function firewalldRejects({ diagnosis, deciders }: Decided): Described {
+  return { title: 'firewalld rejects packets to pods', because: `firewalld ends in ${rulesText(deciders)}: the pod network is in no trusted zone`, remedy: trustPods(diagnosis) };
+}
+
+function trustPods(diagnosis: Diagnosis): string[] {
+  const own = diagnosis.objects.nodes.get(diagnosis.node)?.podCIDRs ?? [];
+  const networks = own.length > 0 ? own : ['POD-NETWORK'];
+  return [...networks.map((network) => `firewall-cmd --permanent --zone=trusted --add-source=${network}`), 'firewall-cmd --reload'];
+}
+
+function foreignTable({ diagnosis, deciders, outcomes }: Decided): Described {
+  const decider = first(deciders);
+  const verdict = outcomes.some(({ verdict: word }) => word === 'reject') ? 'rejects' : 'drops';
+  const translated = outcomes.every(({ dnat }) => dnat !== null);
+  const firewalld = programOf(decider)?.owner === 'firewalld';
+  return {
+    title: `the nftables table ${decider.family} ${decider.table} ${verdict} what kube-proxy has let through`,
+    because: `${rulesText(deciders)} ${verdict} it; an accept in another table does not end the journey`,
+    remedy: [...(firewalld ? trustPods(diagnosis) : []), ...(translated ? deciders.map(acceptTranslated) : deciders.flatMap(removeDecider))],
+    evidence: [{ witness: 'rules', text: `${placeText(decider)} is a chain of its own, run after or before kube-proxy's whatever those accept.` }],
+  };
+}
+
+function policyDrops({ diagnosis, drift, deciders }: Decided): Described {
+  const decider = first(deciders);
+  const docker = (diagnosis.neighbours ?? []).filter(({ chain }) => chain.startsWith('DOCKER')).map(({ chain }) => chain);
+  const local = drift.expectation?.externalTrafficPolicy === 'Local';
+  const who = docker.length > 0 ? ', as Docker sets it' : '';
+  return {
+    title: `${decider.chain} has the policy DROP`,
+    because: `no rule of ${placeText(decider)} accepts the packet and ${deciderText(decider)}${who} ends it`,
+    remedy: [...deciders.flatMap(removeDecider), ...(docker.length > 0 ? [`# so that Docker does not set it again: "ip-forward-no-drop": true in /etc/docker/daemon.json`] : [])],
+    confidence: docker.length > 0 ? 'certain' : 'likely',
+    evidence: [
+      ...(docker.length > 0 ? [{ witness: 'rules', text: `Docker's chains are on this node: ${listText([...new Set(docker)].slice(0, 4))}.` } satisfies Evidence] : []),
+      ...(local ? [{ witness: 'objects', text: 'externalTrafficPolicy is Local: such packets carry no masquerade mark, and KUBE-FORWARD accepts marked ones only.' } satisfies Evidence] : []),
+    ],
+  };
+}
+
+function programDrops({ deciders }: Decided): Described {
+  const program = programOf(first(deciders))?.name ?? 'a program';
+  return { title: `${program} drops or rejects the packets`, because: `${program} decides by ${rulesText(deciders)}`, remedy: programRemedies[program] ?? deciders.flatMap(removeDecider) };
+}
+
+// Rules of a running program come back when they are deleted: its own configuration is the place.
+const programRemedies: Readonly<Record<string, readonly string[]>> = {
+  'kube-router': ['kubectl get networkpolicies -A', '# allow the clients (or the node addresses that stand in for them) in the ingress of the policy that selects the pod'],
+  Calico: ['calicoctl get globalnetworkpolicies,networkpolicies,hostendpoints -A -o wide', '# allow the clients in the policy; HostEndpoints need applyOnForward or preDNAT rules for NodePorts'],
+  tailscale: ['tailscale set --netfilter-mode=nodivert', '# or advertise the route that the client comes from'],
+};
+
+function proxyDrops({ diagnosis, deciders }: Decided): Described {
+  return {
+    title: 'a rule of kube-proxy that does not belong to the present state drops the packets',
+    because: `kube-proxy's own ${rulesText(deciders)} ends it although the Service has endpoints`,
+    remedy: restartProxy(diagnosis.objects, diagnosis.node, proxyOf(diagnosis)), confidence: 'likely',
+  };
+}
+
+function staticRule({ drift, deciders, outcomes }: Decided): Described {
+  const decider = first(deciders);
+  const target = outcomes.find(({ dnat }) => dnat !== null)?.dnat;
+  const port = target === undefined || target === null ? undefined : splitTarget(target).port;
+  const names = port !== undefined && port !== drift.nodePort.port && new RegExp(`\\b${port}\\b`).test(ruleBody(decider)) ? `, which names the target port ${port} and not the NodePort,` : '';
+  return {
+    title: decider.by === 'policy' ? `the policy of ${placeText(decider)} drops the packets` : `a firewall rule of ${programOf(decider)?.name ?? 'an administrator'} ${actionOf(outcomes)} the packets`,
+    because: `${rulesText(deciders)}${names} ${actionOf(outcomes)} them`,
+    remedy: deciders.flatMap(removeDecider),
+  };
+}
+
+const actionOf = (outcomes: readonly Outcome[]): string => (outcomes.some(({ verdict }) => verdict === 'reject') ? 'rejects' : 'drops');

@@ -1,0 +1,160 @@
+// What a detector of causes gets and gives, and how a finding is put together from it.
+import { changeThatMade, changeThatRemoved } from '../correlate/index.ts';
+import type { ClusterObjects, Service } from '../kubernetes/objects.ts';
+import { deciderOfOutcome, type Drift } from '../compare/index.ts';
+import type { Change } from '../../shared/model/change.ts';
+import { type Expectation, servicePortText } from '../../shared/model/expectation.ts';
+import type { ChainsFact, Fact, NodePortKey, ProxyFact } from '../../shared/model/fact.ts';
+import type { Evidence, Finding } from '../../shared/model/finding.ts';
+import { type Decider, type Outcome, type Symptom, symptomOf } from '../../shared/model/outcome.ts';
+
+/** A chain of the node's ruleset that belongs to some program: that it is there says who may have set a policy. */
+export interface NeighbourChain {
+  /** `ip`, `ip6` … */
+  readonly family: string;
+  readonly table: string;
+  readonly chain: string;
+}
+
+/** Everything known of one node when its causes are looked for. */
+export interface Diagnosis {
+  readonly node: string;
+  readonly facts: ReadonlyMap<string, Fact>;
+  readonly expectations: readonly Expectation[];
+  readonly drifts: readonly Drift[];
+  readonly objects: ClusterObjects;
+  /** The ledger of the node and of the cluster, in any order; empty offline. */
+  readonly changes: readonly Change[];
+  /** Milliseconds since 1970. */
+  readonly now: number;
+  /** Chains of programs other than kube-proxy; absent when the caller does not know them. */
+  readonly neighbours?: readonly NeighbourChain[];
+}
+
+/** A finding and the drifts it explains: later detectors do not look at those again. */
+export interface Diagnosed {
+  readonly finding: Finding;
+  readonly explains: readonly Drift[];
+}
+
+export interface Detector {
+  /** Ids of the catalogue. */
+  readonly causes: readonly string[];
+  /** Gets the drifts that no earlier detector has explained. */
+  detect(diagnosis: Diagnosis): readonly Diagnosed[];
+}
+
+/** A finding but for what follows from the NodePort and the ledger. */
+export interface Diagnosing extends Pick<Finding, 'cause' | 'title' | 'severity' | 'confidence' | 'symptom' | 'summary' | 'evidence' | 'remedy' | 'consequences'> {
+  /** The rules, policies or settings that decide: their making is looked up in the ledger. */
+  readonly deciders?: readonly Decider[];
+  /** Words of a rule that is missing: its removal is looked up in the ledger. */
+  readonly removed?: readonly string[];
+}
+
+/** What a finding is about: a NodePort of a Service, a NodePort without one, or the node. */
+export type Subject = Pick<Expectation, 'key' | 'nodePort' | 'service'> | Pick<Drift, 'key' | 'nodePort'> | undefined;
+
+/** Puts a finding together: identity, NodePort, and the change that caused it where the ledger holds it. */
+export function findingOf(diagnosis: Diagnosis, subject: Subject, given: Diagnosing): Finding {
+  const { deciders, removed, consequences, ...rest } = given;
+  const trigger = triggerOf(diagnosis, deciders ?? [], removed ?? []);
+  return {
+    id: `${diagnosis.node}/${subject?.key ?? 'node'}/${given.cause}`,
+    ...rest,
+    node: diagnosis.node,
+    service: subject !== undefined && 'service' in subject ? servicePortText(subject.service) : '',
+    port: subject?.nodePort.port ?? 0,
+    protocol: subject?.nodePort.protocol ?? '',
+    family: subject?.nodePort.family ?? 0,
+    ...(consequences === undefined || consequences.length === 0 ? {} : { consequences }),
+    ...(trigger === undefined ? {} : triggerParts(trigger, given.evidence)),
+  };
+}
+
+/** What a drift is about. */
+export const subjectOf = (drift: Drift): NonNullable<Subject> => drift.expectation ?? drift;
+
+export const proxyOf = (diagnosis: Diagnosis): ProxyFact | undefined => {
+  const fact = diagnosis.facts.get('proxy/kube-proxy');
+  return fact?.kind === 'proxy' ? fact : undefined;
+};
+
+export const chainsOf = (diagnosis: Diagnosis, family: number): ChainsFact | undefined => {
+  const fact = diagnosis.facts.get(`chains/${family}`);
+  return fact?.kind === 'chains' ? fact : undefined;
+};
+
+export const serviceOf = (diagnosis: Diagnosis, expectation: Expectation): Service | undefined =>
+  diagnosis.objects.services.get(`${expectation.service.namespace}/${expectation.service.name}`);
+
+/** `shop/web, NodePort 30080/tcp`; `NodePort 30080/tcp` without a Service; `(IPv6)` is added where it is. */
+export function nodePortText(nodePort: NodePortKey, expectation?: Pick<Expectation, 'service'>): string {
+  const name = expectation === undefined ? '' : `${expectation.service.namespace}/${expectation.service.name}, `;
+  return `${name}NodePort ${nodePort.port}/${nodePort.protocol}${nodePort.family === 6 ? ' (IPv6)' : ''}`;
+}
+
+/** Which clients meet the outcomes of a drift: `every client outside the node`, `clients from 10.0.0.0/8`, `other nodes`, `pods` … */
+export function clientsText(drift: Pick<Drift, 'affected'>): string {
+  const words = drift.affected.map(({ vantage, outcomes }) => (vantage === 'external' ? externalText(outcomes) : vantageWords[vantage]));
+  // Whoever shuts out all the world says the same of the other nodes.
+  const distinct = words.includes(everyone) ? words.filter((word) => word !== vantageWords.peer) : words;
+  return listText(distinct.slice(0, 3));
+}
+
+/** The symptom of a drift: the first vantage's first outcome that is not fine. */
+export function symptomOfDrift(drift: Pick<Drift, 'affected'>): Symptom {
+  const symptoms = drift.affected.flatMap(({ outcomes }) => outcomes.map(symptomOf));
+  return symptoms.find((symptom) => symptom !== 'ok') ?? symptoms[0] ?? 'ok';
+}
+
+/** What clients meet, as a verb: `connections time out`. */
+export const symptomText: Readonly<Record<Symptom, string>> = {
+  ok: 'connections are answered', refused: 'connections are refused', timeout: 'connections time out', unreachable: 'clients are told that the host is unreachable',
+  unknown: 'the outcome is not known',
+};
+
+/** Whether any outside client is shut out, all of them, or only clients inside (pods, the node itself). */
+export function severityOf(drift: Pick<Drift, 'affected'>): 'error' | 'warning' {
+  return drift.affected.some(({ vantage, outcomes }) => vantage === 'external' && outcomes.some((outcome) => outcome.sources === undefined || coversMost(outcome.sources))) ? 'error' : 'warning';
+}
+
+/** The outcomes of a drift at all vantages. */
+export const outcomesOf = (drift: Pick<Drift, 'affected'>): readonly Outcome[] => drift.affected.flatMap(({ outcomes }) => outcomes);
+
+/** The distinct deciders of outcomes, in order. */
+export function decidersOf(outcomes: readonly Outcome[]): Decider[] {
+  const found = new Map<string, Decider>();
+  for (const outcome of outcomes) {
+    const decider = deciderOfOutcome(outcome);
+    if (decider !== undefined) found.set(deciderKey(decider), decider);
+  }
+  return [...found.values()];
+}
+
+export const deciderKey = ({ family, table, chain, rule, text, backend }: Decider): string => [backend, family, table, chain, rule, text].join(' ');
+
+/** `a`, `a and b`, `a, b and c`. */
+export const listText = (words: readonly string[]): string => (words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`);
+
+const everyone = 'every client outside the node';
+const vantageWords = { peer: 'the other nodes', pod: 'pods', node: 'processes on the node itself' } as const;
+
+function externalText(outcomes: readonly Outcome[]): string {
+  if (outcomes.some((outcome) => outcome.sources === undefined || coversMost(outcome.sources))) return everyone;
+  const sources = [...new Set(outcomes.flatMap((outcome) => outcome.sources ?? []))];
+  return `clients from ${listText(sources.slice(0, 4))}${sources.length > 4 ? ' …' : ''}`;
+}
+
+// The complement of a few networks (the pods', the nodes') comes as many prefixes: long ones do not change whom it holds for.
+const coversMost = (sources: readonly string[]): boolean => sources.some((source) => /\/[0-3]$/.test(source));
+
+function triggerOf(diagnosis: Diagnosis, deciders: readonly Decider[], removed: readonly string[]): Change | undefined {
+  const made = deciders.flatMap((decider) => changeThatMade(diagnosis.changes, diagnosis.node, decider) ?? []);
+  return made[0] ?? changeThatRemoved(diagnosis.changes, diagnosis.node, removed);
+}
+
+function triggerParts(trigger: Change, evidence: readonly Evidence[]): Partial<Finding> {
+  const seen: Evidence = { witness: 'changes', text: `${trigger.subject} changed at ${new Date(trigger.at).toISOString()}.` };
+  return { since: trigger.at, trigger, evidence: [...evidence, seen], ...(trigger.actor === undefined ? {} : { actor: trigger.actor }) };
+}

@@ -1,0 +1,66 @@
+// Commands that open the gate again, exact for the node and the tool that holds the rule.
+import { formatPrefixes, parseAddress, parsePrefix } from '../../shared/model/address.ts';
+import type { ServicePortRef } from '../../shared/model/expectation.ts';
+import type { ProxyFact } from '../../shared/model/fact.ts';
+import type { Decider, Outcome } from '../../shared/model/outcome.ts';
+import type { ClusterObjects } from '../kubernetes/objects.ts';
+
+/** Deletes a deciding rule, or opens a deciding policy, with the tool and table it stands in. Empty for deciders that are neither. */
+export function removeDecider(decider: Decider): string[] {
+  if (decider.by === 'rule') return [decider.backend === 'nft' ? deleteNftRule(decider) : deleteIptablesRule(decider)];
+  if (decider.by !== 'policy') return [];
+  if (decider.backend === 'nft') return [`nft chain ${nftPlace(decider)} '{ policy accept; }'`];
+  return [`${iptablesCommand(decider)} -P ${decider.chain} ACCEPT`];
+}
+
+/** Lets translated packets pass a chain of a native nftables firewall: narrower than taking its last rule away. */
+export const acceptTranslated = (decider: Decider): string => `nft insert rule ${nftPlace(decider)} ct status dnat accept`;
+
+/** Restarts the node's Service proxy, which then writes all its rules anew. */
+export function restartProxy(objects: ClusterObjects, node: string, proxy: ProxyFact | undefined): string[] {
+  if (/\bk3s/.test(proxy?.evidence ?? '')) return ['systemctl restart k3s-agent || systemctl restart k3s'];
+  const pods = [...objects.pods.values()].filter((pod) => pod.nodeName === node && pod.labels['k8s-app'] === 'kube-proxy');
+  if (pods.length > 0) return pods.map((pod) => `kubectl -n ${pod.namespace} delete pod ${pod.name}`);
+  return [`kubectl -n kube-system delete pod -l k8s-app=kube-proxy --field-selector spec.nodeName=${node}`, '# where kube-proxy is a systemd unit: systemctl restart kube-proxy'];
+}
+
+/** Changes a Service by a JSON merge patch. */
+export const patchService = ({ namespace, name }: Pick<ServicePortRef, 'namespace' | 'name'>, patch: unknown): string =>
+  `kubectl -n ${namespace} patch service ${name} -p ${shellWord(JSON.stringify(patch))}`;
+
+/** `ufw route allow` for the endpoints that the outcomes lead to: by pod network where it is known, else by address. */
+export function allowRouted(outcomes: readonly Outcome[], protocol: string, networks: readonly string[]): string[] {
+  const targets = outcomes.flatMap((outcome) => (outcome.dnat === null ? [] : [splitTarget(outcome.dnat)]));
+  return [...new Set(targets.map(({ address, port }) => `ufw route allow proto ${protocol} from any to ${networkOf(address, networks)} port ${port}`))].sort();
+}
+
+/** Splits `ADDRESS:PORT` (IPv6 in brackets). */
+export function splitTarget(target: string): { readonly address: string; readonly port: number } {
+  const colon = target.lastIndexOf(':');
+  return { address: target.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(target.slice(colon + 1)) };
+}
+
+/** A text as one word of a shell line. */
+export const shellWord = (text: string): string => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
+
+/** `iptables`, `ip6tables`, `iptables-legacy` … with `-t TABLE` where it is not filter. */
+export function iptablesCommand({ family, backend, table }: Decider): string {
+  const binary = `${family === 'ip6' ? 'ip6tables' : 'iptables'}${backend === 'legacy' ? '-legacy' : ''}`;
+  return table === undefined || table === 'filter' ? binary : `${binary} -t ${table}`;
+}
+
+const deleteIptablesRule = (decider: Decider): string => `${iptablesCommand(decider)} ${decider.text.replace(/^-A /, '-D ')}`;
+
+const nftPlace = ({ family, table, chain }: Decider): string => `${family} ${table} ${chain}`;
+
+// Without a handle (a dump taken without -a) the rule cannot be named; the listing shows it.
+function deleteNftRule(decider: Decider): string {
+  if (decider.handle === undefined) return `nft -a list chain ${nftPlace(decider)}  # shows the handle N of "${decider.text}" for: nft delete rule ${nftPlace(decider)} handle N`;
+  return `nft delete rule ${nftPlace(decider)} handle ${decider.handle}`;
+}
+
+function networkOf(address: string, networks: readonly string[]): string {
+  const parsed = parseAddress(address);
+  const found = networks.map(parsePrefix).find((prefix) => prefix !== undefined && prefix.family === parsed?.family && prefix.interval.lo <= parsed.value && parsed.value <= prefix.interval.hi);
+  return found === undefined ? address : (formatPrefixes(found.family, [found.interval])[0] ?? address);
+}

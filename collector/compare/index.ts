@@ -1,0 +1,185 @@
+// Compares what a node's rules do to clients with what they should do, vantage by vantage: the differences are drifts.
+import type { ClusterObjects } from '../kubernetes/objects.ts';
+import type { Expectation } from '../../shared/model/expectation.ts';
+import type { Fact, NodePortFact, NodePortKey } from '../../shared/model/fact.ts';
+import { type Decider, type Outcome, type Vantage, vantages } from '../../shared/model/outcome.ts';
+
+/**
+ * `blocked`: dropped or rejected on the way, or the answer is lost. `refused`: reaches the node's own stack although rules claim the port. `missing`: the same,
+ * and no rule claims the port. `endpoints`: sent to other endpoints than the Service has. `unexpected`: rules claim a port that no Service has.
+ * `unknown`: rules that cannot be judged keep the answer open, or the node has not said anything: neither healthy nor a fault.
+ */
+export type DriftKind = 'blocked' | 'refused' | 'missing' | 'endpoints' | 'unexpected' | 'unknown';
+
+/** The outcomes of one vantage that differ from what is expected. */
+export interface VantageDrift {
+  readonly vantage: Vantage;
+  readonly outcomes: readonly Outcome[];
+}
+
+export interface Drift {
+  readonly kind: DriftKind;
+  /** `nodeport/<proto>/<family>/<port>`. */
+  readonly key: string;
+  readonly node: string;
+  readonly nodePort: NodePortKey;
+  /** Absent for `unexpected`. */
+  readonly expectation?: Expectation;
+  /** Absent when the node has not reported on the port. */
+  readonly fact?: NodePortFact;
+  /** External first; empty when the node has not reported, or when endpoints are only missing. */
+  readonly affected: readonly VantageDrift[];
+  /** Endpoints that clients are sent to and that the Service does not have (any more). */
+  readonly extra: readonly string[];
+  /** Endpoints of the Service that no client is sent to. */
+  readonly missing: readonly string[];
+}
+
+export interface Comparison {
+  readonly node: string;
+  readonly facts: ReadonlyMap<string, Fact>;
+  readonly expectations: readonly Expectation[];
+  readonly objects: ClusterObjects;
+}
+
+/** The drifts of one node, in the order of the expectations, unexpected NodePorts last. Facts that match their expectations give none. */
+export function compareNode(comparison: Comparison): Drift[] {
+  const { node, facts, expectations } = comparison;
+  const known = new Set(expectations.map((expectation) => expectation.key));
+  const expected = expectations.flatMap((expectation) => compareNodePort(expectation, facts.get(expectation.key)));
+  const unexpected = [...facts.values()].filter((fact) => fact.kind === 'nodeport' && fact.claimed.by === 'rule' && !known.has(fact.key));
+  return [...expected, ...unexpected.map((fact) => unexpectedDrift(node, fact as NodePortFact))];
+}
+
+/** The drifts of one NodePort: one of each kind at most. */
+export function compareNodePort(expectation: Expectation, fact: Fact | undefined): Drift[] {
+  if (fact?.kind !== 'nodeport') return [{ ...driftOf(expectation), kind: 'unknown', affected: [] }];
+  const base = { ...driftOf(expectation), fact };
+  if (fact.outcomes.external === undefined && fact.outcomes.peer === undefined) return [{ ...base, kind: 'unknown', affected: [] }];
+  const wrong = judgedVantages(expectation, fact).flatMap(({ vantage, outcomes }) =>
+    outcomes
+      .filter((outcome) => outcome.weight > 0 && !isExpected(expectation, vantage, outcome))
+      .map((outcome) => ({ vantage, outcome, kind: kindOf({ expectation, fact, outcome }) })),
+  );
+  const drifts = kinds.flatMap((kind) => {
+    const affected = groupByVantage(wrong.filter((each) => each.kind === kind));
+    return affected.length === 0 ? [] : [{ ...base, kind, affected }];
+  });
+  return withEndpoints(drifts, base, endpointDifference(expectation, fact));
+}
+
+/** The rule, policy, route or setting that stands between a client and an answer; undefined when nothing does or it is not known. */
+export const deciderOfOutcome = (outcome: Outcome): Decider | undefined => (outcome.reply === undefined ? outcome.decidedBy : outcome.reply.decidedBy);
+
+/** Whether an outcome depends on rules that cannot be judged. */
+export const isUncertain = (outcome: Outcome): boolean =>
+  outcome.verdict === 'unknown' || (outcome.unless?.length ?? 0) > 0 || outcome.reply?.verdict === 'unknown';
+
+/** Whether the decider is kube-proxy's own statement that a Service has no (local) endpoint. */
+export function isNoEndpointRule(decider: Decider | undefined): boolean {
+  if (decider === undefined) return false;
+  if (/has no (local )?endpoints/.test(decider.text)) return true;
+  return decider.chain === 'KUBE-EXTERNAL-SERVICES' || (decider.table === 'kube-proxy' && /reject-chain|no-endpoint/.test(`${decider.chain} ${decider.text}`));
+}
+
+const kinds: readonly DriftKind[] = ['missing', 'refused', 'blocked', 'endpoints', 'unknown'];
+
+type DriftBase = Omit<Drift, 'kind' | 'affected'>;
+
+function driftOf(expectation: Expectation): DriftBase {
+  const { key, node, nodePort } = expectation;
+  return { key, node, nodePort, expectation, extra: [], missing: [] };
+}
+
+function unexpectedDrift(node: string, fact: NodePortFact): Drift {
+  const affected = vantages.flatMap((vantage) => {
+    const outcomes = fact.outcomes[vantage]?.filter((outcome) => outcome.weight > 0) ?? [];
+    return outcomes.length === 0 ? [] : [{ vantage, outcomes }];
+  });
+  return { kind: 'unexpected', key: fact.key, node, nodePort: fact.nodePort, fact, affected, extra: targetsOf(fact, ['external', 'peer']), missing: [] };
+}
+
+// With externalTrafficPolicy Local, kube-proxy serves pods and the node itself from all endpoints where it can tell them from others, and as external clients
+// where it cannot (no cluster CIDR); on a node without a local endpoint either answer is right, so nothing is said about them.
+function judgedVantages(expectation: Expectation, fact: NodePortFact): VantageDrift[] {
+  const judged = expectation.externalTrafficPolicy === 'Local' && expectation.expect !== 'forward' ? vantages.filter(isOutside) : vantages;
+  return judged.flatMap((vantage) => {
+    const outcomes = fact.outcomes[vantage];
+    return outcomes === undefined ? [] : [{ vantage, outcomes }];
+  });
+}
+
+const isOutside = (vantage: Vantage): boolean => vantage === 'external' || vantage === 'peer';
+
+function isExpected(expectation: Expectation, vantage: Vantage, outcome: Outcome): boolean {
+  if (expectation.expect === 'forward') return isServed(outcome) && allowedTargets(expectation, vantage).includes(outcome.dnat ?? '');
+  return outcome.dnat === null && (outcome.verdict === 'refused' || outcome.verdict === 'drop' || outcome.verdict === 'reject');
+}
+
+// An endpoint on the node's own network is `local` after DNAT.
+const isServed = (outcome: Outcome): boolean =>
+  outcome.dnat !== null && outcome.reply === undefined && (outcome.verdict === 'forward' || outcome.verdict === 'local');
+
+const allowedTargets = (expectation: Expectation, vantage: Vantage): readonly string[] =>
+  isOutside(vantage) ? expectation.endpoints : [...expectation.endpoints, ...expectation.clusterEndpoints];
+
+interface Wrong {
+  readonly expectation: Expectation;
+  readonly fact: NodePortFact;
+  readonly outcome: Outcome;
+}
+
+function kindOf({ fact, outcome }: Wrong): DriftKind {
+  if (isUncertain(outcome)) return 'unknown';
+  if (isServed(outcome)) return 'endpoints';
+  if (isNoEndpointRule(deciderOfOutcome(outcome))) return 'endpoints';
+  const reachedStack = outcome.verdict === 'refused' || outcome.verdict === 'local';
+  if (reachedStack && outcome.dnat === null) return fact.claimed.by === 'none' ? 'missing' : 'refused';
+  return outcome.verdict === 'refused' ? 'refused' : 'blocked';
+}
+
+function groupByVantage(wrong: readonly { readonly vantage: Vantage; readonly outcome: Outcome }[]): VantageDrift[] {
+  return vantages.flatMap((vantage) => {
+    const outcomes = wrong.filter((each) => each.vantage === vantage).map((each) => each.outcome);
+    return outcomes.length === 0 ? [] : [{ vantage, outcomes }];
+  });
+}
+
+interface EndpointDifference {
+  readonly extra: readonly string[];
+  readonly missing: readonly string[];
+}
+
+function endpointDifference(expectation: Expectation, fact: NodePortFact): EndpointDifference {
+  const inside = judgedVantages(expectation, fact).some(({ vantage }) => !isOutside(vantage));
+  const outsideTargets = targetsOf(fact, ['external', 'peer']);
+  const insideTargets = inside ? targetsOf(fact, ['pod', 'node']) : [];
+  const extra = new Set([
+    ...outsideTargets.filter((target) => !allowedTargets(expectation, 'external').includes(target)),
+    ...insideTargets.filter((target) => !allowedTargets(expectation, 'node').includes(target)),
+  ]);
+  return { extra: [...extra].sort(), missing: missingEndpoints(expectation, fact, outsideTargets) };
+}
+
+// Where packets are lost before DNAT, or nothing is translated at all, absent endpoints say nothing: another drift does.
+function missingEndpoints(expectation: Expectation, fact: NodePortFact, targets: readonly string[]): string[] {
+  const outcomes = [...(fact.outcomes.external ?? []), ...(fact.outcomes.peer ?? [])];
+  if (outcomes.some(isUncertain)) return [];
+  const denied = outcomes.some((outcome) => isNoEndpointRule(deciderOfOutcome(outcome)));
+  if (targets.length === 0 && !denied) return [];
+  return expectation.endpoints.filter((endpoint) => !targets.includes(endpoint));
+}
+
+function targetsOf(fact: NodePortFact, from: readonly Vantage[]): string[] {
+  const outcomes = from.flatMap((vantage) => fact.outcomes[vantage] ?? []);
+  const certain = outcomes.filter((outcome) => outcome.weight > 0 && outcome.dnat !== null && !isUncertain(outcome));
+  return [...new Set(certain.map((outcome) => outcome.dnat as string))].sort();
+}
+
+// A difference of endpoints shows either as outcomes that lead to a wrong one or, when some are only missing, not as a wrong outcome at all.
+function withEndpoints(drifts: readonly Drift[], base: DriftBase, difference: EndpointDifference): Drift[] {
+  if (difference.extra.length === 0 && difference.missing.length === 0) return [...drifts];
+  const found = drifts.find((drift) => drift.kind === 'endpoints');
+  if (found !== undefined) return drifts.map((drift) => (drift === found ? { ...drift, ...difference } : drift));
+  return [...drifts, { ...base, kind: 'endpoints', affected: [], ...difference }];
+}

@@ -1,0 +1,77 @@
+// Which endpoints kube-proxy sends clients to: the rules of its endpoint selection (ready, terminating, local, zone hints).
+import type { ClusterObjects, Endpoint, EndpointSlice, Service, ServicePort } from '../kubernetes/objects.ts';
+import { type Family, formatAddress, parseAddress } from '../../shared/model/address.ts';
+
+/** One address and port of a Service port, with its conditions. */
+export interface PortEndpoint {
+  /** `ADDRESS:PORT`, IPv6 in brackets. */
+  readonly text: string;
+  readonly endpoint: Endpoint;
+}
+
+export interface EndpointChoice {
+  readonly policy: 'Cluster' | 'Local';
+  readonly nodeName: string;
+  /** Zone of the node; absent when it has no zone label. */
+  readonly zone?: string;
+}
+
+/**
+ * Chooses among a port's endpoints as kube-proxy does. `external`: where clients of the NodePort are sent on this node. `usable`: all that are ready (or, when
+ * none is, serving while they terminate), wherever they are. Both sorted. Not-ready addresses that a Service publishes are ready in its slices already.
+ */
+export function chooseEndpoints(endpoints: readonly PortEndpoint[], choice: EndpointChoice): { readonly external: readonly string[]; readonly usable: readonly string[] } {
+  const usable = usableOf(endpoints);
+  if (choice.policy === 'Cluster') return { external: texts(inZone(usable, choice.zone)), usable: texts(usable) };
+  const local = endpoints.filter(({ endpoint }) => endpoint.nodeName === choice.nodeName);
+  return { external: texts(usableOf(local)), usable: texts(usable) };
+}
+
+/** The endpoints of one Service port in one family, from all slices of the Service, each address once; a ready entry wins over a second one that is not. */
+export function endpointsOf(slices: readonly EndpointSlice[], port: ServicePort, family: Family): PortEndpoint[] {
+  const found = new Map<string, PortEndpoint>();
+  for (const slice of slices) {
+    const number = slice.ports.find((each) => each.name === port.name && each.protocol === port.protocol)?.port;
+    if (number === undefined || slice.addressType !== (family === 4 ? 'IPv4' : 'IPv6')) continue;
+    for (const endpoint of slice.endpoints) addEndpoint(found, endpoint, number);
+  }
+  return [...found.values()];
+}
+
+/** The slices of a Service. Indexed once for each state of the objects. */
+export function slicesOf(objects: ClusterObjects, service: Pick<Service, 'namespace' | 'name'>): readonly EndpointSlice[] {
+  let index = indexes.get(objects.endpointSlices);
+  if (index === undefined) {
+    index = Map.groupBy(objects.endpointSlices.values(), (slice) => `${slice.namespace}/${slice.serviceName}`);
+    indexes.set(objects.endpointSlices, index);
+  }
+  return index.get(`${service.namespace}/${service.name}`) ?? [];
+}
+
+// Keyed by the map itself: objects are never changed in place, a new state is a new map.
+const indexes = new WeakMap<ClusterObjects['endpointSlices'], ReadonlyMap<string, readonly EndpointSlice[]>>();
+
+// kube-proxy reads the first address of an endpoint only.
+function addEndpoint(found: Map<string, PortEndpoint>, endpoint: Endpoint, port: number): void {
+  const address = parseAddress(endpoint.addresses[0] ?? '');
+  if (address === undefined) return;
+  const plain = formatAddress(address.family, address.value);
+  const text = address.family === 4 ? `${plain}:${port}` : `[${plain}]:${port}`;
+  const known = found.get(text);
+  if (known === undefined || (!known.endpoint.ready && endpoint.ready)) found.set(text, { text, endpoint });
+}
+
+function usableOf(endpoints: readonly PortEndpoint[]): readonly PortEndpoint[] {
+  const ready = endpoints.filter(({ endpoint }) => endpoint.ready);
+  return ready.length > 0 ? ready : endpoints.filter(({ endpoint }) => endpoint.serving && endpoint.terminating);
+}
+
+// Hints count only when every endpoint has some and at least one is for this zone; otherwise kube-proxy ignores them all.
+function inZone(usable: readonly PortEndpoint[], zone: string | undefined): readonly PortEndpoint[] {
+  const ready = usable.filter(({ endpoint }) => endpoint.ready);
+  if (zone === undefined || ready.length === 0 || ready.some(({ endpoint }) => (endpoint.hintsForZones ?? []).length === 0)) return usable;
+  const own = ready.filter(({ endpoint }) => endpoint.hintsForZones?.includes(zone));
+  return own.length > 0 ? own : usable;
+}
+
+const texts = (endpoints: readonly PortEndpoint[]): string[] => endpoints.map(({ text }) => text).sort();

@@ -1,0 +1,269 @@
+// The node's own network state as far as a packet's fate depends on it: interfaces, routes, policy rules, settings, sockets; and the routing decision.
+import { type Family, type Interval, type IntervalSet, intersect, type Prefix, single, subtract, union } from '../model/address.ts';
+
+export interface Interface {
+  readonly name: string;
+  readonly index: number;
+  readonly up: boolean;
+  readonly loopback: boolean;
+  /** Bridge or bond it belongs to. */
+  readonly master?: string;
+  /** `veth`, `bridge`, `dummy`, `vxlan` … where the kernel says so. */
+  readonly kind?: string;
+  readonly addresses: readonly Prefix[];
+}
+
+export type RouteType = 'unicast' | 'local' | 'broadcast' | 'anycast' | 'multicast' | 'blackhole' | 'unreachable' | 'prohibit' | 'throw' | 'nat';
+
+export interface Route {
+  readonly family: Family;
+  /** `main`, `local`, `default`, or a number as text. */
+  readonly table: string;
+  readonly type: RouteType;
+  readonly destination: Interval;
+  readonly length: number;
+  readonly gateway?: string;
+  readonly device?: string;
+  readonly metric: number;
+  /** As a person would write it: `10.244.2.0/24 via 172.31.0.12 dev eth0`. */
+  readonly text: string;
+}
+
+export interface RoutingRule {
+  readonly family: Family;
+  readonly priority: number;
+  readonly source?: Interval;
+  readonly destination?: Interval;
+  readonly mark?: { readonly value: number; readonly mask: number };
+  readonly iif?: string;
+  readonly oif?: string;
+  readonly not: boolean;
+  readonly action: 'table' | 'blackhole' | 'unreachable' | 'prohibit' | 'other';
+  readonly table?: string;
+  /** `suppress_prefixlength N`: routes with a prefix of N bits or less are passed over. */
+  readonly suppressPrefixLength?: number;
+  readonly text: string;
+}
+
+export interface Listener {
+  readonly protocol: 'tcp' | 'udp' | 'sctp';
+  /** Absent: every address of the family (or of both, for `*`). */
+  readonly address?: bigint;
+  readonly families: readonly Family[];
+  readonly device?: string;
+  readonly port: number;
+  readonly processes: readonly { readonly comm: string; readonly pid: number }[];
+}
+
+export interface Host {
+  readonly interfaces: readonly Interface[];
+  readonly routes: readonly Route[];
+  /** Empty: the kernel's three default rules. */
+  readonly rules: readonly RoutingRule[];
+  /** By full name, `net.ipv4.ip_forward`. */
+  readonly sysctls: ReadonlyMap<string, string>;
+  readonly listeners: readonly Listener[];
+  /** Which of these were read at all: what was not read is unknown, not empty. */
+  readonly known: { readonly interfaces: boolean; readonly routes: boolean; readonly sysctls: boolean; readonly listeners: boolean };
+}
+
+export interface RouteQuery {
+  readonly mark: number;
+  /** The incoming interface; absent for packets of the node itself. */
+  readonly iif?: string;
+  readonly source?: IntervalSet;
+}
+
+/** What routing does with a set of destinations. `none`: no route matches. `unknown`: routes were not read, or a policy rule depends on what we do not know. */
+export type RouteAnswer =
+  | { readonly kind: 'route'; readonly route: Route }
+  | { readonly kind: 'rule'; readonly rule: RoutingRule }
+  | { readonly kind: 'none' }
+  | { readonly kind: 'unknown'; readonly reason: string };
+
+export interface RoutedPart {
+  readonly set: IntervalSet;
+  readonly answer: RouteAnswer;
+}
+
+/** Divides destinations by what the routing tables do with them, in the order of the policy rules, longest prefix first, lower metric first. */
+export function routeDestinations(host: Host, family: Family, destinations: IntervalSet, query: RouteQuery): readonly RoutedPart[] {
+  const parts: RoutedPart[] = [];
+  let rest = destinations;
+  if (!host.known.routes) return [{ set: rest, answer: { kind: 'unknown', reason: 'the routes of the node were not read' } }];
+  for (const rule of rulesOf(host, family)) {
+    if (rest.length === 0) break;
+    const applies = ruleApplies(rule, query);
+    if (applies === 'no') continue;
+    const reached = rule.destination === undefined ? rest : rule.not ? subtract(rest, [rule.destination]) : intersect(rest, [rule.destination]);
+    if (reached.length === 0) continue;
+    const found = routesByRule(host, rule, reached);
+    for (const part of found) {
+      parts.push(applies === 'may' ? { set: part.set, answer: { kind: 'unknown', reason: `it depends on the routing rule "${rule.text}"` } } : part);
+      rest = subtract(rest, part.set);
+    }
+  }
+  if (rest.length > 0) parts.push({ set: rest, answer: { kind: 'none' } });
+  return parts;
+}
+
+/** The routing decision for one destination. Remembered for each host, as walks ask the same again and again. */
+export function routeTo(host: Host, family: Family, destination: bigint, query: RouteQuery): RouteAnswer {
+  const plain = rulesOf(host, family).every((rule) => rule.mark === undefined && rule.iif === undefined && rule.oif === undefined && rule.source === undefined);
+  if (!plain) return (routeDestinations(host, family, single(destination), query)[0] as RoutedPart).answer;
+  let answers = remembered.get(host);
+  if (answers === undefined) remembered.set(host, (answers = new Map()));
+  const key = family === 4 ? destination : destination | (1n << 128n);
+  let answer = answers.get(key);
+  if (answer === undefined) answers.set(key, (answer = (routeDestinations(host, family, single(destination), query)[0] as RoutedPart).answer));
+  return answer;
+}
+const remembered = new WeakMap<Host, Map<bigint, RouteAnswer>>();
+
+/** Addresses of a type by the local routing table, which is what addrtype and the input decision go by; optionally only those of one interface. */
+export function addressesOfType(host: Host, family: Family, type: RouteType, device?: string): IntervalSet {
+  const key = `${family} ${type} ${device ?? ''}`;
+  let sets = typeSets.get(host);
+  if (sets === undefined) typeSets.set(host, (sets = new Map()));
+  let set = sets.get(key);
+  if (set === undefined) sets.set(key, (set = computeAddressesOfType(host, family, type, device)));
+  return set;
+}
+const typeSets = new WeakMap<Host, Map<string, IntervalSet>>();
+
+/** A setting that exists for each interface and for all: the larger of the two counts (rp_filter, route_localnet …). Undefined when neither was read. */
+export function interfaceSetting(host: Host, family: Family, device: string | undefined, name: string): number | undefined {
+  const read = (scope: string): number | undefined => {
+    const text = host.sysctls.get(`net.ipv${family}.conf.${scope}.${name}`);
+    return text === undefined ? undefined : Number(text);
+  };
+  const values = [read('all'), device === undefined ? undefined : read(device)].filter((value) => value !== undefined);
+  return values.length === 0 ? undefined : Math.max(...values);
+}
+
+/** Whether packets that came in by an interface are forwarded: its own `forwarding` decides in IPv4 (ip_forward sets all), `all` in IPv6. Undefined: not read. */
+export function forwardingSetting(host: Host, family: Family, device: string | undefined): { readonly name: string; readonly on: boolean } | undefined {
+  const names =
+    family === 4
+      ? [`net.ipv4.conf.${device ?? 'all'}.forwarding`, 'net.ipv4.ip_forward', 'net.ipv4.conf.all.forwarding']
+      : ['net.ipv6.conf.all.forwarding'];
+  for (const name of names) {
+    const value = host.sysctls.get(name);
+    if (value === undefined) continue;
+    if (value !== '0') return { name, on: true };
+    const all = host.sysctls.get('net.ipv4.ip_forward');
+    return { name: family === 4 && all === '0' ? 'net.ipv4.ip_forward' : name, on: false };
+  }
+  return undefined;
+}
+
+/** The interface that a node's address sits on. */
+export function interfaceOfAddress(host: Host, family: Family, address: bigint): Interface | undefined {
+  return host.interfaces.find((device) => device.addresses.some((own) => own.family === family && own.value === address));
+}
+
+/** The node's own address that clients are expected to use: first global address of the interface of the default route, else of any interface that is not virtual. */
+export function primaryAddress(host: Host, family: Family): bigint | undefined {
+  const byDefaultRoute = host.routes.find((route) => route.family === family && route.table === 'main' && route.length === 0 && route.type === 'unicast')?.device;
+  const devices = host.interfaces.filter((device) => !device.loopback);
+  const ordered = [
+    ...devices.filter((device) => device.name === byDefaultRoute),
+    ...devices.filter((device) => device.name !== byDefaultRoute && device.kind === undefined),
+    ...devices.filter((device) => device.name !== byDefaultRoute && device.kind !== undefined),
+  ];
+  for (const device of ordered) {
+    const own = device.addresses.find((address) => address.family === family && !isLinkLocal(family, address.value));
+    if (own !== undefined) return own.value;
+  }
+  return undefined;
+}
+
+const isLinkLocal = (family: Family, value: bigint): boolean => (family === 4 ? value >> 16n === 0xa9fen : value >> 118n === 0x3fan);
+
+/** Sockets that would take a packet to a local address and port. */
+export function listenersFor(host: Host, protocol: Listener['protocol'], family: Family, address: bigint, port: number): readonly Listener[] {
+  return host.listeners.filter(
+    (socket) =>
+      socket.protocol === protocol && socket.port === port && socket.families.includes(family) && (socket.address === undefined || socket.address === address),
+  );
+}
+
+const defaultRules: Readonly<Record<Family, readonly RoutingRule[]>> = { 4: makeDefaultRules(4), 6: makeDefaultRules(6) };
+
+function makeDefaultRules(family: Family): readonly RoutingRule[] {
+  return [
+    [0, 'local'],
+    [32766, 'main'],
+    [32767, 'default'],
+  ].map(([priority, table]) => ({ family, priority: priority as number, not: false, action: 'table', table: table as string, text: `from all lookup ${table}` }));
+}
+
+function rulesOf(host: Host, family: Family): readonly RoutingRule[] {
+  let byFamily = sortedRules.get(host);
+  if (byFamily === undefined) {
+    const sorted = (wanted: Family): readonly RoutingRule[] => {
+      const own = host.rules.filter((rule) => rule.family === wanted);
+      return own.length === 0 ? defaultRules[wanted] : [...own].sort((a, b) => a.priority - b.priority);
+    };
+    byFamily = { 4: sorted(4), 6: sorted(6) };
+    sortedRules.set(host, byFamily);
+  }
+  return byFamily[family];
+}
+const sortedRules = new WeakMap<Host, Record<Family, readonly RoutingRule[]>>();
+
+function ruleApplies(rule: RoutingRule, query: RouteQuery): 'yes' | 'no' | 'may' {
+  const tests: ('yes' | 'no' | 'may')[] = [];
+  if (rule.mark !== undefined) tests.push((query.mark & rule.mark.mask) >>> 0 === rule.mark.value ? 'yes' : 'no');
+  if (rule.iif !== undefined) tests.push((query.iif ?? 'lo') === rule.iif ? 'yes' : 'no');
+  if (rule.oif !== undefined) tests.push('no');
+  if (rule.source !== undefined) {
+    const inside = query.source === undefined ? undefined : intersect(query.source, [rule.source]);
+    if (inside === undefined) tests.push('may');
+    else if (inside.length === 0) tests.push('no');
+    else tests.push(subtract(query.source as IntervalSet, [rule.source]).length === 0 ? 'yes' : 'may');
+  }
+  if (tests.includes('may')) return tests.includes('no') !== rule.not ? 'no' : 'may';
+  const all = !tests.includes('no');
+  if (rule.destination !== undefined) return all !== rule.not || rule.not ? 'yes' : 'no';
+  return all !== rule.not ? 'yes' : 'no';
+}
+
+function routesByRule(host: Host, rule: RoutingRule, destinations: IntervalSet): readonly RoutedPart[] {
+  if (rule.action === 'other') return [{ set: destinations, answer: { kind: 'unknown', reason: `the routing rule "${rule.text}" is not understood` } }];
+  if (rule.action !== 'table') return [{ set: destinations, answer: { kind: 'rule', rule } }];
+  const parts: RoutedPart[] = [];
+  let rest = destinations;
+  for (const route of tableOf(host, rule.family, rule.table ?? 'main')) {
+    if (rest.length === 0) break;
+    const hit = intersect(rest, [route.destination]);
+    if (hit.length === 0) continue;
+    rest = subtract(rest, hit);
+    const suppressed = rule.suppressPrefixLength !== undefined && route.length <= rule.suppressPrefixLength;
+    if (route.type !== 'throw' && !suppressed) parts.push({ set: hit, answer: { kind: 'route', route } });
+  }
+  return parts;
+}
+
+function tableOf(host: Host, family: Family, table: string): readonly Route[] {
+  const key = `${family} ${table}`;
+  let tables = sortedTables.get(host);
+  if (tables === undefined) sortedTables.set(host, (tables = new Map()));
+  let routes = tables.get(key);
+  if (routes === undefined) {
+    routes = host.routes.filter((route) => route.family === family && route.table === table).sort((a, b) => b.length - a.length || a.metric - b.metric);
+    tables.set(key, routes);
+  }
+  return routes;
+}
+const sortedTables = new WeakMap<Host, Map<string, readonly Route[]>>();
+
+function computeAddressesOfType(host: Host, family: Family, type: RouteType, device?: string): IntervalSet {
+  const routes = host.routes.filter(
+    (route) => route.family === family && route.table === 'local' && route.type === type && (device === undefined || route.device === device),
+  );
+  if (routes.length > 0 || host.known.routes || type !== 'local') return union(...routes.map((route) => [route.destination]));
+  const own = host.interfaces.filter((each) => device === undefined || each.name === device).flatMap((each) => each.addresses);
+  const loopback: IntervalSet = family === 4 ? [{ lo: 0x7f000000n, hi: 0x7fffffffn }] : single(1n);
+  return union(loopback, ...own.filter((address) => address.family === family).map((address) => single(address.value)));
+}

@@ -1,0 +1,166 @@
+// Reads the files of a capture into one node's state: the same way for a directory on disk and for what an agent's sources have just read.
+import { type Family, parsePrefix, single } from '../model/address.ts';
+import type { Host, Interface, Route } from './host.ts';
+import { parseInterfaces, parseListeners, type ParsedList, parseRoutes, parseRules, parseSysctls } from './host.parse.ts';
+import { indexIpsets, parseIpset } from './ipset.parse.ts';
+import { parseIptables } from './iptables.parse.ts';
+import { parseIpvs } from './ipvs.parse.ts';
+import { parseNft } from './nft.parse.ts';
+import type { CaptureFiles, NodeState } from './node.ts';
+import type { Backend, TableFamily } from './rule.ts';
+import type { Issue, Table } from './ruleset.ts';
+
+export interface ReadOptions {
+  /** Node name, where the caller knows better than capture.json. */
+  readonly node?: string;
+  /** What could not be read and may hold rules, e.g. `iptables`: every answer then depends on it. */
+  readonly unread?: readonly string[];
+}
+
+/** Reads a capture's files. Never throws: what cannot be read is an issue with file and line. Files of other names are ignored. A file read before is not parsed again. */
+export function readNode(files: CaptureFiles, options: ReadOptions = {}): NodeState {
+  const issues: Issue[] = [];
+  const described = describe(files, issues);
+  const iptables = iptablesFiles.flatMap((file) => tablesOf(files, file, issues));
+  const nft = nftTables(files, iptables, issues);
+  const ipset = readFile(files, 'ipset-save.txt', issues, (text) => parseIpset(text));
+  const ipvs = readFile(files, 'ipvsadm-Sn.txt', issues, (text) => parseIpvs(text));
+  const truncated = issues.filter((issue) => issue.reason.includes('truncated')).map((issue) => `the rest of ${issue.file} (truncated)`);
+  return {
+    name: options.node ?? described.node,
+    tables: [...iptables, ...nft.tables],
+    ipsets: indexIpsets(ipset?.sets ?? []),
+    ipvs: ipvs?.services ?? [],
+    host: readHost(files, issues),
+    issues,
+    unread: [...(options.unread ?? described.failed), ...nft.unread, ...truncated],
+  };
+}
+
+interface IptablesFile {
+  readonly name: string;
+  readonly family: 'ip' | 'ip6';
+  readonly backend?: Backend;
+}
+
+/** The default binary's dump first: its header names the backend. */
+const iptablesFiles: readonly IptablesFile[] = [
+  { name: 'iptables-save.txt', family: 'ip' },
+  { name: 'ip6tables-save.txt', family: 'ip6' },
+  { name: 'iptables-legacy-save.txt', family: 'ip', backend: 'legacy' },
+  { name: 'ip6tables-legacy-save.txt', family: 'ip6', backend: 'legacy' },
+  { name: 'iptables-nft-save.txt', family: 'ip', backend: 'iptables-nft' },
+  { name: 'ip6tables-nft-save.txt', family: 'ip6', backend: 'iptables-nft' },
+];
+
+/** File names of a capture that hold rules, for those who collect or list captures. */
+export const ruleFileNames: readonly string[] = [...iptablesFiles.map((file) => file.name), 'nft.json', 'ipset-save.txt', 'ipvsadm-Sn.txt'];
+
+function tablesOf(files: CaptureFiles, file: IptablesFile, issues: Issue[]): readonly Table[] {
+  const bytes = files.get(file.name);
+  if (bytes === undefined) return [];
+  const parsed = remember(bytes, () => parseIptables(bytes, { family: file.family, ...(file.backend === undefined ? {} : { backend: file.backend }) }));
+  for (const issue of parsed.issues) issues.push({ file: file.name, ...issue });
+  return parsed.tables;
+}
+
+function nftTables(files: CaptureFiles, iptables: readonly Table[], issues: Issue[]): { readonly tables: readonly Table[]; readonly unread: readonly string[] } {
+  const parsed = readFile(files, 'nft.json', issues, (text) => parseNft(text, { skipIptablesTables: true }));
+  if (parsed === undefined) return { tables: [], unread: [] };
+  const read = (family: TableFamily): boolean => iptables.some((table) => table.backend === 'iptables-nft' && table.family === family);
+  const dumpKnown = (family: TableFamily): boolean => files.has(family === 'ip6' ? 'ip6tables-save.txt' : 'iptables-save.txt');
+  const lost = parsed.skipped.filter(({ family }) => !read(family) && !dumpKnown(family));
+  return { tables: parsed.tables, unread: lost.map(({ family, name }) => `table ${family} ${name} of iptables-nft (nft.json shows it, no iptables-save does)`) };
+}
+
+function readHost(files: CaptureFiles, issues: Issue[]): Host {
+  const interfaces = readFile(files, 'ip-addr.json', issues, parseInterfaces)?.items ?? [];
+  const routes = distinctRoutes([
+    ...list(readFile(files, 'ip-route.json', issues, (text) => parseRoutes(text, 4))),
+    ...list(readFile(files, 'ip6-route.json', issues, (text) => parseRoutes(text, 6))),
+  ]);
+  const rules = [
+    ...list(readFile(files, 'ip-rule.json', issues, (text) => parseRules(text, 4))),
+    ...list(readFile(files, 'ip6-rule.json', issues, (text) => parseRules(text, 6))),
+  ];
+  const sysctls = readFile(files, 'sysctl.txt', issues, parseSysctls);
+  const sockets = files.has('ss.txt') ? 'ss.txt' : 'ss-tulnp.txt';
+  const listeners = readFile(files, sockets, issues, parseListeners);
+  return {
+    interfaces, rules, routes: withLocalRoutes(routes, interfaces),
+    sysctls: sysctls?.values ?? new Map(),
+    listeners: listeners?.items ?? [],
+    known: {
+      interfaces: files.has('ip-addr.json'), routes: files.has('ip-route.json') || files.has('ip6-route.json'),
+      sysctls: sysctls !== undefined, listeners: listeners !== undefined,
+    },
+  };
+}
+
+/** A dump of the main table alone (`ip -j route`) lacks the local table: it follows from the addresses. */
+function withLocalRoutes(routes: readonly Route[], interfaces: readonly Interface[]): readonly Route[] {
+  const lacking = ([4, 6] as const).filter((family) => !routes.some((route) => route.family === family && route.table === 'local'));
+  const loopback: readonly Route[] = lacking.flatMap((family) => {
+    const prefix = parsePrefix(family === 4 ? '127.0.0.0/8' : '::1/128');
+    return prefix === undefined ? [] : [localRoute(family, prefix.interval, { length: prefix.length, device: 'lo' })];
+  });
+  const own = interfaces.flatMap((device) =>
+    device.addresses
+      .filter((address) => lacking.includes(address.family))
+      .map((address) => localRoute(address.family, single(address.value)[0] as Route['destination'], { length: address.family === 4 ? 32 : 128, device: device.name })),
+  );
+  return [...routes, ...loopback, ...own];
+}
+
+function localRoute(family: Family, destination: Route['destination'], where: { readonly length: number; readonly device: string }): Route {
+  return { family, table: 'local', type: 'local', destination, length: where.length, device: where.device, metric: 0, text: `local address of ${where.device}` };
+}
+
+/** `ip -j route show table all` prints both families in some releases, so the IPv6 routes may stand in both files. */
+function distinctRoutes(routes: readonly Route[]): readonly Route[] {
+  const key = (route: Route): string =>
+    `${route.family} ${route.table} ${route.type} ${route.destination.lo}/${route.length} ${route.gateway} ${route.device} ${route.metric}`;
+  return [...new Map(routes.map((route) => [key(route), route])).values()];
+}
+
+const list = <Item>(parsed: ParsedList<Item> | undefined): readonly Item[] => parsed?.items ?? [];
+
+function readFile<Result extends { readonly issues: readonly Issue[] }>(
+  files: CaptureFiles,
+  name: string,
+  issues: Issue[],
+  parse: (text: string) => Result,
+): Result | undefined {
+  const bytes = files.get(name);
+  if (bytes === undefined) return undefined;
+  const parsed = remember(bytes, () => parse(bytes.toString('utf8')));
+  for (const issue of parsed.issues) issues.push({ file: name, ...issue });
+  return parsed;
+}
+
+/** Agents read often and files change seldom: what was parsed from a buffer is kept as long as the buffer lives. */
+function remember<Result>(bytes: Buffer, parse: () => Result): Result {
+  const known = parsedFiles.get(bytes);
+  if (known !== undefined) return known as Result;
+  const parsed = parse();
+  parsedFiles.set(bytes, parsed);
+  return parsed;
+}
+const parsedFiles = new WeakMap<Buffer, unknown>();
+
+/** What capture.json says: the node's name and the sources that failed. */
+function describe(files: CaptureFiles, issues: Issue[]): { readonly node: string; readonly failed: readonly string[] } {
+  const bytes = files.get('capture.json');
+  if (bytes === undefined) return { node: '', failed: [] };
+  try {
+    const raw = JSON.parse(bytes.toString('utf8')) as { node?: unknown; sources?: readonly { name?: unknown; outcome?: unknown; reason?: unknown }[] };
+    const failed = (Array.isArray(raw.sources) ? raw.sources : []).filter((source) => source?.outcome === 'failed' && ruleSources.has(String(source.name)));
+    return { node: typeof raw.node === 'string' ? raw.node : '', failed: failed.map((source) => `${source.name} (${source.reason ?? 'failed'})`) };
+  } catch (error) {
+    issues.push({ file: 'capture.json', line: 0, text: '', reason: `not valid JSON: ${(error as Error).message}` });
+    return { node: '', failed: [] };
+  }
+}
+
+/** Sources whose failure hides rules. */
+export const ruleSources: ReadonlySet<string> = new Set(['iptables', 'nftables', 'ipset', 'ipvs']);

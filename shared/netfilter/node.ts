@@ -1,0 +1,19 @@
+// Everything of one node that decides a packet's fate, read from the files of a capture; the agent's sources yield the same files, so both ways are one.
+import type { Host } from './host.ts';
+import type { IpvsService } from './ipvs.parse.ts';
+import type { Ipset, Issue, Table } from './ruleset.ts';
+
+/** The text of each file of a capture by its name (`iptables-save.txt`, `nft.json`, `ip-addr.json` …). */
+export type CaptureFiles = ReadonlyMap<string, Buffer>;
+
+export interface NodeState {
+  /** Node name; empty when the capture does not say. */
+  readonly name: string;
+  readonly tables: readonly Table[];
+  readonly ipsets: ReadonlyMap<string, Ipset>;
+  readonly ipvs: readonly IpvsService[];
+  readonly host: Host;
+  readonly issues: readonly Issue[];
+  /** What was not read and could change answers, e.g. `nft`: a walk then is not certain where it matters. */
+  readonly unread: readonly string[];
+}

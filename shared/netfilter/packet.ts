@@ -1,0 +1,111 @@
+// The packet, or the set of packets, that a walk carries through the hooks, and how it splits where rules tell its members apart.
+import type { Family, IntervalSet } from '../model/address.ts';
+import type { Decider, Vantage } from '../model/outcome.ts';
+
+/** What a caller asks about: first packets of connections from a set of sources to one address and port. */
+export interface Packet {
+  readonly vantage: Vantage;
+  readonly family: Family;
+  /** IP protocol number: 6, 17, 132 … */
+  readonly protocol: number;
+  readonly sources: IntervalSet;
+  /** Absent: any ephemeral port. */
+  readonly sourcePort?: number;
+  readonly destination: bigint;
+  readonly destinationPort: number;
+  /** Absent: chosen by the vantage and the routes back to the sources. */
+  readonly iif?: string;
+}
+
+/** An assumption about a rule that cannot be judged: that it matched, or that it did not. */
+export interface Assumption {
+  readonly decider: Decider;
+  readonly matched: boolean;
+}
+
+export type Nat = { readonly kind: 'masquerade' } | { readonly kind: 'snat'; readonly address?: bigint };
+
+/** The packets on one branch of the walk. Immutable: a branch that differs is a new value. */
+export interface State {
+  readonly family: Family;
+  readonly protocol: number;
+  readonly source: IntervalSet;
+  readonly destination: IntervalSet;
+  readonly sourcePort: number | undefined;
+  readonly destinationPort: number | undefined;
+  readonly iif: string | undefined;
+  readonly oif: string | undefined;
+  readonly mark: number;
+  readonly connmark: number;
+  readonly conntrack: 'new' | 'established' | 'invalid' | 'untracked';
+  readonly direction: 'original' | 'reply';
+  /** Set by a DNAT or REDIRECT; what the client addressed is in `original`. */
+  readonly dnat: boolean;
+  /** The rule that translated the destination. */
+  readonly dnatBy: Decider | undefined;
+  readonly nat: Nat | undefined;
+  /** Addresses and ports of the connection's first packet before any NAT. */
+  readonly original: { readonly source: IntervalSet; readonly destination: IntervalSet; readonly destinationPort: number | undefined; readonly sourcePort: number | undefined };
+  /** Share of connections, 0…1. */
+  readonly weight: number;
+  readonly assumptions: readonly Assumption[];
+  /** Where the walk has been; undefined unless it is traced. */
+  readonly path: PathNode | undefined;
+}
+
+/** One station of a walk, newest first; `parent` is shared between branches. */
+export interface PathNode {
+  readonly parent: PathNode | undefined;
+  readonly station: Station;
+}
+
+/** What a person sees of one step of the walk. */
+export type Station =
+  | { readonly kind: 'hook'; readonly hook: string; readonly text: string }
+  | { readonly kind: 'chain'; readonly hook: string; readonly priority: number; readonly backend: string; readonly family: string; readonly table: string; readonly chain: string }
+  | { readonly kind: 'rule'; readonly decider: Decider; readonly effect: string; readonly certain: boolean }
+  | { readonly kind: 'policy'; readonly decider: Decider }
+  | { readonly kind: 'route'; readonly text: string };
+
+/** What a condition says of a packet set. `split` divides it, `may` leaves it open, `chance` holds for a share of connections. */
+export type Judgement =
+  | { readonly kind: 'yes' }
+  | { readonly kind: 'no' }
+  /** `memory`: it depends on earlier packets of the same client (recent, dynamic sets), so that a new client is a certain no. */
+  | { readonly kind: 'may'; readonly reason: string; readonly memory?: true }
+  | { readonly kind: 'chance'; readonly probability: number }
+  | { readonly kind: 'split'; readonly yes: State; readonly no: State };
+
+export const yes: Judgement = { kind: 'yes' };
+export const no: Judgement = { kind: 'no' };
+export const may = (reason: string): Judgement => ({ kind: 'may', reason });
+export const remembers = (reason: string): Judgement => ({ kind: 'may', reason, memory: true });
+export const holds = (condition: boolean): Judgement => (condition ? yes : no);
+
+/** The other way round: what a negated condition says. */
+export function negated(judgement: Judgement): Judgement {
+  switch (judgement.kind) {
+    case 'yes':
+      return no;
+    case 'no':
+      return yes;
+    case 'may':
+      return judgement;
+    case 'chance':
+      return { kind: 'chance', probability: 1 - judgement.probability };
+    case 'split':
+      return { kind: 'split', yes: judgement.no, no: judgement.yes };
+  }
+}
+
+/** The same branch with one more station on its path, if paths are kept. */
+export function visited(state: State, station: Station, traced: { readonly traced: boolean }): State {
+  return traced.traced ? { ...state, path: { parent: state.path, station } } : state;
+}
+
+/** The stations of a branch from first to last. */
+export function stationsOf(path: PathNode | undefined): readonly Station[] {
+  const stations: Station[] = [];
+  for (let node = path; node !== undefined; node = node.parent) stations.push(node.station);
+  return stations.reverse();
+}

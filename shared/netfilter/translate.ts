@@ -1,0 +1,116 @@
+// Network address translation of a packet set: DNAT, REDIRECT, SNAT, MASQUERADE, NETMAP, with nft's maps, as the NAT core of the kernel does them.
+import { type Family, type IntervalSet, single, size } from '../model/address.ts';
+import { deciderOf } from '../model/outcome.ts';
+import type { Ended, Run } from './chains.ts';
+import { interfaceOfAddress } from './host.ts';
+import { divideByMap } from './lookup.ts';
+import { type State, visited } from './packet.ts';
+import type { NftElement, PortRange, Rule, Verdict } from './rule.ts';
+
+/** Translated branches leave the chain; `untouched` ones go on with the next rule (a map without an entry for them). */
+export interface Translation {
+  readonly states: readonly State[];
+  readonly untouched: readonly State[];
+  readonly ended: readonly Ended[];
+}
+
+/** Free choices of the kernel up to this many become branches; more are left open. */
+const choicesMax = 64n;
+
+/** Applies a NAT verdict to a state. Untracked packets are not translated at all. */
+export function translate(run: Run, state: State, given: { readonly verdict: Verdict; readonly rule: Rule }): Translation {
+  const { verdict } = given;
+  if (state.conntrack === 'untracked') return { states: [state], untouched: [], ended: [] };
+  switch (verdict.kind) {
+    case 'dnat':
+      if (verdict.family !== undefined && verdict.family !== state.family) return { states: [], untouched: [state], ended: [] };
+      if (verdict.map !== undefined) return byMap(run, state, { ...given, map: verdict.map });
+      return done(destinations(state, verdict.addresses, { ports: verdict.ports, run, rule: given.rule }));
+    case 'redirect':
+      return done(redirected(run, state, { ports: verdict.ports, rule: given.rule }));
+    case 'snat':
+      if (verdict.family !== undefined && verdict.family !== state.family) return { states: [], untouched: [state], ended: [] };
+      return done([sourced(run, state, { nat: snatOf(verdict.addresses), rule: given.rule })]);
+    case 'masquerade':
+      return done([sourced(run, state, { nat: { kind: 'masquerade' }, rule: given.rule })]);
+    case 'netmap':
+      return done(netmapped(run, state, { to: verdict.to, rule: given.rule }));
+    default:
+      return { states: [], untouched: [], ended: [{ state, verdict: 'unknown', decider: deciderOf(given.rule) }] };
+  }
+}
+
+const done = (states: readonly State[]): Translation => ({ states, untouched: [], ended: [] });
+const snatOf = (addresses: IntervalSet | undefined): State['nat'] =>
+  addresses !== undefined && size(addresses) === 1n ? { kind: 'snat', address: (addresses[0] as { lo: bigint }).lo } : { kind: 'snat' };
+
+interface Target {
+  readonly ports: PortRange | undefined;
+  readonly run: Run;
+  readonly rule: Rule;
+}
+
+function destinations(state: State, addresses: IntervalSet | undefined, target: Target): readonly State[] {
+  const ports = target.ports;
+  const port = ports === undefined ? state.destinationPort : ports.lo === ports.hi ? ports.lo : undefined;
+  const apply = (destination: IntervalSet, weight: number): State =>
+    visited(
+      { ...state, destination, destinationPort: port, dnat: true, dnatBy: deciderOf(target.rule), weight },
+      { kind: 'rule', decider: deciderOf(target.rule), effect: 'DNAT', certain: true },
+      target.run,
+    );
+  if (addresses === undefined) return [apply(state.destination, state.weight)];
+  const choices = size(addresses);
+  if (choices > choicesMax) return [apply(addresses, state.weight)];
+  const each = addresses.flatMap(({ lo, hi }) => Array.from({ length: Number(hi - lo) + 1 }, (_, index) => lo + BigInt(index)));
+  return each.map((address) => apply(single(address), state.weight / each.length));
+}
+
+function byMap(run: Run, state: State, given: { readonly verdict: Verdict; readonly rule: Rule; readonly map: NonNullable<(Verdict & { kind: 'dnat' })['map']> }): Translation {
+  const answer = divideByMap(state, given.map, run);
+  if (answer.kind === 'unreadable') return { states: [], untouched: [], ended: [{ state, verdict: 'unknown', decider: deciderOf(given.rule) }] };
+  const fixed = (given.verdict as Verdict & { kind: 'dnat' }).ports;
+  const states = answer.hits.flatMap((hit) => {
+    const value = valueOf(hit.element, given.map.holds);
+    return destinations(hit.state, value.address, { ports: value.port ?? fixed, run, rule: given.rule });
+  });
+  return { states, untouched: answer.rest, ended: [] };
+}
+
+function valueOf(element: NftElement, holds: readonly ('address' | 'port')[]): { readonly address?: IntervalSet; readonly port?: PortRange } {
+  const result: { address?: IntervalSet; port?: PortRange } = {};
+  for (const [index, part] of (element.value ?? []).entries()) {
+    if (part.kind !== 'interval') continue;
+    if (holds[index] === 'port') result.port = { lo: Number(part.lo), hi: Number(part.hi) };
+    else result.address = [{ lo: part.lo, hi: part.hi }];
+  }
+  return result;
+}
+
+/** In prerouting the destination becomes the address of the incoming interface, in output the loopback address. */
+function redirected(run: Run, state: State, given: { readonly ports: PortRange | undefined; readonly rule: Rule }): readonly State[] {
+  const target = { ports: given.ports, run, rule: given.rule };
+  if (run.hook === 'output') return destinations(state, single(state.family === 4 ? 0x7f000001n : 1n), target);
+  const own = run.node.host.interfaces.find((device) => device.name === state.iif)?.addresses.find((address) => address.family === state.family);
+  const [asked] = state.destination;
+  const onDevice = asked !== undefined && interfaceOfAddress(run.node.host, state.family, asked.lo)?.name === state.iif ? asked.lo : undefined;
+  const address = own?.value ?? onDevice;
+  return destinations(state, address === undefined ? undefined : single(address), target);
+}
+
+function sourced(run: Run, state: State, given: { readonly nat: State['nat']; readonly rule: Rule }): State {
+  const effect = given.nat?.kind === 'masquerade' ? 'masquerade' : 'SNAT';
+  return visited({ ...state, nat: given.nat }, { kind: 'rule', decider: deciderOf(given.rule), effect, certain: true }, run);
+}
+
+function netmapped(run: Run, state: State, given: { readonly to: { readonly family: Family; readonly lo: bigint; readonly hi: bigint }; readonly rule: Rule }): readonly State[] {
+  const { to, rule } = given;
+  const [only] = state.destination;
+  if (to.family !== state.family) return [state];
+  const onDestination = run.hook === 'prerouting' || run.hook === 'output';
+  if (!onDestination) return [sourced(run, state, { nat: { kind: 'snat' }, rule })];
+  if (only === undefined || only.lo !== only.hi) return destinations(state, [{ lo: to.lo, hi: to.hi }], { ports: undefined, run, rule });
+  const mask = to.hi - to.lo;
+  return destinations(state, single(to.lo | (only.lo & mask)), { ports: undefined, run, rule });
+}
+

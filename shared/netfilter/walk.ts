@@ -1,0 +1,351 @@
+// Walks a set of first packets through the node as the kernel would: hooks in order, NAT, the routing decision, local delivery or forwarding, and the answer
+// back. Every outcome says certain or "unless rule R matches"; what was not read is never taken for healthy.
+import { limits } from '../limits.ts';
+import { everything, type Family, formatAddress, type IntervalSet, intersect, single, size, subtract, union } from '../model/address.ts';
+import { type Protocol, protocolNumbers } from '../model/fact.ts';
+import type { Decider, Outcome } from '../model/outcome.ts';
+import { coalesce, type ChainRun, type Ended, type Run, runChain } from './chains.ts';
+import { forwardingSetting, interfaceOfAddress, interfaceSetting, listenersFor, type RouteAnswer, routeDestinations, routeTo } from './host.ts';
+import { conntrackPriority, ingressChains, type Stop, stopsOf } from './hooks.ts';
+import type { NodeState } from './node.ts';
+import { outcomesOf } from './outcomes.ts';
+import { type Packet, type State, stationsOf, type Station, visited } from './packet.ts';
+import type { Hook } from './rule.ts';
+import type { BaseChain, Chain, Table } from './ruleset.ts';
+
+export interface WalkOptions {
+  /** Keep every station of every branch. */
+  readonly traced: boolean;
+  /** Also walk the answer back to the client. */
+  readonly reply: boolean;
+}
+
+export interface Walk {
+  readonly outcomes: readonly Outcome[];
+  /** The branches with their stations, when traced; in the order of the outcomes' discovery. */
+  readonly branches: readonly { readonly stations: readonly Station[]; readonly outcome: Outcome }[];
+}
+
+/** Walks first packets of connections. Pure: the same node and packet give the same answer. */
+export function walk(node: NodeState, packet: Packet, options: WalkOptions): Walk {
+  const walker: Walker = { node, packet, options, ended: [], budget: { rules: limits.walkRulesMax, branches: limits.walkBranchesMax } };
+  const start = firstState(node, packet);
+  if (packet.vantage === 'node') leave(walker, start);
+  else arrive(walker, start);
+  return outcomesOf(walker.ended, { packet, node, options, replies: options.reply ? repliesOf(walker) : undefined });
+}
+
+/** One walk in progress; branches that came to their end gather in `ended`. */
+interface Walker {
+  readonly node: NodeState;
+  readonly packet: Packet;
+  readonly options: WalkOptions;
+  readonly ended: Ended[];
+  readonly budget: { rules: number; branches: number };
+}
+
+function firstState(node: NodeState, packet: Packet): State {
+  const destination = single(packet.destination);
+  return {
+    family: packet.family, protocol: packet.protocol, source: packet.sources, destination, sourcePort: packet.sourcePort, destinationPort: packet.destinationPort,
+    iif: packet.vantage === 'node' ? undefined : (packet.iif ?? incomingInterface(node, packet)), oif: undefined,
+    mark: 0, connmark: 0, conntrack: 'new', direction: 'original', dnat: false, dnatBy: undefined, nat: undefined,
+    original: { source: packet.sources, destination, destinationPort: packet.destinationPort, sourcePort: packet.sourcePort },
+    weight: 1, assumptions: [], path: undefined,
+  };
+}
+
+/** The interface that packets from outside come in by: the one towards the client, else that of the address they are sent to. */
+function incomingInterface(node: NodeState, packet: Packet): string | undefined {
+  const [first] = packet.sources;
+  if (first !== undefined && (size(packet.sources) === 1n || packet.vantage === 'pod')) {
+    const back = routeTo(node.host, packet.family, first.lo, { mark: 0 });
+    if (back.kind === 'route' && back.route.device !== undefined && back.route.type === 'unicast') return back.route.device;
+  }
+  const own = interfaceOfAddress(node.host, packet.family, packet.destination);
+  if (own !== undefined && !own.loopback && own.kind !== 'dummy') return own.name;
+  const out = node.host.routes.find((route) => route.family === packet.family && route.length === 0 && route.type === 'unicast' && route.table === 'main');
+  return out?.device ?? node.host.interfaces.find((device) => !device.loopback && device.up)?.name;
+}
+
+/** A packet from outside: ingress, prerouting, the routing decision, then in or through. */
+function arrive(walker: Walker, start: State): void {
+  let states: readonly State[] = [start];
+  for (const chain of ingressChains(walker.node, start.iif)) states = states.flatMap((state) => throughChain(walker, 'ingress', { ...chain, state }));
+  for (const state of atHook(walker, 'prerouting', states)) routeIn(walker, state);
+}
+
+/** The routing decision for a packet that came in. */
+function routeIn(walker: Walker, state: State): void {
+  for (const valid of withoutMartians(walker, state)) {
+    for (const part of routed(walker, valid)) {
+      if (part.answer.kind === 'route' && isLocalType(part.answer.route.type)) {
+        for (const checked of reversePathFilter(walker, part.state)) deliver(walker, checked);
+      } else forward(walker, part.state, part.answer);
+    }
+  }
+}
+
+const isLocalType = (type: string): boolean => type === 'local' || type === 'broadcast' || type === 'anycast';
+
+function routed(walker: Walker, state: State): readonly { readonly state: State; readonly answer: RouteAnswer }[] {
+  const query = { mark: state.mark, source: state.source, ...(state.iif === undefined ? {} : { iif: state.iif }) };
+  const [only] = state.destination;
+  if (only !== undefined && state.destination.length === 1 && only.lo === only.hi) {
+    return [{ state, answer: routeTo(walker.node.host, state.family, only.lo, query) }];
+  }
+  return routeDestinations(walker.node.host, state.family, state.destination, query).map(({ set, answer }) => ({
+    state: state.direction === 'reply' ? { ...state, destination: set, original: { ...state.original, source: set } } : { ...state, destination: set },
+    answer,
+  }));
+}
+
+/** Sources that no packet may have, and loopback addresses that came from outside: dropped before anything else (IPv4). */
+function withoutMartians(walker: Walker, state: State): readonly State[] {
+  if (state.family !== 4 || state.iif === 'lo') return [state];
+  const { host } = walker.node;
+  const localnet = interfaceSetting(host, 4, state.iif, 'route_localnet') === 1;
+  const loopback: IntervalSet = [{ lo: 0x7f000000n, hi: 0x7fffffffn }];
+  if (!localnet && intersect(state.destination, loopback).length > 0) {
+    end(walker, state, { verdict: 'drop', decider: { by: 'sysctl', text: 'net.ipv4.conf.all.route_localnet = 0 and the destination is a loopback address' } });
+    return [];
+  }
+  const never = union([{ lo: 0n, hi: 0xffffffn }, { lo: 0xe0000000n, hi: 0xefffffffn }, { lo: 0xffffffffn, hi: 0xffffffffn }], localnet ? [] : loopback);
+  return split(walker, state, { set: never, decider: { by: 'route', text: 'a source address that no packet may have (martian source)' } });
+}
+
+/** Drops the packets of some sources and goes on with the others. */
+function split(walker: Walker, state: State, away: { readonly set: IntervalSet; readonly decider: Decider }): readonly State[] {
+  const dropped = intersect(state.source, away.set);
+  if (dropped.length === 0) return [state];
+  end(walker, withSource(state, dropped), { verdict: 'drop', decider: away.decider });
+  const kept = subtract(state.source, away.set);
+  return kept.length === 0 ? [] : [withSource(state, kept)];
+}
+
+const withSource = (state: State, source: IntervalSet): State =>
+  state.direction === 'original' ? { ...state, source, original: { ...state.original, source } } : { ...state, source };
+
+/** rp_filter: strict (1) wants the route back to the client to leave by the interface it came in by, loose (2) wants any route. The larger of all and interface. */
+function reversePathFilter(walker: Walker, state: State): readonly State[] {
+  if (state.family !== 4 || state.iif === undefined || state.iif === 'lo') return [state];
+  const { host } = walker.node;
+  const own = routeDestinations(host, 4, state.source, { mark: 0 }).filter(({ answer }) => answer.kind === 'route' && answer.route.type === 'local');
+  const acceptLocal = interfaceSetting(host, 4, state.iif, 'accept_local') === 1;
+  const foreign = acceptLocal
+    ? [state]
+    : split(walker, state, { set: union(...own.map((part) => part.set)), decider: { by: 'route', text: 'the source is an address of this node (martian source)' } });
+  const setting = interfaceSetting(host, 4, state.iif, 'rp_filter') ?? 0;
+  if (setting === 0) return foreign;
+  return foreign.flatMap((each) => {
+    const parts = routeDestinations(host, 4, each.source, { mark: 0 });
+    if (parts.some((part) => part.answer.kind === 'unknown')) return [each];
+    const wrong = parts.filter(({ answer }) => answer.kind !== 'route' || (setting === 1 && answer.route.device !== each.iif));
+    const name = host.sysctls.get(`net.ipv4.conf.${each.iif}.rp_filter`) === String(setting) ? `net.ipv4.conf.${each.iif}.rp_filter` : 'net.ipv4.conf.all.rp_filter';
+    const text = `${name} = ${setting} and the route back to the client ${setting === 1 ? `does not leave by ${each.iif}` : 'does not exist'}`;
+    return split(walker, each, { set: union(...wrong.map((part) => part.set)), decider: { by: 'sysctl', text } });
+  });
+}
+
+/** Local delivery: input, then a socket or a refusal. */
+function deliver(walker: Walker, state: State): void {
+  for (const accepted of atHook(walker, 'input', [visited(state, { kind: 'route', text: 'to the node itself' }, walker.options)])) toSocket(walker, accepted);
+}
+
+function toSocket(walker: Walker, state: State): void {
+  const { host } = walker.node;
+  const protocol = protocolName(state.protocol);
+  const [address] = state.destination;
+  if (protocol === undefined || address === undefined || state.destinationPort === undefined) {
+    end(walker, state, { verdict: 'local', decider: { by: 'socket', text: `IP protocol ${state.protocol} of the node itself` } });
+    return;
+  }
+  const place = `${endpointText(state.family, address.lo, state.destinationPort)}/${protocol}`;
+  if (!host.known.listeners) {
+    end(walker, state, { verdict: 'unknown', decider: { by: 'socket', text: `the packet reaches the node's own stack at ${place}, and its sockets were not read` } });
+    return;
+  }
+  const sockets = listenersFor(host, protocol, state.family, address.lo, state.destinationPort);
+  const names = sockets.flatMap((socket) => socket.processes.map((process) => `${process.comm}, pid ${process.pid}`)).join('; ');
+  const text = sockets.length > 0 ? `a process listens on ${place}${names === '' ? '' : `: ${names}`}` : `nothing listens on ${place}`;
+  end(walker, state, { verdict: sockets.length > 0 ? 'local' : 'refused', decider: { by: 'socket', text } });
+}
+
+const protocolName = (number: number): Protocol | undefined => (Object.keys(protocolNumbers) as Protocol[]).find((name) => protocolNumbers[name] === number);
+
+/** `ADDRESS:PORT`, IPv6 in brackets. */
+export function endpointText(family: Family, address: bigint, port: number | undefined): string {
+  const text = formatAddress(family, address);
+  return `${family === 6 ? `[${text}]` : text}:${port ?? '*'}`;
+}
+
+/** Forwarding: the setting of the incoming interface, the route out, forward, postrouting. */
+function forward(walker: Walker, state: State, answer: RouteAnswer): void {
+  const setting = forwardingSetting(walker.node.host, state.family, state.iif);
+  if (setting?.on === false) {
+    end(walker, state, { verdict: 'drop', decider: { by: 'sysctl', text: `${setting.name} = 0` } });
+    return;
+  }
+  const out = outDevice(walker, state, answer);
+  if (out === undefined) return;
+  for (const checked of reversePathFilter(walker, state)) {
+    const leaving = visited({ ...checked, oif: out.device }, { kind: 'route', text: `forwarded by ${out.text}` }, walker.options);
+    for (const forwarded of atHook(walker, 'forward', [leaving])) {
+      for (const sent of atHook(walker, 'postrouting', [forwarded])) end(walker, sent, { verdict: 'forward', decider: sent.dnatBy ?? { by: 'route', text: out.text } });
+    }
+  }
+}
+
+/** The device that a route leaves by; a route that leads nowhere ends the branch with the error that the kernel answers. */
+function outDevice(walker: Walker, state: State, answer: RouteAnswer): { readonly device: string; readonly text: string } | undefined {
+  const to = state.destination[0] === undefined ? '' : formatAddress(state.family, state.destination[0].lo);
+  const six = state.family === 6;
+  const reject = (rejectWith: string, text: string): undefined => end(walker, state, { verdict: 'reject', rejectWith, decider: { by: 'route', text } });
+  if (answer.kind === 'unknown') return end(walker, state, { verdict: 'unknown', decider: { by: 'route', text: answer.reason } });
+  if (answer.kind === 'none') return reject(six ? 'icmp6-no-route' : 'icmp-net-unreachable', `no route to ${to}`);
+  const type = answer.kind === 'rule' ? answer.rule.action : answer.route.type;
+  const text = answer.kind === 'rule' ? `ip rule ${answer.rule.text}` : answer.route.text;
+  if (type === 'blackhole') return end(walker, state, { verdict: 'drop', decider: { by: 'route', text } });
+  if (type === 'unreachable') return reject(six ? 'icmp6-addr-unreachable' : 'icmp-host-unreachable', text);
+  if (type === 'prohibit') return reject(six ? 'icmp6-adm-prohibited' : 'icmp-admin-prohibited', text);
+  const device = answer.kind === 'route' ? answer.route.device : undefined;
+  if (device === undefined) return end(walker, state, { verdict: 'unknown', decider: { by: 'route', text: `${text}: it names no device` } });
+  const loopbackSource = state.family === 4 && intersect(state.source, [{ lo: 0x7f000000n, hi: 0x7fffffffn }]).length > 0;
+  if (loopbackSource && device !== 'lo' && interfaceSetting(walker.node.host, 4, device, 'route_localnet') !== 1) {
+    return end(walker, state, { verdict: 'drop', decider: { by: 'sysctl', text: 'net.ipv4.conf.all.route_localnet = 0 and the client uses a loopback address' } });
+  }
+  return { device, text };
+}
+
+/** A packet of a process on the node: output, the routing decision again, postrouting, and perhaps back in over loopback. */
+function leave(walker: Walker, start: State): void {
+  for (const part of routed(walker, start)) {
+    const local = part.answer.kind === 'route' && isLocalType(part.answer.route.type);
+    const out = local ? { device: 'lo', text: 'the node itself' } : outDevice(walker, part.state, part.answer);
+    if (out === undefined) continue;
+    for (const sent of atHook(walker, 'output', [{ ...part.state, oif: out.device }])) routeOut(walker, sent);
+  }
+}
+
+function routeOut(walker: Walker, state: State): void {
+  for (const part of routed(walker, state)) {
+    const local = part.answer.kind === 'route' && isLocalType(part.answer.route.type);
+    const out = local ? { device: 'lo', text: 'to the node itself' } : outDevice(walker, part.state, part.answer);
+    if (out === undefined) continue;
+    const leaving = visited({ ...part.state, oif: out.device }, { kind: 'route', text: out.text }, walker.options);
+    for (const sent of atHook(walker, 'postrouting', [leaving])) {
+      if (!local) end(walker, sent, { verdict: 'forward', decider: sent.dnatBy ?? { by: 'route', text: out.text } });
+      else for (const back of atHook(walker, 'prerouting', [{ ...sent, iif: 'lo', oif: undefined }])) deliver(walker, back);
+    }
+  }
+}
+
+/** Runs states through all stops of a hook in order. */
+function atHook(walker: Walker, hook: Hook, states: readonly State[]): readonly State[] {
+  let live = states;
+  let beforeConntrack = hook === 'prerouting' || hook === 'output';
+  for (const stop of stopsOf(walker.node, (states[0] ?? { family: walker.packet.family }).family, hook)) {
+    if (stop.kind === 'conntrack') {
+      beforeConntrack = false;
+      continue;
+    }
+    if (live.length === 0) break;
+    live = coalesce(live.flatMap((state) => atStop(walker, hook, { stop, state, beforeConntrack: beforeConntrack && state.iif !== 'lo' && stop.priority < conntrackPriority })));
+  }
+  return live;
+}
+
+function atStop(walker: Walker, hook: Hook, at: { readonly stop: Stop; readonly state: State; readonly beforeConntrack: boolean }): readonly State[] {
+  const { stop, state } = at;
+  if (stop.kind === 'chain') return throughChain(walker, hook, { ...stop, state, beforeConntrack: at.beforeConntrack });
+  if (stop.kind !== 'nat') return [state];
+  if (state.conntrack !== 'new') return [state];
+  const translated = (each: State): boolean => (hook === 'prerouting' || hook === 'output' ? each.dnat : each.nat !== undefined);
+  // A packet that came around over loopback has its translation already; each kind is set up once for a connection.
+  if (state.iif === 'lo' && hook === 'prerouting') return [state];
+  let live: readonly State[] = [state];
+  for (const chain of stop.chains) live = live.flatMap((each) => (translated(each) ? [each] : throughChain(walker, hook, { ...chain, state: each })));
+  return live;
+}
+
+interface ChainEntry {
+  readonly table: Table;
+  readonly chain: Chain;
+  readonly base: BaseChain;
+  readonly state: State;
+  readonly beforeConntrack?: boolean;
+}
+
+function throughChain(walker: Walker, hook: Hook, entry: ChainEntry): readonly State[] {
+  const { table, chain, base } = entry;
+  const run: Run = { node: walker.node, table, hook, beforeConntrack: entry.beforeConntrack === true || hook === 'ingress', traced: walker.options.traced, budget: walker.budget };
+  const station: Station = { kind: 'chain', hook, priority: base.priority, backend: table.backend, family: table.family, table: table.name, chain: chain.name };
+  const result: ChainRun = runChain(run, chain, visited(entry.state, station, run));
+  walker.ended.push(...result.ended);
+  if (result.through.length === 0) return result.accepted;
+  const decider: Decider = {
+    by: 'policy', family: table.family, table: table.name, chain: chain.name, backend: table.backend, text: `policy ${base.policy.toUpperCase()}`,
+    ...(chain.counter === undefined ? {} : { packets: chain.counter.packets.toString() }),
+  };
+  if (base.policy === 'accept') return [...result.accepted, ...result.through];
+  for (const state of result.through) end(walker, visited(state, { kind: 'policy', decider }, run), { verdict: 'drop', decider });
+  return result.accepted;
+}
+
+/** Ends a branch. Returns undefined so that callers can end and leave in one statement. */
+function end(walker: Walker, state: State, how: Omit<Ended, 'state'>): undefined {
+  walker.ended.push({ state, ...how });
+  return undefined;
+}
+
+/** The answers to all branches that got through: for each, which clients do not get theirs and why. */
+function repliesOf(walker: Walker): ReadonlyMap<Ended, readonly Ended[]> {
+  const replies = new Map<Ended, readonly Ended[]>();
+  const node = walker.node;
+  for (const branch of walker.ended) {
+    if (branch.verdict !== 'forward' && branch.verdict !== 'local') continue;
+    if (walker.packet.vantage === 'node') continue;
+    const back: Walker = { node, packet: walker.packet, options: { traced: false, reply: false }, ended: [], budget: { ...walker.budget } };
+    const answer = replyState(node, branch.state);
+    if (branch.verdict === 'local') leave(back, { ...answer, iif: undefined });
+    else arriveReply(back, answer, branch.state);
+    replies.set(branch, back.ended);
+  }
+  return replies;
+}
+
+function replyState(node: NodeState, state: State): State {
+  return {
+    ...state, direction: 'reply', conntrack: state.conntrack === 'new' ? 'established' : state.conntrack,
+    source: state.destination, sourcePort: state.destinationPort, destination: state.original.source, destinationPort: state.original.sourcePort,
+    iif: state.oif, oif: undefined, mark: 0, path: undefined, dnatBy: undefined,
+    ...(node.name === '' ? {} : {}),
+  };
+}
+
+/** An answer that comes back in: before the translation is undone it is addressed to the node itself where the source was replaced. */
+function arriveReply(walker: Walker, answer: State, request: State): void {
+  const early = request.nat === undefined ? answer : { ...answer, destination: natAddress(walker, request) ?? answer.destination };
+  const stops = atHookUntilNat(walker, early);
+  for (const state of stops) routeIn(walker, { ...state, destination: answer.destination, original: answer.original });
+}
+
+function natAddress(walker: Walker, request: State): IntervalSet | undefined {
+  if (request.nat?.kind === 'snat') return request.nat.address === undefined ? undefined : single(request.nat.address);
+  const own = walker.node.host.interfaces.find((device) => device.name === request.oif)?.addresses.find((address) => address.family === request.family);
+  return own === undefined ? undefined : single(own.value);
+}
+
+function atHookUntilNat(walker: Walker, state: State): readonly State[] {
+  return atHook(walker, 'prerouting', [state]);
+}
+
+/** All unicast sources of a family except the node's own addresses: the whole outside world. */
+export function outsideSources(node: NodeState, family: Family): IntervalSet {
+  const never: IntervalSet =
+    family === 4
+      ? [{ lo: 0n, hi: 0xffffffn }, { lo: 0x7f000000n, hi: 0x7fffffffn }, { lo: 0xe0000000n, hi: 0xffffffffn }]
+      : [{ lo: 0n, hi: 1n }, { lo: 0xffn << 120n, hi: (1n << 128n) - 1n }];
+  const own = node.host.interfaces.flatMap((device) => device.addresses).filter((address) => address.family === family);
+  return subtract(everything(family), union(never, ...own.map((address) => single(address.value))));
+}

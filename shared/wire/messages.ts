@@ -1,0 +1,113 @@
+// The messages between agent and collector, as schemas: one source for types, validation on both sides, and documentation. Subprotocol `portreeve.v1`.
+import Type, { type Static } from 'typebox';
+import { limits } from '../limits.ts';
+
+export const subprotocol = 'portreeve.v1';
+
+const text = (maxLength: number) => Type.String({ maxLength });
+const sequence = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+const nodePortKey = Type.Object({
+  protocol: Type.Union([Type.Literal('tcp'), Type.Literal('udp'), Type.Literal('sctp')]),
+  family: Type.Union([Type.Literal(4), Type.Literal(6)]),
+  port: Type.Integer({ minimum: 1, maximum: 65535 }),
+});
+
+/** Agent → collector, first: who speaks. `stream` names this run of the agent; `acknowledged` is the last change that the agent knows to be stored. */
+export const hello = Type.Object({
+  type: Type.Literal('hello'),
+  node: Type.String({ minLength: 1, maxLength: 253 }),
+  version: text(64),
+  bootId: text(64),
+  stream: Type.String({ minLength: 1, maxLength: 64 }),
+  acknowledged: sequence,
+  /** Milliseconds since 1970 on the agent, for the offset of its clock. */
+  clock: Type.Number(),
+  capabilities: Type.Array(text(64), { maxItems: 64 }),
+});
+
+/** Collector → agent, the answer: go on after `resumeAfter` (the highest stored seq of this stream), and judge these NodePorts. */
+export const welcome = Type.Object({
+  type: Type.Literal('welcome'),
+  session: text(64),
+  resumeAfter: sequence,
+  limits: Type.Object({ frameBytesMax: Type.Integer(), heartbeatMs: Type.Integer() }),
+});
+
+/** Collector → agent, at any time after welcome: the NodePorts that Services have now, to be judged besides those found in rules, and the peers' addresses. */
+export const want = Type.Object({
+  type: Type.Literal('want'),
+  nodePorts: Type.Array(nodePortKey, { maxItems: limits.wantedNodePortsMax }),
+  /** InternalIPs of the other nodes: the sources of the vantage `peer`. */
+  peers: Type.Array(text(45), { maxItems: 20_000 }),
+  /** Pod networks of the whole cluster as prefixes. */
+  podNetworks: Type.Array(text(49), { maxItems: 20_000 }),
+});
+
+/** Agent → collector: facts put and deleted. The first after a welcome has `full: true` and replaces all that was known; a full state may come in several parts. */
+export const state = Type.Object({
+  type: Type.Literal('state'),
+  seq: sequence,
+  full: Type.Boolean(),
+  /** Whether more parts of this full state follow. */
+  more: Type.Boolean(),
+  /** Milliseconds since 1970 when the facts were read. */
+  at: Type.Number(),
+  put: Type.Array(Type.Object({ kind: text(32), key: text(512) }, { additionalProperties: true }), { maxItems: limits.stateFactsMax }),
+  delete: Type.Array(text(512), { maxItems: limits.stateFactsMax }),
+});
+
+const actor = Type.Object({
+  pid: Type.Optional(Type.Integer()),
+  comm: Type.Optional(text(256)),
+  argv: Type.Optional(Type.Array(text(4096), { maxItems: 256 })),
+  unit: Type.Optional(text(256)),
+  how: Type.Enum(['nft-generation', 'ebpf', 'audit', 'exec-event', 'manager-signal', 'api', 'file', 'unknown']),
+});
+
+const change = Type.Object({
+  seq: sequence,
+  stream: text(64),
+  at: Type.Number(),
+  node: text(253),
+  kind: text(32),
+  subject: text(1024),
+  before: Type.Union([Type.Null(), text(limits.changeTextBytesMax)]),
+  after: Type.Union([Type.Null(), text(limits.changeTextBytesMax)]),
+  actor: Type.Optional(actor),
+  owner: Type.Optional(text(32)),
+});
+
+/** Agent → collector: ledger entries in order of seq. */
+export const changes = Type.Object({
+  type: Type.Literal('changes'),
+  changes: Type.Array(change, { minItems: 1, maxItems: limits.changesBatchMax }),
+});
+
+/** Collector → agent: everything of this stream up to `changes` is committed, and state up to `state` is taken over. */
+export const ack = Type.Object({ type: Type.Literal('ack'), changes: sequence, state: sequence });
+
+/** Collector → agent: walk this packet on the live ruleset; answered by `traced`. */
+export const trace = Type.Object({ type: Type.Literal('trace'), id: text(64), packet: Type.Record(text(32), text(256)) });
+export const traced = Type.Object({
+  type: Type.Literal('traced'), id: text(64),
+  result: Type.Optional(Type.Unknown()),
+  error: Type.Optional(text(4096)),
+});
+
+/** Either way, before closing: what was wrong. */
+export const failure = Type.Object({ type: Type.Literal('error'), code: text(64), message: text(4096) });
+
+export const fromAgent = { hello, state, changes, traced, error: failure } as const;
+export const fromCollector = { welcome, want, ack, trace, error: failure } as const;
+
+export type Hello = Static<typeof hello>;
+export type Welcome = Static<typeof welcome>;
+export type Want = Static<typeof want>;
+export type StateMessage = Static<typeof state>;
+export type ChangesMessage = Static<typeof changes>;
+export type Ack = Static<typeof ack>;
+export type Trace = Static<typeof trace>;
+export type Traced = Static<typeof traced>;
+export type Failure = Static<typeof failure>;
+export type AgentMessage = Hello | StateMessage | ChangesMessage | Traced | Failure;
+export type CollectorMessage = Welcome | Want | Ack | Trace | Failure;
