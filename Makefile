@@ -9,6 +9,7 @@ export PATH := $(CURDIR)/node_modules/node-linux-$(arch)/bin:$(CURDIR)/node_modu
 
 tools := iptables=iptables nft=nftables ipset=ipset ipvsadm=ipvsadm ip=iproute2 conntrack=conntrack ps=procps
 tap := .tap/run.tap
+npm_options := --ignore-scripts --no-audit --no-fund --loglevel=error
 TESTS ?=
 
 .PHONY: help deps demo test bench lint build clean
@@ -25,7 +26,7 @@ deps: node_modules/.package-lock.json .tap/plugins ## install packages of npm an
 	fi
 
 node_modules/.package-lock.json: package-lock.json
-	@npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@npm ci $(npm_options) 2>/dev/null || { echo 'make deps: npm ci refuses this package-lock.json here; npm install keeps to it as far as it goes' >&2; npm install --no-save $(npm_options); }
 	@touch $@
 
 .tap/plugins: node_modules/.package-lock.json

@@ -39,6 +39,8 @@ const costFactor = 400;
 const unwatchedMs = 5_000;
 /** Everything is read as a check on events. */
 const fullReadMs = 600_000;
+/** Sources that can appear without an event are looked for this often. */
+const lookMs = 2_000;
 /** A monitor hears nothing before it has subscribed: this long after its start everything it watches is read again. */
 const settleMs = 1_000;
 
@@ -57,6 +59,7 @@ export class Observer {
   #firstEventAt: number | undefined;
   #debounce: NodeJS.Timeout | undefined;
   #clock: NodeJS.Timeout | undefined;
+  #looking: NodeJS.Timeout | undefined;
   #round: Promise<void> | undefined;
   #closed = false;
 
@@ -78,6 +81,7 @@ export class Observer {
     };
     for (const source of this.#sources) this.#due.add(source.name);
     await this.#run();
+    if (!this.#closed) this.#looking = setInterval(() => void this.#look(), lookMs);
   }
 
   /** The node as last read; undefined before the first reading. */
@@ -95,6 +99,7 @@ export class Observer {
     this.#closed = true;
     clearTimeout(this.#debounce);
     clearTimeout(this.#clock);
+    clearInterval(this.#looking);
     for (const timer of this.#timers) clearTimeout(timer);
     await Promise.all([this.#monitors?.nft.close(), this.#monitors?.ip.close()]);
     await this.#round;
@@ -112,6 +117,16 @@ export class Observer {
     const waitMs = Math.max(0, Math.min(quietMs, this.#firstEventAt + patienceMs - now));
     clearTimeout(this.#debounce);
     this.#debounce = setTimeout(() => void this.#run(), waitMs);
+  }
+
+  // What has appeared and holds nothing would appear again at every look, so it is read at the pace that its cost allows.
+  async #look(): Promise<void> {
+    for (const source of this.#sources) {
+      const costMs = this.#readings.outcomes.get(source.name)?.costMs ?? 0;
+      if (performance.now() < (this.#readAt.get(source.name) ?? 0) + costMs * costFactor) continue;
+      if ((await source.appeared?.(this.#options.machine, this.#readings.files)) === true) this.#due.add(source.name);
+    }
+    if (this.#due.size > 0 && !this.#closed) await this.#run();
   }
 
   #later(delayMs: number, act: () => void): void {

@@ -15,8 +15,12 @@ function family(name: 'iptables' | 'ip6tables', namesFile: string, wake: 'iptabl
     needs: { commands: [save.default], capabilities: ['CAP_NET_ADMIN'] },
     files: [`${save.default}.txt`, legacyFile, `${save.nft}.txt`],
     wakes: [wake],
-    // Legacy tables change without any notification; where there are none yet, their first rule is met by the slower round.
-    pollMs: (files) => (files.has(legacyFile) || saveBackend(files.get(`${save.default}.txt`)) === 'legacy' ? 2_000 : 30_000),
+    // Legacy tables change without any notification.
+    pollMs: (files) => (files.has(legacyFile) || saveBackend(files.get(`${save.default}.txt`)) === 'legacy' ? 2_000 : undefined),
+    appeared: async (machine, known) => {
+      const names = await machine.read(`/proc/net/${namesFile}`);
+      return names.kind === 'done' && names.content.length > 0 && !known.has(legacyFile);
+    },
     read: async (machine) => {
       const first = await readCommand(machine, `${save.default}.txt`, [save.default, '-c']);
       if (first.outcome === 'failed') return first;

@@ -23,6 +23,8 @@ export interface Source {
   readonly wakes: readonly Wake[];
   /** The shortest period of reading it without an event, in milliseconds, given the files as they are; undefined when events tell of every change. */
   pollMs(files: CaptureFiles): number | undefined;
+  /** A cheap look, every two seconds, for something to read that no event tells of; absent where there is no such thing. */
+  appeared?(machine: Machine, known: CaptureFiles): Promise<boolean>;
   /** Reads it once; `known` are the files of all sources as last read. Never rejects for what the host is like. */
   read(machine: Machine, known: CaptureFiles): Promise<Reading>;
 }

@@ -7,8 +7,12 @@ export const parse: Command = {
   name: 'parse',
   summary: 'parse an iptables-save file',
   usage: 'FILE',
-  description: 'Says what the file holds and which options are not understood. FILE is the output of iptables-save, ip6tables-save or their legacy twins; - reads standard input.',
-  options: [{ name: 'print', summary: 'write the rules back, byte for byte but for comment lines; the summary then goes to stderr' }, { ...outputOption, choices: ['text', 'json'] }],
+  description:
+    'Says what the file holds and which options are not understood. FILE is the output of iptables-save, ip6tables-save or their legacy twins; - reads standard input.',
+  options: [
+    { name: 'print', summary: 'write the rules back, byte for byte but for comment lines; the summary then goes to stderr' },
+    { ...outputOption, choices: ['text', 'json'] },
+  ],
   examples: ['iptables-save | portreeve parse -', 'portreeve parse --print iptables-save.txt | diff iptables-save.txt -'],
   run(parsed) {
     const [file, ...more] = parsed.positionals;

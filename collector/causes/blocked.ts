@@ -18,13 +18,13 @@ export const blocked: Detector = {
 };
 
 /** The cause that a decider has on this node; the last entry of the table takes all. */
-export const causeOf = (decider: Decider, diagnosis: Diagnosis): DeciderCause =>
-  deciderCauses.find(({ matches }) => matches(decider, diagnosis)) ?? (deciderCauses.at(-1) as DeciderCause);
+export const causeOf = (decider: Decider, diagnosis: Diagnosis, outcome: Outcome): DeciderCause =>
+  deciderCauses.find(({ matches }) => matches(decider, diagnosis, outcome)) ?? (deciderCauses.at(-1) as DeciderCause);
 
 function findingsOf(diagnosis: Diagnosis, drift: Drift, all: readonly Drift[]): Diagnosed[] {
   const decided = outcomesOf(drift).flatMap((outcome) => {
     const decider = deciderOfOutcome(outcome);
-    return decider === undefined ? [] : [{ outcome, decider, cause: causeOf(decider, diagnosis) }];
+    return decider === undefined ? [] : [{ outcome, decider, cause: causeOf(decider, diagnosis, outcome) }];
   });
   if (decided.length === 0) return [undecided(diagnosis, drift)];
   const byCause = Map.groupBy(decided, ({ cause }) => cause);
@@ -46,7 +46,7 @@ function findingOfCause({ diagnosis, drift, all, cause, outcomes }: Part): Diagn
   const symptom = symptomOfDrift(part);
   const described = cause.describe({ diagnosis, drift: part, deciders, outcomes: [...outcomes] });
   const finding = findingOf(diagnosis, subjectOf(drift), {
-    cause: cause.cause, title: described.title, confidence: described.confidence ?? 'certain', severity: severityOf(part), symptom, deciders,
+    cause: cause.cause, title: described.title, confidence: described.confidence ?? 'certain', severity: described.severity ?? severityOf(part), symptom, deciders,
     summary: `${nodePortText(drift.nodePort, drift.expectation)}: ${shareText(part)}${symptomText[symptom]} for ${clientsText(part)}: ${described.because}.`,
     evidence: [...deciders.map(decidedBy), ...countersOf(deciders), ...(described.evidence ?? []), ...endpointsReady(drift)],
     remedy: described.remedy,

@@ -21,11 +21,13 @@ export interface Described {
   readonly remedy: readonly string[];
   readonly evidence?: readonly Evidence[];
   readonly confidence?: Finding['confidence'];
+  /** Where it does not follow from whom it shuts out. */
+  readonly severity?: Finding['severity'];
 }
 
 export interface DeciderCause {
   readonly cause: string;
-  matches(decider: Decider, diagnosis: Diagnosis): boolean;
+  matches(decider: Decider, diagnosis: Diagnosis, outcome: Outcome): boolean;
   describe(decided: Decided): Described;
 }
 
@@ -36,6 +38,7 @@ export const deciderCauses: readonly DeciderCause[] = [
   { cause: 'D04', matches: (decider) => isSetting(decider, /route_localnet/), describe: settingWrong },
   { cause: 'D03', matches: (decider) => isSetting(decider, /rp_filter/) || (decider.by !== 'rule' && /rp_filter|reverse path/i.test(decider.text)), describe: reversePath },
   { cause: 'D05', matches: (decider) => decider.by === 'sysctl', describe: settingWrong },
+  { cause: 'D20', matches: (decider, _, outcome) => decider.by === 'route' && outcome.reply !== undefined, describe: noWayBack },
   { cause: 'D17', matches: (decider) => decider.by === 'route' || decider.by === 'socket', describe: noRoute },
   { cause: 'C03', matches: (decider, diagnosis) => programOf(decider)?.owner === 'ufw' || (isPolicy(decider) && hasUfw(diagnosis, decider)), describe: ufwDenies },
   { cause: 'C05', matches: (decider) => programOf(decider)?.owner === 'firewalld' && decider.backend !== 'nft', describe: firewalldRejects },
@@ -110,9 +113,21 @@ function noRoute({ deciders, outcomes }: Decided): Described {
   };
 }
 
+// Clients that the node has no route to are commonly of a network that it was never to serve; a route that was there before makes it a fault.
+function noWayBack({ diagnosis, deciders }: Decided): Described {
+  const lost = diagnosis.changes.some(({ node, kind, before }) => node === diagnosis.node && kind === 'route' && before !== null);
+  return {
+    title: 'the node has no route back to some clients',
+    because: `the node has no route for the answer (${deciders[0]?.text})`,
+    remedy: ['ip route', 'ip -6 route', 'ip rule'],
+    confidence: 'likely', ...(lost ? {} : { severity: 'info' as const }),
+  };
+}
+
 function ufwDenies({ diagnosis, drift, deciders, outcomes }: Decided): Described {
   const networks = [...diagnosis.objects.nodes.values()].flatMap(({ podCIDRs }) => podCIDRs);
-  const routed = allowRouted(outcomes, drift.nodePort.protocol, networks);
+  const own = outcomes.filter(({ dnat }) => dnat !== null && drift.expectation?.endpoints.includes(dnat));
+  const routed = allowRouted(own.length > 0 ? own : outcomes, drift.nodePort.protocol, networks);
   const unmarked = drift.expectation?.externalTrafficPolicy === 'Local' ? ' (externalTrafficPolicy Local: its packets carry no masquerade mark, which KUBE-FORWARD would accept)' : '';
   return {
     title: 'ufw denies routed traffic',

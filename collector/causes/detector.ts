@@ -1,7 +1,7 @@
 // What a detector of causes gets and gives, and how a finding is put together from it.
 import { changeThatMade, changeThatRemoved } from '../correlate/index.ts';
 import type { ClusterObjects, Service } from '../kubernetes/objects.ts';
-import { deciderOfOutcome, type Drift } from '../compare/index.ts';
+import { coversMost, deciderOfOutcome, type Drift } from '../compare/index.ts';
 import type { Change } from '../../shared/model/change.ts';
 import { type Expectation, servicePortText } from '../../shared/model/expectation.ts';
 import type { ChainsFact, Fact, NodePortKey, ProxyFact } from '../../shared/model/fact.ts';
@@ -110,13 +110,13 @@ export function symptomOfDrift(drift: Pick<Drift, 'affected'>): Symptom {
 
 /** What clients meet, as a verb: `connections time out`. */
 export const symptomText: Readonly<Record<Symptom, string>> = {
-  ok: 'connections are answered', refused: 'connections are refused', timeout: 'connections time out', unreachable: 'clients are told that the host is unreachable',
+  ok: 'connections are answered', refused: 'connections are refused', timeout: 'connections time out', unreachable: 'connections fail with "host unreachable"',
   unknown: 'the outcome is not known',
 };
 
 /** Whether any outside client is shut out, all of them, or only clients inside (pods, the node itself). */
 export function severityOf(drift: Pick<Drift, 'affected'>): 'error' | 'warning' {
-  return drift.affected.some(({ vantage, outcomes }) => vantage === 'external' && outcomes.some((outcome) => outcome.sources === undefined || coversMost(outcome.sources))) ? 'error' : 'warning';
+  return drift.affected.some(({ vantage, outcomes }) => vantage === 'external' && outcomes.some((outcome) => coversMost(outcome.sources))) ? 'error' : 'warning';
 }
 
 /** The outcomes of a drift at all vantages. */
@@ -141,13 +141,10 @@ const everyone = 'every client outside the node';
 const vantageWords = { peer: 'the other nodes', pod: 'pods', node: 'processes on the node itself' } as const;
 
 function externalText(outcomes: readonly Outcome[]): string {
-  if (outcomes.some((outcome) => outcome.sources === undefined || coversMost(outcome.sources))) return everyone;
+  if (outcomes.some((outcome) => coversMost(outcome.sources))) return everyone;
   const sources = [...new Set(outcomes.flatMap((outcome) => outcome.sources ?? []))];
   return `clients from ${listText(sources.slice(0, 4))}${sources.length > 4 ? ' …' : ''}`;
 }
-
-// The complement of a few networks (the pods', the nodes') comes as many prefixes: long ones do not change whom it holds for.
-const coversMost = (sources: readonly string[]): boolean => sources.some((source) => /\/[0-3]$/.test(source));
 
 function triggerOf(diagnosis: Diagnosis, deciders: readonly Decider[], removed: readonly string[]): Change | undefined {
   const made = deciders.flatMap((decider) => changeThatMade(diagnosis.changes, diagnosis.node, decider) ?? []);

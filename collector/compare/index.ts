@@ -73,7 +73,10 @@ export const deciderOfOutcome = (outcome: Outcome): Decider | undefined => (outc
 
 /** Whether an outcome depends on rules that cannot be judged. */
 export const isUncertain = (outcome: Outcome): boolean =>
-  outcome.verdict === 'unknown' || (outcome.unless?.length ?? 0) > 0 || outcome.reply?.verdict === 'unknown';
+  outcome.verdict === 'unknown' || (outcome.unless?.length ?? 0) > 0 || (outcome.reply?.verdict === 'unknown' && !isClientPortDoubt(outcome));
+
+/** Whether sources are (nearly) the whole world: what remains of it without some networks comes as many prefixes, the wide ones among them. */
+export const coversMost = (sources: readonly string[] | undefined): boolean => sources === undefined || sources.some((source) => /\/[0-3]$/.test(source));
 
 /** Whether the decider is kube-proxy's own statement that a Service has no (local) endpoint. */
 export function isNoEndpointRule(decider: Decider | undefined): boolean {
@@ -112,16 +115,26 @@ function judgedVantages(expectation: Expectation, fact: NodePortFact): VantageDr
 const isOutside = (vantage: Vantage): boolean => vantage === 'external' || vantage === 'peer';
 
 function isExpected(expectation: Expectation, vantage: Vantage, outcome: Outcome): boolean {
-  if (expectation.expect === 'forward') return isServed(outcome) && allowedTargets(expectation, vantage).includes(outcome.dnat ?? '');
-  return outcome.dnat === null && (outcome.verdict === 'refused' || outcome.verdict === 'drop' || outcome.verdict === 'reject');
+  if (expectation.expect === 'forward') return isServed(outcome) && isAllowed(expectation, vantage, outcome);
+  if (outcome.dnat !== null) return isAllowed(expectation, vantage, outcome);
+  return outcome.verdict === 'refused' || outcome.verdict === 'drop' || outcome.verdict === 'reject';
 }
 
 // An endpoint on the node's own network is `local` after DNAT.
 const isServed = (outcome: Outcome): boolean =>
-  outcome.dnat !== null && outcome.reply === undefined && (outcome.verdict === 'forward' || outcome.verdict === 'local');
+  outcome.dnat !== null && (outcome.reply === undefined || isClientPortDoubt(outcome)) && (outcome.verdict === 'forward' || outcome.verdict === 'local');
 
-const allowedTargets = (expectation: Expectation, vantage: Vantage): readonly string[] =>
-  isOutside(vantage) ? expectation.endpoints : [...expectation.endpoints, ...expectation.clusterEndpoints];
+// An answer goes to a port that the client has chosen, from 32768 up; a rule on a lower port is in doubt only because the port is not known.
+function isClientPortDoubt({ reply }: Outcome): boolean {
+  const port = /\b(?:--)?dport (\d+)(?=\s|$)/.exec(reply?.decidedBy?.text ?? '')?.[1];
+  return reply?.verdict === 'unknown' && port !== undefined && Number(port) < 32768;
+}
+
+// With externalTrafficPolicy Local, the pods' networks are served from everywhere, also those of no node that is known: a narrow part of the outside.
+function isAllowed(expectation: Expectation, vantage: Vantage, { dnat, sources }: Outcome): boolean {
+  const wide = expectation.externalTrafficPolicy === 'Local' && (!isOutside(vantage) || !coversMost(sources));
+  return expectation.endpoints.includes(dnat ?? '') || (wide && expectation.clusterEndpoints.includes(dnat ?? ''));
+}
 
 interface Wrong {
   readonly expectation: Expectation;
@@ -151,15 +164,13 @@ interface EndpointDifference {
 }
 
 function endpointDifference(expectation: Expectation, fact: NodePortFact): EndpointDifference {
-  const inside = judgedVantages(expectation, fact).some(({ vantage }) => !isOutside(vantage));
-  const outsideTargets = targetsOf(fact, ['external', 'peer']);
-  const insideTargets = inside ? targetsOf(fact, ['pod', 'node']) : [];
-  const extra = new Set([
-    ...outsideTargets.filter((target) => !allowedTargets(expectation, 'external').includes(target)),
-    ...insideTargets.filter((target) => !allowedTargets(expectation, 'node').includes(target)),
-  ]);
-  return { extra: [...extra].sort(), missing: missingEndpoints(expectation, fact, outsideTargets) };
+  const extra = judgedVantages(expectation, fact).flatMap(({ vantage, outcomes }) =>
+    outcomes.filter((outcome) => isCertainTarget(outcome) && !isAllowed(expectation, vantage, outcome)).map(({ dnat }) => dnat as string),
+  );
+  return { extra: [...new Set(extra)].sort(), missing: missingEndpoints(expectation, fact, targetsOf(fact, ['external', 'peer'])) };
 }
+
+const isCertainTarget = (outcome: Outcome): boolean => outcome.weight > 0 && outcome.dnat !== null && !isUncertain(outcome);
 
 // Where packets are lost before DNAT, or nothing is translated at all, absent endpoints say nothing: another drift does.
 function missingEndpoints(expectation: Expectation, fact: NodePortFact, targets: readonly string[]): string[] {
@@ -171,8 +182,7 @@ function missingEndpoints(expectation: Expectation, fact: NodePortFact, targets:
 }
 
 function targetsOf(fact: NodePortFact, from: readonly Vantage[]): string[] {
-  const outcomes = from.flatMap((vantage) => fact.outcomes[vantage] ?? []);
-  const certain = outcomes.filter((outcome) => outcome.weight > 0 && outcome.dnat !== null && !isUncertain(outcome));
+  const certain = from.flatMap((vantage) => fact.outcomes[vantage] ?? []).filter(isCertainTarget);
   return [...new Set(certain.map((outcome) => outcome.dnat as string))].sort();
 }
 

@@ -143,7 +143,8 @@ function runRule(run: Run, rule: Rule, state: State): RuleRun {
     }
     live = live.flatMap((each) => act(run, rule, { state: each, action: effect }));
   }
-  for (const each of live) matched.push({ state: noted(run, rule, each, 'matches'), verdict: undefined });
+  const acted = rule.steps.some((step) => actionKinds.has(step.kind));
+  for (const each of live) matched.push({ state: acted ? each : noted(run, rule, each, 'matches'), verdict: undefined });
   return { matched, unmatched };
 }
 
@@ -157,7 +158,7 @@ interface Conclusion {
 function conclude(run: Run, rule: Rule, conclusion: Conclusion): void {
   const { state, verdict, matched, unmatched } = conclusion;
   if (verdict.kind !== 'verdictMap') {
-    matched.push({ state: noted(run, rule, state, effectText(verdict)), verdict });
+    matched.push({ state: natKinds.has(verdict.kind) ? state : noted(run, rule, state, effectText(verdict)), verdict });
     return;
   }
   const answer = divideByMap(state, verdict, run);
@@ -173,6 +174,9 @@ function conclude(run: Run, rule: Rule, conclusion: Conclusion): void {
   }
   unmatched.push(...answer.rest);
 }
+
+/** These note themselves when the translation is known. */
+const natKinds: ReadonlySet<string> = new Set(['dnat', 'snat', 'masquerade', 'redirect', 'netmap']);
 
 interface Segment {
   readonly conditions: readonly Condition[];

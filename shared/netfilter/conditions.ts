@@ -67,14 +67,20 @@ function judgeNumber(state: State, condition: Condition & { kind: 'number' }): J
   if ((field === 'icmpType' || field === 'icmpCode') && state.protocol !== 1 && state.protocol !== 58) return no;
   const value = numberValue(state, field);
   if (value === undefined) {
-    if (condition.mask === undefined && field.endsWith('Port') && coversPorts(condition.set)) return yes;
+    if (condition.mask === undefined && field.endsWith('Port')) return judgeClientPort(condition.set);
     return may(`${field} is not known beforehand`);
   }
   const masked = condition.mask === undefined ? value : value & condition.mask;
   return holds(condition.set.some(({ lo, hi }) => lo <= masked && masked <= hi));
 }
 
-const coversPorts = (set: IntervalSet): boolean => subtract([{ lo: 0n, hi: 65535n }], union(set)).length === 0;
+/** A port that is not known is one that the client's system chose: an ephemeral one, 32768 to 65535 in today's systems. */
+const ephemeralPorts: IntervalSet = [{ lo: 32768n, hi: 65535n }];
+
+function judgeClientPort(set: IntervalSet): Judgement {
+  if (intersect(ephemeralPorts, union(set)).length === 0) return no;
+  return subtract(ephemeralPorts, union(set)).length === 0 ? yes : may("it depends on the client's own port");
+}
 
 function judgeInterface(state: State, field: 'in' | 'out' | 'physicalIn' | 'physicalOut', patterns: readonly InterfacePattern[]): Judgement {
   if (field === 'physicalIn' || field === 'physicalOut') return no; // Routed packets have no bridge port; bridged ones never reach a NodePort through these hooks.

@@ -70,6 +70,7 @@ export function applyHunks(lines: readonly string[], hunks: readonly Hunk[]): st
 const tableKey = ({ backend, family, name }: Table): string => `${backend} ${family} ${name}`;
 
 function diffTable(before: Table | undefined, after: Table | undefined): RuleChange[] {
+  if (before === after) return [];
   const table = (after ?? before) as Table;
   const changes: RuleChange[] = [];
   if (before === undefined || after === undefined || before.flags.join() !== after.flags.join()) {

@@ -93,7 +93,11 @@ function testsOf(part: IpsetPart): readonly PartTest[] {
       return [part.protocol === undefined ? { kind: 'any' } : { kind: 'set', set: [{ lo: BigInt(part.protocol), hi: BigInt(part.protocol) }] }, port];
     }
     case 'interface':
-      return [part.physical ? { kind: 'unreadable', reason: 'physical interfaces of bridged packets are not modelled' } : { kind: 'name', name: part.name, prefix: false }];
+      return [
+        part.physical
+          ? { kind: 'unreadable', reason: 'physical interfaces of bridged packets are not modelled' }
+          : { kind: 'name', name: part.name, prefix: false },
+      ];
     case 'mark':
       return [{ kind: 'set', set: [{ lo: BigInt(part.mark), hi: BigInt(part.mark) }] }];
     case 'mac':

@@ -138,7 +138,13 @@ function readEntry({ value, options, line }: Added, set: Ipset): IpsetEntry | st
   const timeout = optionValue(options, 'timeout');
   const comment = optionValue(options, 'comment');
   const timeoutSeconds = timeout !== undefined && /^\d{1,10}$/.test(timeout) ? Number(timeout) : undefined;
-  return { parts, nomatch: hasFlag(options, 'nomatch'), ...(timeoutSeconds !== undefined && { timeoutSeconds }), ...(comment !== undefined && { comment }), line };
+  return {
+    parts,
+    nomatch: hasFlag(options, 'nomatch'),
+    ...(timeoutSeconds !== undefined && { timeoutSeconds }),
+    ...(comment !== undefined && { comment }),
+    line,
+  };
 }
 
 /** Options of an entry that take no value; every other takes one. */

@@ -42,7 +42,8 @@ function unreadable(reason: string): DecodedRule {
 
 /** A match or target of the rule with the options seen so far. */
 interface Group {
-  readonly kind: 'match' | 'target' | 'goto';
+  /** `jump` and `goto` go to a chain of the table. */
+  readonly kind: 'match' | 'target' | 'jump' | 'goto';
   readonly name: string;
   readonly options: Arities | undefined;
   readonly given: GivenOption[];
@@ -215,7 +216,7 @@ const generic: ReadonlyMap<string, GenericReader> = new Map<string, GenericReade
   ['-p', readProtocol],
   ['-m', readMatch],
   ['-j', readTarget],
-  ['-g', (rule, value) => void rule.open('goto', value, noOptions)],
+  ['-g', (rule, name) => void rule.open(rule.context.isChain(name) ? 'goto' : 'target', name, noOptions)],
 ]);
 
 const longNames: ReadonlyMap<string, string> = new Map([
@@ -306,7 +307,8 @@ function readMatch(rule: RuleReader, name: string): void {
 
 /** A chain of the table comes before a target of the same name. */
 function readTarget(rule: RuleReader, name: string): void {
-  rule.open('target', name, rule.context.isChain(name) ? noOptions : targets.get(name)?.options);
+  if (rule.context.isChain(name)) rule.open('jump', name, noOptions);
+  else rule.open('target', name, targets.get(name)?.options);
 }
 
 /** An option belongs to the nearest match or target before it that has it, else to the match that the protocol brings. */
@@ -373,22 +375,20 @@ function matchSteps(rule: RuleReader, group: Group): readonly Condition[] {
 
 function targetSteps(rule: RuleReader, group: Group): readonly Step[] {
   const { kind, name, given, unsupported, strange } = group;
-  if (kind === 'goto') return [rule.context.isChain(name) ? jump('goto', name) : unknownTarget(rule, name)];
-  if (rule.context.isChain(name)) return strange === undefined ? [jump('jump', name)] : [{ kind: 'may', module: name, reason: `option ${strange} is not known` }, jump('jump', name)];
+  if (kind === 'jump' || kind === 'goto') {
+    const verdict: Verdict = { kind, chain: name };
+    return strange === undefined ? [verdict] : [{ kind: 'may', module: name, reason: `option ${strange} is not known` }, verdict];
+  }
   const target = targets.get(name);
   if (target === undefined) return [unknownTarget(rule, name)];
   const unknown = (reason: string): Verdict => ({ kind: 'unknown', name, reason });
-  if (unsupported) return [unknown('[unsupported revision]: iptables is older than the kernel\'s target')];
+  if (unsupported) return [unknown("[unsupported revision]: iptables is older than the kernel's target")];
   if (strange !== undefined) return [unknown(`option ${strange} is not known`)];
   const steps = target.read(given, rule.context) as readonly (Action | Verdict)[] | undefined;
   if (steps !== undefined) return steps;
   const values = given.map((option) => [option.name, ...option.values].join(' ')).join(' ');
   rule.unknown.push({ kind: 'value', name: `-j ${name} ${values}`.trimEnd() });
   return [unknown(`-j ${name} ${values} could not be read`)];
-}
-
-function jump(kind: 'jump' | 'goto', chain: string): Verdict {
-  return { kind, chain };
 }
 
 function unknownTarget(rule: RuleReader, name: string): Verdict {

@@ -1,8 +1,19 @@
 // The matches of iptables: what the options of each `-m NAME` ask of a packet. A new match is a new entry here.
 import { type IntervalSet, single } from '../model/address.ts';
 import { icmpTypes, icmpv6Types, type TypeAndCode } from './iptables.icmp.ts';
-import { type GivenOption, type MatchModule, type OptionReader, optionByOption, optionOf, undecidable, valueOf } from './iptables.options.ts';
-import { all32, parseAddresses, parseAddressRange, parseMark, parsePorts, parseProtocol, parseRange, parseU32, portMax, toInterval } from './iptables.values.ts';
+import { arities, firstValue, type GivenOption, type MatchModule, type OptionReader, optionByOption, optionOf, undecidable } from './iptables.options.ts';
+import {
+  all32,
+  parseAddresses,
+  parseAddressRange,
+  parseMark,
+  parsePorts,
+  parseProtocol,
+  parseRange,
+  parseU32,
+  portMax,
+  toInterval,
+} from './iptables.values.ts';
 import type { AddressField, AddressType, Condition, ConntrackState, ConntrackStatus, InterfaceField, InterfacePattern, NumberField, Side } from './rule.ts';
 
 const nothing: OptionReader = () => [];
@@ -133,15 +144,33 @@ function icmpNumbers(text: string): TypeAndCode | undefined {
 const eitherPort: OptionReader = ({ values, negate }) => {
   const set = parsePorts(values[0] ?? '');
   if (set === undefined) return undefined;
-  return negate ? [number('sourcePort', set, true), number('destinationPort', set, true)] : [may('multiport', '--ports asks for the source or the destination port')];
+  return negate
+    ? [number('sourcePort', set, true), number('destinationPort', set, true)]
+    : [may('multiport', '--ports asks for the source or the destination port')];
 };
 
 const addressTypes: ReadonlySet<string> = new Set([
-  'UNSPEC', 'UNICAST', 'LOCAL', 'BROADCAST', 'ANYCAST', 'MULTICAST', 'BLACKHOLE', 'UNREACHABLE', 'PROHIBIT', 'THROW', 'NAT', 'XRESOLVE',
+  'UNSPEC',
+  'UNICAST',
+  'LOCAL',
+  'BROADCAST',
+  'ANYCAST',
+  'MULTICAST',
+  'BLACKHOLE',
+  'UNREACHABLE',
+  'PROHIBIT',
+  'THROW',
+  'NAT',
+  'XRESOLVE',
 ]);
 
 const addrtype: MatchModule = {
-  options: new Map([['--src-type', 1], ['--dst-type', 1], ['--limit-iface-in', 0], ['--limit-iface-out', 0]]),
+  options: new Map([
+    ['--src-type', 1],
+    ['--dst-type', 1],
+    ['--limit-iface-in', 0],
+    ['--limit-iface-out', 0],
+  ]),
   read(given) {
     const limit = optionOf(given, '--limit-iface-in') ? 'in' : optionOf(given, '--limit-iface-out') ? 'out' : undefined;
     const conditions: Condition[] = [];
@@ -150,7 +179,13 @@ const addrtype: MatchModule = {
       const words = (values[0] ?? '').toUpperCase().split(',');
       if (!words.every((word) => addressTypes.has(word))) return undefined;
       const anyOf = words.map((word) => word.toLowerCase() as AddressType);
-      conditions.push({ kind: 'addressType', side: name === '--src-type' ? 'source' : 'destination', anyOf, negate, ...(limit === undefined ? {} : { limit }) });
+      conditions.push({
+        kind: 'addressType',
+        side: name === '--src-type' ? 'source' : 'destination',
+        anyOf,
+        negate,
+        ...(limit === undefined ? {} : { limit }),
+      });
     }
     return conditions;
   },
@@ -193,7 +228,12 @@ const originalProtocol: OptionReader = ({ values, negate }) => {
 };
 
 const statistic: MatchModule = {
-  options: new Map([['--mode', 1], ['--probability', 1], ['--every', 1], ['--packet', 1]]),
+  options: new Map([
+    ['--mode', 1],
+    ['--probability', 1],
+    ['--every', 1],
+    ['--packet', 1],
+  ]),
   read(given) {
     const random = optionOf(given, '--probability');
     const nth = optionOf(given, '--every');
@@ -209,14 +249,22 @@ const recentOperations = ['set', 'rcheck', 'update', 'remove'] as const;
 const recent: MatchModule = {
   options: new Map([
     ...recentOperations.map((operation): [string, number] => [`--${operation}`, 0]),
-    ['--name', 1], ['--seconds', 1], ['--hitcount', 1], ['--reap', 0], ['--rttl', 0], ['--rsource', 0], ['--rdest', 0], ['--mask', 1],
+    ['--name', 1],
+    ['--seconds', 1],
+    ['--hitcount', 1],
+    ['--reap', 0],
+    ['--rttl', 0],
+    ['--rsource', 0],
+    ['--rdest', 0],
+    ['--mask', 1],
   ]),
   read(given) {
     const operation = recentOperations.find((name) => optionOf(given, `--${name}`));
     if (operation === undefined) return undefined;
-    if (operation !== 'set' && (parseU32(valueOf(given, '--hitcount') ?? '1') ?? 2) > 1) return [may('recent', '--hitcount asks for earlier packets of the client')];
+    if (operation !== 'set' && (parseU32(firstValue(given, '--hitcount') ?? '1') ?? 2) > 1)
+      return [may('recent', '--hitcount asks for earlier packets of the client')];
     const negate = optionOf(given, `--${operation}`)?.negate === true;
-    return [{ kind: 'recent', operation, list: valueOf(given, '--name') ?? 'DEFAULT', side: optionOf(given, '--rdest') ? 'destination' : 'source', negate }];
+    return [{ kind: 'recent', operation, list: firstValue(given, '--name') ?? 'DEFAULT', side: optionOf(given, '--rdest') ? 'destination' : 'source', negate }];
   },
 };
 
@@ -225,7 +273,11 @@ const setCounters = ['--packets-eq', '--packets-lt', '--packets-gt', '--bytes-eq
 /** `--set` is the old spelling of `--match-set`. */
 const set: MatchModule = {
   options: new Map([
-    ['--match-set', 2], ['--set', 2], ['--return-nomatch', 0], ['--update-counters', 0], ['--update-subcounters', 0],
+    ['--match-set', 2],
+    ['--set', 2],
+    ['--return-nomatch', 0],
+    ['--update-counters', 0],
+    ['--update-subcounters', 0],
     ...setCounters.map((name): [string, number] => [name, 1]),
   ]),
   read(given) {
@@ -240,7 +292,12 @@ const set: MatchModule = {
 };
 
 const rpfilter: MatchModule = {
-  options: new Map([['--loose', 0], ['--validmark', 0], ['--accept-local', 0], ['--invert', 0]]),
+  options: new Map([
+    ['--loose', 0],
+    ['--validmark', 0],
+    ['--accept-local', 0],
+    ['--invert', 0],
+  ]),
   read: (given) => [
     {
       kind: 'reversePath',
@@ -291,6 +348,12 @@ function packetType({ values, negate }: GivenOption): readonly Condition[] | und
   return type === undefined ? undefined : [number('packetType', single(type), negate)];
 }
 
+/** A first packet of TCP, UDP or SCTP has no such header; a match of a header that is absent fails, negated or not. */
+const absentHeader = (options: string): MatchModule => ({
+  options: arities(options),
+  read: () => [{ kind: 'never', reason: 'the packets in question have no IPv6 extension headers' }],
+});
+
 const cgroup = 'depends on the process that sent the packet';
 const payload = 'depends on the bytes of the packet';
 const rate = 'depends on the rate of packets';
@@ -298,7 +361,15 @@ const header = 'depends on header fields that are not known before the packet';
 
 /** Every match, by the name behind `-m`. */
 export const matchModules: ReadonlyMap<string, MatchModule> = new Map<string, MatchModule>([
-  ['tcp', optionByOption({ ...portOptions, '--tcp-flags:2': tcpFlags, '--syn': syn, '--tcp-option:1': mayHold('tcp', 'TCP options are not known before the packet') })],
+  [
+    'tcp',
+    optionByOption({
+      ...portOptions,
+      '--tcp-flags:2': tcpFlags,
+      '--syn': syn,
+      '--tcp-option:1': mayHold('tcp', 'TCP options are not known before the packet'),
+    }),
+  ],
   ['udp', optionByOption(portOptions)],
   ['udplite', optionByOption(portOptions)],
   ['sctp', optionByOption({ ...portOptions, '--chunk-types:2': mayHold('sctp', 'chunk types are not known before the packet') })],
@@ -365,18 +436,25 @@ export const matchModules: ReadonlyMap<string, MatchModule> = new Map<string, Ma
   ['ah', undecidable('ah', header, '--ahspi:1 --ahlen:1 --ahres')],
   ['esp', undecidable('esp', header, '--espspi:1')],
   ['ipcomp', undecidable('ipcomp', header, '--ipcompspi:1 --compres')],
-  ['frag', undecidable('frag', header, '--fragid:1 --fraglen:1 --fragres --fragfirst --fragmore --fraglast')],
-  ['rt', undecidable('rt', header, '--rt-type:1 --rt-segsleft:1 --rt-len:1 --rt-0-res --rt-0-addrs:1 --rt-0-not-strict')],
-  ['hbh', undecidable('hbh', header, '--hbh-len:1 --hbh-opts:1')],
-  ['dst', undecidable('dst', header, '--dst-len:1 --dst-opts:1')],
+  ['frag', absentHeader('--fragid:1 --fraglen:1 --fragres --fragfirst --fragmore --fraglast')],
+  ['rt', absentHeader('--rt-type:1 --rt-segsleft:1 --rt-len:1 --rt-0-res --rt-0-addrs:1 --rt-0-not-strict')],
+  ['hbh', absentHeader('--hbh-len:1 --hbh-opts:1')],
+  ['dst', absentHeader('--dst-len:1 --dst-opts:1')],
   ['ipv6header', undecidable('ipv6header', header, '--header:1 --soft')],
   ['mh', undecidable('mh', header, '--mh-type:1')],
-  ['srh', undecidable('srh', header, srhOptions())],
+  ['srh', absentHeader(srhOptions())],
   ['eui64', undecidable('eui64', 'depends on the MAC address of the sender')],
   ['mac', undecidable('mac', 'depends on the MAC address of the sender', '--mac-source:1')],
   ['limit', undecidable('limit', rate, '--limit:1 --limit-burst:1')],
   ['hashlimit', undecidable('hashlimit', rate, hashlimitOptions())],
-  ['connlimit', undecidable('connlimit', 'depends on the number of open connections', '--connlimit-upto:1 --connlimit-above:1 --connlimit-mask:1 --connlimit-saddr --connlimit-daddr')],
+  [
+    'connlimit',
+    undecidable(
+      'connlimit',
+      'depends on the number of open connections',
+      '--connlimit-upto:1 --connlimit-above:1 --connlimit-mask:1 --connlimit-saddr --connlimit-daddr',
+    ),
+  ],
   ['connbytes', undecidable('connbytes', 'depends on the traffic of the connection', '--connbytes:1 --connbytes-dir:1 --connbytes-mode:1')],
   ['connlabel', undecidable('connlabel', 'depends on the labels of the connection', '--label:1 --set')],
   ['helper', undecidable('helper', 'depends on the helper of the connection', '--helper:1')],
@@ -394,7 +472,14 @@ export const matchModules: ReadonlyMap<string, MatchModule> = new Map<string, Ma
   ['cpu', undecidable('cpu', 'depends on the processor that takes the packet', '--cpu:1')],
   ['devgroup', undecidable('devgroup', 'depends on the group of the interface', '--src-group:1 --dst-group:1')],
   ['realm', undecidable('realm', 'depends on the realm of the route', '--realm:1')],
-  ['cluster', undecidable('cluster', 'depends on a hash of the source', '--cluster-total-nodes:1 --cluster-local-node:1 --cluster-local-nodemask:1 --cluster-hash-seed:1')],
+  [
+    'cluster',
+    undecidable(
+      'cluster',
+      'depends on a hash of the source',
+      '--cluster-total-nodes:1 --cluster-local-node:1 --cluster-local-nodemask:1 --cluster-hash-seed:1',
+    ),
+  ],
   ['osf', undecidable('osf', payload, '--genre:1 --ttl:1 --log:1')],
 ]);
 
@@ -439,4 +524,3 @@ export const protocolModules: ReadonlyMap<number, string> = new Map([
   [132, 'sctp'],
   [136, 'udplite'],
 ]);
-

@@ -36,10 +36,13 @@ export type OptionReader = (given: GivenOption, context: DecodeContext) => reado
 /** Lists options in short: `--name` without value, `--name:1` with one. */
 export function arities(list: string): Arities {
   return new Map(
-    list.split(' ').filter((item) => item !== '').map((item): [string, number] => {
-      const [name, count] = item.split(':') as [string, string?];
-      return [name, Number(count ?? 0)];
-    }),
+    list
+      .split(' ')
+      .filter((item) => item !== '')
+      .map((item): [string, number] => {
+        const [name, count] = item.split(':') as [string, string?];
+        return [name, Number(count ?? 0)];
+      }),
   );
 }
 
@@ -73,6 +76,6 @@ export function optionOf(given: readonly GivenOption[], name: string): GivenOpti
 }
 
 /** The first value of the option of this name. */
-export function valueOf(given: readonly GivenOption[], name: string): string | undefined {
+export function firstValue(given: readonly GivenOption[], name: string): string | undefined {
   return optionOf(given, name)?.values[0];
 }

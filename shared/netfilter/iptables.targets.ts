@@ -1,6 +1,6 @@
 // The targets of iptables: what `-j NAME` and its options do to a packet. A new target is a new entry here.
 import { type Family, type IntervalSet, parsePrefix, union } from '../model/address.ts';
-import { arities, type DecodeContext, type GivenOption, optionOf, type Target, valueOf } from './iptables.options.ts';
+import { arities, type DecodeContext, firstValue, type GivenOption, optionOf, type Target } from './iptables.options.ts';
 import { all32, parseAddressRange, parseMark, parsePort, parseRange, parseU32, portMax } from './iptables.values.ts';
 import type { PortRange, Step, Verdict } from './rule.ts';
 
@@ -41,14 +41,16 @@ export const targets: ReadonlyMap<string, Target> = new Map<string, Target>([
   ['QUEUE', always('', { kind: 'queue', bypass: false })],
   [
     'NFQUEUE',
-    target('--queue-num:1 --queue-balance:1 --queue-bypass --queue-cpu-fanout', (given) => [{ kind: 'queue', bypass: optionOf(given, '--queue-bypass') !== undefined }]),
+    target('--queue-num:1 --queue-balance:1 --queue-bypass --queue-cpu-fanout', (given) => [
+      { kind: 'queue', bypass: optionOf(given, '--queue-bypass') !== undefined },
+    ]),
   ],
   ['REJECT', target('--reject-with:1', readReject)],
   ['DNAT', target('--to-destination:1 --random --random-fully --persistent', (given, { family }) => readNat('dnat', given, family))],
   ['SNAT', target('--to-source:1 --random --random-fully --persistent', (given, { family }) => readNat('snat', given, family))],
   ['MASQUERADE', target('--to-ports:1 --random --random-fully', (given) => readPortsOnly('masquerade', given))],
   ['REDIRECT', target('--to-ports:1 --random --random-fully', (given) => readPortsOnly('redirect', given))],
-  ['NETMAP', target('--to:1', (given, { family }) => readNetmap(valueOf(given, '--to'), family))],
+  ['NETMAP', target('--to:1', (given, { family }) => readNetmap(firstValue(given, '--to'), family))],
   ['MARK', target('--set-mark:1 --set-xmark:1 --and-mark:1 --or-mark:1 --xor-mark:1', (given) => readMarkChange('setMark', given))],
   [
     'CONNMARK',
@@ -102,7 +104,7 @@ function hmarkOptions(): string {
 }
 
 function readReject(given: readonly GivenOption[], { family }: DecodeContext): readonly Step[] {
-  const word = valueOf(given, '--reject-with') ?? 'port-unreach';
+  const word = firstValue(given, '--reject-with') ?? 'port-unreach';
   return [{ kind: 'reject', with: (family === 6 ? rejectAnswers6.get(word) : undefined) ?? rejectAnswers.get(word) ?? word }];
 }
 
@@ -144,7 +146,7 @@ function readNatPorts(text: string): PortRange | undefined {
 }
 
 function readPortsOnly(kind: 'masquerade' | 'redirect', given: readonly GivenOption[]): readonly Step[] | undefined {
-  const text = valueOf(given, '--to-ports');
+  const text = firstValue(given, '--to-ports');
   if (text === undefined) return [{ kind }];
   const ports = readNatPorts(text);
   return ports === undefined ? undefined : [{ kind, ports }];
@@ -181,18 +183,18 @@ function readConnmark(given: readonly GivenOption[]): readonly Step[] | undefine
   if (given.some(({ name }) => name.endsWith('-shift-mark'))) return [{ kind: 'unknownEffect', name: 'CONNMARK', reason: 'shifts the mark' }];
   const kind = optionOf(given, '--save-mark') ? 'saveMark' : optionOf(given, '--restore-mark') ? 'restoreMark' : undefined;
   if (kind === undefined) return readMarkChange('setConnmark', given);
-  const mask = parseU32(valueOf(given, '--mask') ?? '0xffffffff');
+  const mask = parseU32(firstValue(given, '--mask') ?? '0xffffffff');
   if (mask === undefined) return undefined;
-  const connmarkMask = parseU32(valueOf(given, '--ctmask') ?? String(mask));
-  const markMask = parseU32(valueOf(given, '--nfmask') ?? String(mask));
+  const connmarkMask = parseU32(firstValue(given, '--ctmask') ?? String(mask));
+  const markMask = parseU32(firstValue(given, '--nfmask') ?? String(mask));
   return connmarkMask === undefined || markMask === undefined ? undefined : [{ kind, connmarkMask, markMask }];
 }
 
 /** Address 0.0.0.0 and port 0 keep those of the packet. */
 function readTproxy(given: readonly GivenOption[], { family }: DecodeContext): readonly Step[] | undefined {
-  const port = parsePort(valueOf(given, '--on-port') ?? '0');
-  const mark = parseMark(valueOf(given, '--tproxy-mark') ?? '0/0');
-  const on = valueOf(given, '--on-ip');
+  const port = parsePort(firstValue(given, '--on-port') ?? '0');
+  const mark = parseMark(firstValue(given, '--tproxy-mark') ?? '0/0');
+  const on = firstValue(given, '--on-ip');
   const address = on === undefined ? 0n : parseAddressRange(on, family)?.[0]?.lo;
   if (port === undefined || mark === undefined || address === undefined) return undefined;
   const step: Verdict = { kind: 'tproxy', markAnd: ~mark.mask >>> 0, markXor: mark.value };

@@ -17,7 +17,7 @@ export function tokenise(text: string): Tokens | undefined {
     const word = end < 0 ? wordFrom(text, at) : undefined;
     if (end < 0 && word === undefined) return undefined;
     words.push(word === undefined ? text.slice(at, end) : word.text);
-    quoted.push(word !== undefined && word.quoted);
+    quoted.push(word?.quoted === true);
     at = word === undefined ? end : word.end;
   }
 }

@@ -50,9 +50,42 @@ export function parsePort(text: string): number | undefined {
 
 const portNames: ReadonlyMap<string, number> = new Map(
   Object.entries({
-    'ftp-data': 20, ftp: 21, ssh: 22, telnet: 23, smtp: 25, domain: 53, bootps: 67, bootpc: 68, tftp: 69, http: 80, www: 80, kerberos: 88, pop3: 110, sunrpc: 111,
-    auth: 113, ntp: 123, 'netbios-ns': 137, 'netbios-dgm': 138, 'netbios-ssn': 139, imap2: 143, imap: 143, snmp: 161, bgp: 179, ldap: 389, https: 443,
-    'microsoft-ds': 445, syslog: 514, ldaps: 636, imaps: 993, pop3s: 995, openvpn: 1194, mysql: 3306, nfs: 2049, postgresql: 5432, mdns: 5353, 'http-alt': 8080,
+    'ftp-data': 20,
+    ftp: 21,
+    ssh: 22,
+    telnet: 23,
+    smtp: 25,
+    domain: 53,
+    bootps: 67,
+    bootpc: 68,
+    tftp: 69,
+    http: 80,
+    www: 80,
+    kerberos: 88,
+    pop3: 110,
+    sunrpc: 111,
+    auth: 113,
+    ntp: 123,
+    'netbios-ns': 137,
+    'netbios-dgm': 138,
+    'netbios-ssn': 139,
+    imap2: 143,
+    imap: 143,
+    snmp: 161,
+    bgp: 179,
+    ldap: 389,
+    https: 443,
+    'microsoft-ds': 445,
+    syslog: 514,
+    ldaps: 636,
+    imaps: 993,
+    pop3s: 995,
+    openvpn: 1194,
+    mysql: 3306,
+    nfs: 2049,
+    postgresql: 5432,
+    mdns: 5353,
+    'http-alt': 8080,
   }),
 );
 
@@ -64,9 +97,41 @@ export function parseProtocol(text: string): number | undefined {
 
 const protocolNames: ReadonlyMap<string, number> = new Map(
   Object.entries({
-    all: 0, icmp: 1, igmp: 2, ipencap: 4, ipip: 4, ipv4: 4, tcp: 6, egp: 8, igp: 9, udp: 17, dccp: 33, ipv6: 41, 'ipv6-route': 43, 'ipv6-frag': 44, rsvp: 46, gre: 47,
-    esp: 50, 'ipsec-esp': 50, ah: 51, 'ipsec-ah': 51, 'ipv6-icmp': 58, icmpv6: 58, 'ipv6-nonxt': 59, 'ipv6-opts': 60, eigrp: 88, ospf: 89, pim: 103, ipcomp: 108,
-    vrrp: 112, l2tp: 115, sctp: 132, 'mobility-header': 135, 'ipv6-mh': 135, mh: 135, udplite: 136,
+    all: 0,
+    icmp: 1,
+    igmp: 2,
+    ipencap: 4,
+    ipip: 4,
+    ipv4: 4,
+    tcp: 6,
+    egp: 8,
+    igp: 9,
+    udp: 17,
+    dccp: 33,
+    ipv6: 41,
+    'ipv6-route': 43,
+    'ipv6-frag': 44,
+    rsvp: 46,
+    gre: 47,
+    esp: 50,
+    'ipsec-esp': 50,
+    ah: 51,
+    'ipsec-ah': 51,
+    'ipv6-icmp': 58,
+    icmpv6: 58,
+    'ipv6-nonxt': 59,
+    'ipv6-opts': 60,
+    eigrp: 88,
+    ospf: 89,
+    pim: 103,
+    ipcomp: 108,
+    vrrp: 112,
+    l2tp: 115,
+    sctp: 132,
+    'mobility-header': 135,
+    'ipv6-mh': 135,
+    mh: 135,
+    udplite: 136,
   }),
 );
 
@@ -74,7 +139,7 @@ const protocolNames: ReadonlyMap<string, number> = new Map(
 export function parseAddresses(text: string, family: Family): IntervalSet | undefined {
   const set = [];
   for (const part of text.split(',')) {
-    const prefix = parsePrefix(part);
+    const prefix = parsePrefix(part === '0/0' && family === 4 ? '0.0.0.0/0' : part);
     if (prefix?.family !== family) return undefined;
     set.push(prefix.interval);
   }

@@ -129,7 +129,24 @@ const shortNames: ReadonlyMap<string, string> = new Map([
 ]);
 
 const valued: ReadonlySet<string> = new Set([
-  '-t', '-u', '--sctp-service', '-f', '-s', '-p', '-M', '--netmask', '--pe', '--sched-flags', '-r', '-w', '-x', '--u-threshold', '-y', '--l-threshold', '--tun-type', '--tun-port',
+  '-t',
+  '-u',
+  '--sctp-service',
+  '-f',
+  '-s',
+  '-p',
+  '-M',
+  '--netmask',
+  '--pe',
+  '--sched-flags',
+  '-r',
+  '-w',
+  '-x',
+  '--u-threshold',
+  '-y',
+  '--l-threshold',
+  '--tun-type',
+  '--tun-port',
 ]);
 const bareOptions: ReadonlySet<string> = new Set(['-A', '-a', '-6', '--ops', '-m', '-g', '-i', '-n', '--tun-nocsum', '--tun-csum', '--tun-remcsum']);
 
@@ -278,7 +295,7 @@ function procService(virtual: Virtual, { words, line, ticksPerSecond }: ProcServ
   const [scheduler = '', ...rest] = words;
   const at = rest.indexOf('persistent');
   const ticks = at < 0 ? undefined : wholeNumber(rest[at + 1] ?? '', Number.MAX_SAFE_INTEGER);
-  const flags = rest.filter((word) => word === 'ops');
+  const flags = rest.flatMap((word) => (word === 'ops' ? [word] : (/^\((.+)\)$/.exec(word)?.[1]?.split(',') ?? [])));
   return { ...virtual, scheduler, flags, ...(ticks !== undefined && { persistentSeconds: Math.round(ticks / ticksPerSecond) }), servers: [], line };
 }
 

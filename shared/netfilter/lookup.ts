@@ -14,7 +14,7 @@ export function matchLookup(state: State, condition: { readonly key: readonly Ke
   const key = keyOf(condition.key, state, around);
   const partition = lookUp(key, found.elements, around, state);
   const doubt = partition.hits.find((hit) => hit.may !== undefined)?.may;
-  if (found.set?.flags.includes('dynamic') === true) return remembers(`@${found.set.name} is filled by packets: whether the client is in it can change`);
+  if (found.set?.flags.some((flag) => flag === 'dynamic' || flag === 'timeout') === true) return remembers(`@${found.set.name} is filled by packets: whether the client is in it can change`);
   if (!partition.remains) return doubt === undefined || partition.hits.some((hit) => hit.may === undefined && hit.set === undefined) ? { kind: 'yes' } : may(doubt);
   if (doubt !== undefined) return may(doubt);
   if (partition.rest === undefined) return holds(partition.hits.length > 0);
@@ -169,6 +169,7 @@ function testOf(part: ElementPart, context: { readonly key: Key; readonly index:
     case 'interface':
       return { kind: 'name', ...part.pattern };
     case 'word': {
+      if (part.word === '*') return { kind: 'any' };
       const keyPart = context.key.parts[context.index];
       if (keyPart?.kind !== 'addressType') return { kind: 'word', word: part.word };
       const device = keyPart.limit === undefined ? undefined : keyPart.limit === 'in' ? context.state.iif : context.state.oif;

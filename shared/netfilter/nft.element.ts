@@ -1,6 +1,7 @@
 // Values of nft's JSON: addresses, ports, words, ranges and prefixes as intervals, and the elements of sets and maps by their data types.
 import type { Family, Interval, IntervalSet } from '../model/address.ts';
 import { highest, parseAddress, parsePrefix, single, union } from '../model/address.ts';
+import { fieldOf, fieldType, keyExpressions } from './nft.field.ts';
 import { asList, isList, isObject, type Json, member, named, numberMember, textMember, tooDeep } from './nft.json.ts';
 import { renderValue } from './nft.text.ts';
 import { wordNumber } from './nft.words.ts';
@@ -173,15 +174,15 @@ function plainNumber(value: bigint, type: string): bigint {
   return value === 0x0800n ? 2n : value === 0x86ddn ? 10n : value;
 }
 
-/** nft's names of types: one, a list, or `a . b` for concatenations. Newer releases may give a `typeof` expression instead, which yields no names. */
+/** nft's names of types: one, a list, or `a . b` for concatenations. */
 export function typeNames(value: Json | undefined): string[] {
   if (typeof value === 'string') return value.split(' . ');
   if (isList(value)) return value.map((type) => (typeof type === 'string' ? type : 'unknown'));
   return isObject(value) ? typeofNames(value) : [];
 }
 
+/** The types of the expressions in `{"typeof": …}`, as newer releases print sets that were declared by expressions. */
 function typeofNames(value: Json): string[] {
-  const inner = member(value, 'typeof');
-  const concatenation = member(inner, 'concat');
-  return (isList(concatenation) ? concatenation : [inner]).map(() => 'unknown');
+  const expressions = keyExpressions(member(value, 'typeof') ?? null);
+  return expressions.map((expression) => fieldType(fieldOf(expression, { family: 'inet', valueTypes: () => undefined })));
 }

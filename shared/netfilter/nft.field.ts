@@ -71,11 +71,13 @@ export function keyPart(field: Field, expression: Json): KeyPart {
     case 'addressType':
       return { kind: 'addressType', side: field.side, ...(field.limit !== undefined && { limit: field.limit }) };
     case 'random':
-      return { kind: 'random', modulus: field.modulus, offset: field.offset };
-    default:
-      return { kind: 'unknown', text: renderExpression(expression) };
+      if (field.modulus <= branchesMax) return { kind: 'random', modulus: field.modulus, offset: field.offset };
   }
+  return { kind: 'unknown', text: renderExpression(expression) };
 }
+
+/** A random key part is a branch of the walk for each of its values: more than a map has elements in practice are not followed. */
+const branchesMax = 65_536;
 
 /** nft's name of the type of a field's values. */
 export function fieldType(field: Field): string {

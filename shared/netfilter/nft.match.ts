@@ -81,28 +81,27 @@ function operandOf(expression: Json, scope: TableScope): Operand {
 const operators: ReadonlySet<string> = new Set(['&', '|', '^', '<<', '>>']);
 
 function comparison(compared: Comparison, scope: TableScope): Condition[] {
-  const { left, operator, right } = compared;
+  const { left, right } = compared;
   if (member(left, 'concat') !== undefined || (typeof right === 'string' && right.startsWith('@'))) return [lookup(compared, scope)];
   const operand = operandOf(left, scope);
   const may = mayMatch(compared, operand.field);
-  const negate = operator === '!=' || operator === '!';
   switch (operand.field.kind) {
     case 'address':
       return [addressCondition(operand, compared) ?? may];
     case 'number':
       return [numberCondition(operand, compared) ?? may];
     case 'interface':
-      return [operand.operations.length === 0 ? (interfaceCondition(operand.field, right, negate) ?? may) : may];
+      return [interfaceCondition(operand, compared) ?? may];
     case 'conntrackState':
       return [stateCondition(operand, compared) ?? may];
     case 'conntrackStatus':
       return [statusCondition(operand, compared) ?? may];
     case 'conntrackDirection':
-      return [right === 'original' || right === 'reply' ? { kind: 'conntrackDirection', direction: right, negate } : may];
+      return [right === 'original' || right === 'reply' ? { kind: 'conntrackDirection', direction: right, negate: isNegated(compared) } : may];
     case 'addressType':
-      return [addressTypeCondition(operand.field, right, negate) ?? may];
+      return [addressTypeCondition(operand, compared) ?? may];
     case 'reversePath':
-      return [reversePathCondition(operand.field, right, negate) ?? may];
+      return [reversePathCondition(operand, compared) ?? may];
     case 'random':
       return [randomCondition(operand, compared) ?? may];
     case 'never':
@@ -111,6 +110,9 @@ function comparison(compared: Comparison, scope: TableScope): Condition[] {
       return [fragmentCondition(operand, compared) ?? may];
   }
 }
+
+/** `!` is how nft prints that none of the bits is set. */
+const isNegated = ({ operator }: Pick<Comparison, 'operator'>): boolean => operator === '!=' || operator === '!';
 
 function mayMatch({ left, operator, right }: Comparison, field: Field): Condition {
   if (field.kind === 'unknown') return { kind: 'may', module: field.module, reason: field.reason };
@@ -122,8 +124,9 @@ function lookup(compared: Comparison, scope: TableScope): Condition {
   const { key, types } = decodeKeyParts(left, scope);
   // A single concatenated value is compared as a set of that one value.
   const set = setReference(right, { key: types }) ?? setReference({ set: [right] }, { key: types });
-  if (set === undefined || inequalities.has(operator)) return { kind: 'may', module: renderExpression(left), reason: `cannot judge ${operator} ${renderValue(right)}` };
-  return { kind: 'lookup', key, set, negate: operator === '!=' || operator === '!' };
+  if (set === undefined || inequalities.has(operator))
+    return { kind: 'may', module: renderExpression(left), reason: `cannot judge ${operator} ${renderValue(right)}` };
+  return { kind: 'lookup', key, set, negate: isNegated({ operator }) };
 }
 
 const inequalities: ReadonlySet<string> = new Set(['<', '>', '<=', '>=']);
@@ -167,7 +170,8 @@ function unmaskAddresses(field: Field & { kind: 'address' }, operations: readonl
   if (operation === undefined) return values;
   const value = values[0];
   const mask = valueIntervals(operation.value, fieldType(field))?.[0]?.lo;
-  if (more.length > 0 || operation.operator !== '&' || mask === undefined || value === undefined || values.length > 1 || value.lo !== value.hi) return undefined;
+  if (more.length > 0 || operation.operator !== '&' || mask === undefined || value === undefined || values.length > 1 || value.lo !== value.hi)
+    return undefined;
   return (value.lo & ~mask) === 0n ? spread(value.lo, ~mask & highest(field.of)) : [];
 }
 
@@ -242,16 +246,28 @@ function shiftedBack({ lo }: Interval, count: bigint): IntervalSet {
   return (lo >> count) << count === lo ? single(lo >> count) : [];
 }
 
-function interfaceCondition(field: Field, right: Json, negate: boolean): Condition | undefined {
+function interfaceCondition({ field, operations }: Operand, { operator, right }: Comparison): Condition | undefined {
+  if (operations.length > 0) return undefined;
   const names = asList(member(right, 'set') ?? right);
   if (field.kind !== 'interface' || !names.every((name) => typeof name === 'string')) return undefined;
-  return { kind: 'interface', field: field.field, patterns: names.map(interfacePattern), negate };
+  return { kind: 'interface', field: field.field, patterns: names.map(interfacePattern), negate: isNegated({ operator }) };
 }
 
 const states: ReadonlySet<string> = new Set<ConntrackState>(['new', 'established', 'related', 'invalid', 'untracked']);
 const statuses: ReadonlySet<string> = new Set<ConntrackStatus>(['expected', 'seen-reply', 'assured', 'confirmed', 'snat', 'dnat', 'dying']);
 const addressTypes: ReadonlySet<string> = new Set<AddressType>([
-  'unspec', 'unicast', 'local', 'broadcast', 'anycast', 'multicast', 'blackhole', 'unreachable', 'prohibit', 'throw', 'nat', 'xresolve',
+  'unspec',
+  'unicast',
+  'local',
+  'broadcast',
+  'anycast',
+  'multicast',
+  'blackhole',
+  'unreachable',
+  'prohibit',
+  'throw',
+  'nat',
+  'xresolve',
 ]);
 
 /** The words of a value: one, a list, `a | b`, or a set. Undefined when one is not among those known. */
@@ -267,7 +283,7 @@ function stateCondition({ operations }: Operand, { operator, right }: Comparison
   const anyOf = operations.length === 0 || isWithinMask(operations, right) ? wordsOf<ConntrackState>(right, states) : undefined;
   const exactly = operator === '==' || operator === '!=';
   if (anyOf === undefined || inequalities.has(operator) || (exactly && isExactCombination(right))) return undefined;
-  return { kind: 'conntrackState', anyOf, negate: operator === '!=' || operator === '!' };
+  return { kind: 'conntrackState', anyOf, negate: isNegated({ operator }) };
 }
 
 /** `& (a | b) == a` is plain equality for what has one bit only. */
@@ -305,17 +321,17 @@ function maskedWords<Word extends string>(compared: MaskedComparison, known: Rea
   return anyOf.length === 1 && right === anyOf[0] ? { anyOf, negate: operator === '!=' } : undefined;
 }
 
-function addressTypeCondition(field: Field, right: Json, negate: boolean): Condition | undefined {
+function addressTypeCondition({ field }: Operand, { operator, right }: Comparison): Condition | undefined {
   const anyOf = wordsOf<AddressType>(right, addressTypes);
   if (field.kind !== 'addressType' || anyOf === undefined) return undefined;
-  return { kind: 'addressType', side: field.side, anyOf, ...(field.limit !== undefined && { limit: field.limit }), negate };
+  return { kind: 'addressType', side: field.side, anyOf, ...(field.limit !== undefined && { limit: field.limit }), negate: isNegated({ operator }) };
 }
 
 /** `missing` (false, 0) is a failed reverse path, `exists` (true) a good one. A comparison with an interface cannot be judged. */
-function reversePathCondition(field: Field, right: Json, negate: boolean): Condition | undefined {
+function reversePathCondition({ field }: Operand, { operator, right }: Comparison): Condition | undefined {
   const exists = fibPresence.get(right);
   if (field.kind !== 'reversePath' || exists === undefined) return undefined;
-  return { kind: 'reversePath', loose: field.loose, validMark: field.validMark, negate: exists === negate };
+  return { kind: 'reversePath', loose: field.loose, validMark: field.validMark, negate: exists === isNegated({ operator }) };
 }
 
 const fibPresence: ReadonlyMap<Json, boolean> = new Map<Json, boolean>([

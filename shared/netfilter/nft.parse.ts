@@ -1,7 +1,7 @@
 // Reads `nft -j list ruleset` (or `list table`): tables, chains, sets and rules of native nf_tables. Rules and elements are decoded when first asked for.
 import { decodeElements, typeNames } from './nft.element.ts';
 import type { TableScope } from './nft.field.ts';
-import { asList, isList, isObject, type Json, type JsonObject, member, named, numberMember, textMember, wordsMember } from './nft.json.ts';
+import { asList, isList, isObject, type Json, type JsonObject, member, named, numberMember, textMember, tooDeep, wordsMember } from './nft.json.ts';
 import { isManagedByIptables } from './nft.managed.ts';
 import { readListing } from './nft.salvage.ts';
 import { decodeStatements } from './nft.statement.ts';
@@ -11,7 +11,7 @@ import type { BaseChain, Chain, Issue, NftSet, Parsed, Table } from './ruleset.t
 
 /** How to read a listing. */
 export interface NftOptions {
-  /** False reads the tables of iptables-nft too, as far as nft can show them. They are left out otherwise: iptables-save shows them whole. */
+  /** False reads the tables of iptables-nft too. They are left out otherwise: iptables-save shows them whole, nft leaves extensions such as DNAT out. */
   readonly skipIptablesTables?: boolean;
   /** True when the listing was taken without elements (`nft -t`): sets are then not complete. */
   readonly terse?: boolean;
@@ -57,7 +57,7 @@ export interface RawChain {
 }
 
 interface RawSet {
-  readonly map: boolean;
+  readonly kind: 'set' | 'map';
   readonly json: JsonObject;
 }
 
@@ -68,7 +68,17 @@ interface Reading {
 
 /** Objects that decide nothing by themselves: statements that use them say so. */
 const ignorable: ReadonlySet<string> = new Set([
-  'metainfo', 'flowtable', 'counter', 'quota', 'limit', 'ct helper', 'ct timeout', 'ct expectation', 'secmark', 'synproxy', 'meter',
+  'metainfo',
+  'flowtable',
+  'counter',
+  'quota',
+  'limit',
+  'ct helper',
+  'ct timeout',
+  'ct expectation',
+  'secmark',
+  'synproxy',
+  'meter',
 ]);
 
 function readObject(object: Json, reading: Reading): void {
@@ -84,14 +94,14 @@ function readObject(object: Json, reading: Reading): void {
       return readRule(value, reading);
     case 'set':
     case 'map':
-      return readSet(value, kind === 'map', reading);
+      return readSet(kind, value, reading);
     default:
       if (!ignorable.has(kind)) report(object, `unknown kind of object: ${kind}`, reading);
   }
 }
 
 function report(object: Json, reason: string, { issues }: Reading): void {
-  issues.push({ line: 0, text: (JSON.stringify(object) ?? '').slice(0, 200), reason });
+  issues.push({ line: 0, text: tooDeep(object) ? '…' : JSON.stringify(object).slice(0, 200), reason });
 }
 
 const families: ReadonlySet<string> = new Set<TableFamily>(['ip', 'ip6', 'inet', 'arp', 'bridge', 'netdev']);
@@ -149,12 +159,12 @@ function readRule(value: JsonObject, reading: Reading): void {
   chain.rules.push(value);
 }
 
-function readSet(value: JsonObject, map: boolean, reading: Reading): void {
+function readSet(kind: 'set' | 'map', value: JsonObject, reading: Reading): void {
   const name = textMember(value, 'name');
   const table = openTable(value, 'table', reading);
-  if (table === undefined || name === undefined) return report({ [map ? 'map' : 'set']: value }, 'a set needs a family, a table and a name', reading);
-  if (table.sets.has(name)) return report({ [map ? 'map' : 'set']: value }, 'the set is listed twice', reading);
-  table.sets.set(name, { map, json: value });
+  if (table === undefined || name === undefined) return report({ [kind]: value }, 'a set needs a family, a table and a name', reading);
+  if (table.sets.has(name)) return report({ [kind]: value }, 'the set is listed twice', reading);
+  table.sets.set(name, { kind, json: value });
 }
 
 function finishTable(raw: RawTable, options: NftOptions): Table {
@@ -163,12 +173,12 @@ function finishTable(raw: RawTable, options: NftOptions): Table {
   const chains = new Map<string, Chain>();
   for (const chain of raw.chains.values()) chains.set(chain.name, new LazyChain(chain, { table: name, scope }));
   const sets = new Map<string, NftSet>();
-  for (const [setName, set] of raw.sets) sets.set(setName, new LazySet(setName, set, options.terse !== true));
+  for (const [setName, set] of raw.sets) sets.set(setName, new LazySet(setName, set, options));
   return { backend: 'nft', family, name, chains, sets, flags: raw.flags };
 }
 
 function valueTypes(set: RawSet | undefined): string[] | undefined {
-  return set?.map === true ? typeNames(set.json['map']) : undefined;
+  return set?.kind === 'map' ? typeNames(set.json['map']) : undefined;
 }
 
 /** The place of a chain, and what decoding its rules needs. */
@@ -220,7 +230,15 @@ class LazyChain implements Chain {
     const handle = numberMember(json, 'handle');
     const comment = textMember(json, 'comment');
     const counter = readCounter(json['expr'] ?? []);
-    const place = { backend: 'nft', family: scope.family, table, chain: this.name, number: index + 1, line: 0, ...(handle !== undefined && { handle }) } as const;
+    const place = {
+      backend: 'nft',
+      family: scope.family,
+      table,
+      chain: this.name,
+      number: index + 1,
+      line: 0,
+      ...(handle !== undefined && { handle }),
+    } as const;
     const steps = decodeStatements(json['expr'] ?? [], scope);
     return { place, text: this.text(index), steps, ...(comment !== undefined && { comment }), ...(counter && { counter }) };
   }
@@ -246,14 +264,14 @@ class LazySet implements NftSet {
   readonly #values: readonly string[] | undefined;
   #elements: readonly NftElement[] | undefined;
 
-  constructor(name: string, set: RawSet, complete: boolean) {
+  constructor(name: string, set: RawSet, { terse }: NftOptions) {
     this.name = name;
     this.type = typeNames(set.json['type']);
     this.flags = wordsMember(set.json, 'flags');
-    this.complete = complete;
+    this.complete = terse !== true;
     this.#json = set.json;
     this.#values = valueTypes(set);
-    this.kind = !set.map ? 'set' : this.#values?.[0] === 'verdict' ? 'vmap' : 'map';
+    this.kind = set.kind === 'set' ? 'set' : this.#values?.[0] === 'verdict' ? 'vmap' : 'map';
   }
 
   get elements(): readonly NftElement[] {

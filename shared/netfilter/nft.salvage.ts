@@ -22,7 +22,7 @@ function parseJson(text: string): Json | undefined {
 
 function salvage(text: string): { objects: Json[]; issues: Issue[] } {
   const objects: Json[] = [];
-  const list = /^\s*\{\s*"nftables"\s*:\s*\[/.exec(text);
+  const list = /^\s*\{\s*"nftables"\s*:\s*\[\s*/.exec(text);
   let at = list === null ? 0 : list[0].length;
   while (list !== null) {
     const end = endOfObject(text, at);

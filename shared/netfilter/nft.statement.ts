@@ -63,7 +63,17 @@ const unknown = (statement: Json, reason: string): Verdict => ({ kind: 'unknown'
 
 /** Statements that change nothing that decides a packet's way. */
 const effectless: ReadonlySet<string> = new Set([
-  'counter', 'log', 'last', 'dup', 'flow', 'ct helper', 'ct timeout', 'ct expectation', 'secmark', 'meter add', 'comment',
+  'counter',
+  'log',
+  'last',
+  'dup',
+  'flow',
+  'ct helper',
+  'ct timeout',
+  'ct expectation',
+  'secmark',
+  'meter add',
+  'comment',
 ]);
 
 /** Statements that end the rule depending on what is not in the packet. */
@@ -140,7 +150,10 @@ function natTarget(value: Json, scope: TableScope, family: 4 | 6 | undefined): T
   const ports = port === undefined || portMap !== undefined ? undefined : portRange(port);
   const map = addressMap ?? portMap;
   const decoded = map === undefined ? undefined : natMap(map, scope, portMap === map ? 'port' : 'address');
-  const unread = [address !== undefined && addressMap === undefined && addresses === undefined, port !== undefined && portMap === undefined && ports === undefined];
+  const unread = [
+    address !== undefined && addressMap === undefined && addresses === undefined,
+    port !== undefined && portMap === undefined && ports === undefined,
+  ];
   if (unread.includes(true) || (addressMap !== undefined && portMap !== undefined) || (map !== undefined && decoded === undefined)) return undefined;
   return { ...(addresses && { addresses }), ...(ports && { ports }), ...(decoded && { map: decoded.map }), needs: decoded?.needs ?? [] };
 }

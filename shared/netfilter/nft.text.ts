@@ -5,7 +5,9 @@ import type { TableFamily } from './rule.ts';
 /** A rule's statements in nft's syntax, with the rule's comment as nft appends it. What `reject` alone stands for depends on the table's family. */
 export function renderRule(statements: Json, family: TableFamily, comment?: string): string {
   if (tooDeep(statements)) return '…';
-  const text = asList(statements).map((statement) => (isDefaultReject(statement, family) ? 'reject' : renderStatement(statement))).join(' ');
+  const text = asList(statements)
+    .map((statement) => (isDefaultReject(statement, family) ? 'reject' : renderStatement(statement)))
+    .join(' ');
   return comment === undefined ? text : `${text} comment "${comment}"`;
 }
 
@@ -96,9 +98,13 @@ export function renderValue(value: Json, key: Json = null): string {
     case 'prefix':
       return `${textMember(items, 'addr') ?? plain(member(items, 'addr') ?? null)}/${numberMember(items, 'len') ?? ''}`;
     case 'range':
-      return asList(items).map((item) => renderValue(item, key)).join('-');
+      return asList(items)
+        .map((item) => renderValue(item, key))
+        .join('-');
     case 'concat':
-      return asList(items).map((item, index) => renderPart(item, keyPartAt(key, index))).join(' . ');
+      return asList(items)
+        .map((item, index) => renderPart(item, keyPartAt(key, index)))
+        .join(' . ');
     case 'set':
       return renderData(value, key);
     case 'elem':
@@ -121,15 +127,42 @@ function renderCalculation(operator: string, [first = null, ...rest]: readonly J
 }
 
 const expressionKinds: ReadonlySet<string> = new Set([
-  'payload', 'meta', 'ct', 'fib', 'numgen', 'jhash', 'symhash', 'map', 'tcp option', 'exthdr', 'socket', 'rt', 'osf',
+  'payload',
+  'meta',
+  'ct',
+  'fib',
+  'numgen',
+  'jhash',
+  'symhash',
+  'map',
+  'tcp option',
+  'exthdr',
+  'socket',
+  'rt',
+  'osf',
 ]);
 
 /** Keys of `meta` that nft prints without the word. */
 const bareMeta: ReadonlySet<string> = new Set(['iif', 'iifname', 'oif', 'oifname', 'iifgroup', 'oifgroup', 'iiftype', 'oiftype', 'ibrname', 'obrname']);
-const quotedMeta: ReadonlySet<string> = new Set(['iif', 'iifname', 'oif', 'oifname', 'iifkind', 'oifkind', 'ibrname', 'obrname', 'time', 'hour', 'day', 'sdif', 'sdifname']);
+const quotedMeta: ReadonlySet<string> = new Set([
+  'iif',
+  'iifname',
+  'oif',
+  'oifname',
+  'iifkind',
+  'oifkind',
+  'ibrname',
+  'obrname',
+  'time',
+  'hour',
+  'day',
+  'sdif',
+  'sdifname',
+]);
 
 /** A part of a concatenation or of a calculation: an expression of the packet, or a value. */
-const renderPart = (value: Json, key: Json): string => (typeof value === 'object' && expressionKinds.has(named(value)?.kind ?? '') ? renderExpression(value) : renderValue(value, key));
+const renderPart = (value: Json, key: Json): string =>
+  typeof value === 'object' && expressionKinds.has(named(value)?.kind ?? '') ? renderExpression(value) : renderValue(value, key);
 
 const keyPartAt = (key: Json, index: number): Json => {
   const parts = member(key, 'concat');
@@ -150,7 +183,15 @@ function renderMatch(match: Json): string {
   const plainLeft = named(left) === undefined || !calculations.has(named(left)?.kind ?? '');
   // nft leaves out the operator of a plain comparison, but not after a calculation nor before the bits of flags.
   const silent = operator === 'in' || (operator === '==' && plainLeft && !(isTcpFlags(left) && member(right, 'set') === undefined));
-  const value = presence ?? (typeof right === 'boolean' ? (right ? 'exists' : 'missing') : isTcpFlags(left) && typeof right === 'number' ? `0x${right.toString(16)}` : renderValue(right, valueKey(left)));
+  const value =
+    presence ??
+    (typeof right === 'boolean'
+      ? right
+        ? 'exists'
+        : 'missing'
+      : isTcpFlags(left) && typeof right === 'number'
+        ? `0x${right.toString(16)}`
+        : renderValue(right, valueKey(left)));
   return [renderExpression(left), silent ? undefined : operator, value].filter((word) => word !== undefined).join(' ');
 }
 
@@ -163,7 +204,12 @@ function flagsWithMask(left: Json, operator: string, right: Json): string | unde
   const [flags = null, mask, ...more] = asList(member(left, '&') ?? null);
   const bits = mask === undefined ? undefined : (member(mask, '|') ?? mask);
   if (more.length > 0 || !isList(bits) || member(right, 'set') !== undefined) return undefined;
-  const value = right === 0 ? '0x0' : asList(member(right, '|') ?? right).map(plain).join(',');
+  const value =
+    right === 0
+      ? '0x0'
+      : asList(member(right, '|') ?? right)
+          .map(plain)
+          .join(',');
   return `${renderExpression(flags)} ${operator === '!=' ? '!= ' : ''}${value} / ${bits.map(plain).join(',')}`;
 }
 
@@ -238,11 +284,18 @@ function renderElement(element: Json, key: Json): string {
     renderPart(member(element, 'val') ?? null, key),
     timeout === undefined ? undefined : `timeout ${renderSeconds(timeout)}`,
     comment === undefined ? undefined : `comment "${comment}"`,
-  ].filter((word) => word !== undefined).join(' ');
+  ]
+    .filter((word) => word !== undefined)
+    .join(' ');
 }
 
 function renderSeconds(seconds: number): string {
-  const units: readonly [string, number][] = [['d', 86_400], ['h', 3600], ['m', 60], ['s', 1]];
+  const units: readonly [string, number][] = [
+    ['d', 86_400],
+    ['h', 3600],
+    ['m', 60],
+    ['s', 1],
+  ];
   let left = Math.floor(seconds);
   const parts = units.flatMap(([unit, length]) => {
     const count = Math.floor(left / length);
@@ -256,15 +309,18 @@ function renderNat(kind: string, value: Json): string {
   const address = member(value, 'addr');
   const port = member(value, 'port');
   const prefix = wordsMember(value, 'type_flags').includes('prefix') ? 'prefix' : undefined;
-  const flags = wordsMember(value, 'flags').filter((flag) => flag !== 'netmap').join(',');
-  const to = address === undefined ? '' : renderNatAddress(address, port !== undefined);
+  const flags = wordsMember(value, 'flags')
+    .filter((flag) => flag !== 'netmap')
+    .join(',');
+  const to = address === undefined ? '' : renderNatAddress(address, port);
   const target = address === undefined && port === undefined ? undefined : `to ${to}${port === undefined ? '' : `:${renderOperand(port, null)}`}`;
   return [kind, textMember(value, 'family'), prefix, target, flags === '' ? undefined : flags].filter((word) => word !== undefined).join(' ');
 }
 
-function renderNatAddress(address: Json, withPort: boolean): string {
+/** An IPv6 address stands in brackets before a port. */
+function renderNatAddress(address: Json, port: Json | undefined): string {
   const text = renderOperand(address, null);
-  return withPort && typeof address === 'string' && address.includes(':') ? `[${text}]` : text;
+  return port !== undefined && typeof address === 'string' && address.includes(':') ? `[${text}]` : text;
 }
 
 function renderReject(value: Json): string {
@@ -289,7 +345,9 @@ function renderPlainStatement(kind: string, value: Json): string {
     case 'limit':
       return renderLimit(value);
     case 'quota':
-      return typeof value === 'string' ? `quota name "${value}"` : `quota ${member(value, 'inv') === true ? 'over ' : ''}${numberMember(value, 'val') ?? ''} ${textMember(value, 'val_unit') ?? 'bytes'}`;
+      return typeof value === 'string'
+        ? `quota name "${value}"`
+        : `quota ${member(value, 'inv') === true ? 'over ' : ''}${numberMember(value, 'val') ?? ''} ${textMember(value, 'val_unit') ?? 'bytes'}`;
     case 'log':
       return renderLog(value);
     case 'ct count':
@@ -325,7 +383,13 @@ function renderLimit(value: Json): string {
 
 function renderLog(value: Json): string {
   const prefix = textMember(value, 'prefix');
-  return [prefix === undefined ? 'log' : `log prefix "${prefix}"`, renderMembers('', value, ['group', 'snaplen', 'queue-threshold', 'level']).trim(), wordsMember(value, 'flags').length === 0 ? '' : `flags ${wordsMember(value, 'flags').join(',')}`].filter((word) => word !== '').join(' ');
+  return [
+    prefix === undefined ? 'log' : `log prefix "${prefix}"`,
+    renderMembers('', value, ['group', 'snaplen', 'queue-threshold', 'level']).trim(),
+    wordsMember(value, 'flags').length === 0 ? '' : `flags ${wordsMember(value, 'flags').join(',')}`,
+  ]
+    .filter((word) => word !== '')
+    .join(' ');
 }
 
 function renderQueue(value: Json): string {

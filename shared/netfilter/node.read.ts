@@ -6,7 +6,7 @@ import { indexIpsets, parseIpset } from './ipset.parse.ts';
 import { parseIptables } from './iptables.parse.ts';
 import { parseIpvs } from './ipvs.parse.ts';
 import { parseNft } from './nft.parse.ts';
-import type { CaptureFiles, NodeState } from './node.ts';
+import type { CaptureFiles, NodeState, Process } from './node.ts';
 import type { Backend, TableFamily } from './rule.ts';
 import type { Issue, Table } from './ruleset.ts';
 
@@ -32,6 +32,7 @@ export function readNode(files: CaptureFiles, options: ReadOptions = {}): NodeSt
     ipsets: indexIpsets(ipset?.sets ?? []),
     ipvs: ipvs?.services ?? [],
     host: readHost(files, issues),
+    ...readProcesses(files, issues),
     issues,
     unread: [...(options.unread ?? described.failed), ...nft.unread, ...truncated],
   };
@@ -147,6 +148,20 @@ function remember<Result>(bytes: Buffer, parse: () => Result): Result {
   return parsed;
 }
 const parsedFiles = new WeakMap<Buffer, unknown>();
+
+/** `processes.json`: a list of `{pid, comm, argv}`. */
+function readProcesses(files: CaptureFiles, issues: Issue[]): { readonly processes?: readonly Process[] } {
+  const parsed = readFile(files, 'processes.json', issues, (text) => {
+    try {
+      const raw: unknown = JSON.parse(text);
+      const items = (Array.isArray(raw) ? raw : []).filter((each): each is Process => typeof each?.pid === 'number' && typeof each?.comm === 'string');
+      return { items: items.map((each) => ({ pid: each.pid, comm: each.comm, argv: Array.isArray(each.argv) ? each.argv.map(String) : [] })), issues: [] };
+    } catch (error) {
+      return { items: [], issues: [{ line: 0, text: '', reason: `not valid JSON: ${(error as Error).message}` }] };
+    }
+  });
+  return parsed === undefined ? {} : { processes: parsed.items };
+}
 
 /** What capture.json says: the node's name and the sources that failed. */
 function describe(files: CaptureFiles, issues: Issue[]): { readonly node: string; readonly failed: readonly string[] } {

@@ -13,7 +13,15 @@ export interface NodeState {
   readonly ipsets: ReadonlyMap<string, Ipset>;
   readonly ipvs: readonly IpvsService[];
   readonly host: Host;
+  /** Processes that matter to a NodePort (kube-proxy, k3s, firewall managers …); absent when they were not read. */
+  readonly processes?: readonly Process[];
   readonly issues: readonly Issue[];
   /** What was not read and could change answers, e.g. `nft`: a walk then is not certain where it matters. */
   readonly unread: readonly string[];
+}
+
+export interface Process {
+  readonly pid: number;
+  readonly comm: string;
+  readonly argv: readonly string[];
 }

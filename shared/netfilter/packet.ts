@@ -9,7 +9,7 @@ export interface Packet {
   /** IP protocol number: 6, 17, 132 … */
   readonly protocol: number;
   readonly sources: IntervalSet;
-  /** Absent: any ephemeral port. */
+  /** Absent: any ephemeral port, 32768 to 65535. */
   readonly sourcePort?: number;
   readonly destination: bigint;
   readonly destinationPort: number;

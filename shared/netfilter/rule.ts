@@ -146,7 +146,7 @@ export type Action =
   /** Takes an unknown effect on the packet (e.g. nft payload mangling): later answers are not certain. */
   | { readonly kind: 'unknownEffect'; readonly name: string; readonly reason: string };
 
-/** ICMP answer of a reject: the word that iptables or nft uses, e.g. `icmp-port-unreachable`, `tcp-reset`, `icmpx admin-prohibited`. */
+/** ICMP answer of a reject: the word that iptables uses, or of nft the type and word with a hyphen: `icmp-port-unreachable`, `tcp-reset`, `icmpx-admin-prohibited`. */
 export type RejectWith = string;
 
 export type Verdict =

@@ -1,5 +1,5 @@
 // Network address translation of a packet set: DNAT, REDIRECT, SNAT, MASQUERADE, NETMAP, with nft's maps, as the NAT core of the kernel does them.
-import { type Family, type IntervalSet, single, size } from '../model/address.ts';
+import { type Family, formatAddress, type IntervalSet, single, size } from '../model/address.ts';
 import { deciderOf } from '../model/outcome.ts';
 import type { Ended, Run } from './chains.ts';
 import { interfaceOfAddress } from './host.ts';
@@ -53,12 +53,15 @@ interface Target {
 function destinations(state: State, addresses: IntervalSet | undefined, target: Target): readonly State[] {
   const ports = target.ports;
   const port = ports === undefined ? state.destinationPort : ports.lo === ports.hi ? ports.lo : undefined;
-  const apply = (destination: IntervalSet, weight: number): State =>
-    visited(
+  const apply = (destination: IntervalSet, weight: number): State => {
+    const [first] = destination;
+    const effect = `DNAT to ${first === undefined ? '' : formatAddress(state.family, first.lo)}${port === undefined ? '' : ` port ${port}`}`;
+    return visited(
       { ...state, destination, destinationPort: port, dnat: true, dnatBy: deciderOf(target.rule), weight },
-      { kind: 'rule', decider: deciderOf(target.rule), effect: 'DNAT', certain: true },
+      { kind: 'rule', decider: deciderOf(target.rule), effect, certain: true },
       target.run,
     );
+  };
   if (addresses === undefined) return [apply(state.destination, state.weight)];
   const choices = size(addresses);
   if (choices > choicesMax) return [apply(addresses, state.weight)];

@@ -50,6 +50,7 @@ export function matchTuple(values: readonly FieldValue[], parts: readonly PartTe
 function matchPart(value: FieldValue, part: PartTest): TupleAnswer {
   if (part.kind === 'any') return all;
   if (part.kind === 'unreadable') return { kind: 'may', reason: part.reason };
+  if (part.kind === 'word' && value.kind !== 'word') return { kind: 'may', reason: `"${part.word}" is not understood as a value` };
   switch (value.kind) {
     case 'unknown':
       return { kind: 'may', reason: value.reason };

@@ -5,14 +5,17 @@ import { mkdtempSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { type Option, nearest, numberOf, parseCommandLine } from '../../cli/command.ts';
+import { nearest, numberOf, type Option, parseCommandLine } from '../../cli/command.ts';
 import { entries, loadCommands } from '../../cli/commands/index.ts';
 
 const root = new URL('../..', import.meta.url).pathname;
 const launcher = join(root, 'cli/portreeve');
 const dump = join(root, 'test/fixtures/01-healthy-iptables-nft/iptables-save.txt');
 
-function portreeve(words: readonly string[], env: Record<string, string> = {}): { readonly code: number | null; readonly stdout: string; readonly stderr: string } {
+function portreeve(
+  words: readonly string[],
+  env: Record<string, string> = {},
+): { readonly code: number | null; readonly stdout: string; readonly stderr: string } {
   const { status, stdout, stderr } = spawnSync(launcher, words, { encoding: 'utf8', env: { ...process.env, ...env } });
   return { code: status, stdout, stderr };
 }
@@ -24,12 +27,15 @@ t.test('help and version', async (t) => {
   t.match(portreeve(['--version']), { code: 0, stdout: /^portreeve \d+\.\d+\.\d+\n$/, stderr: '' });
   t.match(portreeve([]), { code: 2, stdout: '', stderr: /usage: portreeve COMMAND/ }, 'nothing to do is a usage error');
   t.equal(portreeve(['help', 'parse']).stdout, portreeve(['parse', '--help']).stdout);
-  t.match(portreeve(['parse', '-h']).stdout, /usage: portreeve parse FILE \[OPTION…\]\n[^]*-o, --output FORM .*text\|json/);
+  t.match(portreeve(['parse', '-h']).stdout, /usage: portreeve parse FILE \[OPTION…\]\n[\s\S]*-o, --output FORM .*text\|json/);
 });
 
 t.test('every command of the table loads, is named as in the table, and describes itself as there', async (t) => {
   const commands = await loadCommands();
-  t.same(commands.map(({ name, summary }) => ({ name, summary })), entries.map(({ name, summary }) => ({ name, summary })));
+  t.same(
+    commands.map(({ name, summary }) => ({ name, summary })),
+    entries.map(({ name, summary }) => ({ name, summary })),
+  );
   for (const { name, options } of commands) {
     const words = options.flatMap((option) => [option.name, ...(option.short === undefined ? [] : [option.short])]);
     t.equal(new Set(words).size, words.length, `${name}: no option twice`);
@@ -93,8 +99,18 @@ t.test('a command line is read against its table', async (t) => {
   t.same(read([], { PORTREEVE_SERVER: 'http://b' }).values.server, 'http://b', 'the environment goes before the default');
   t.same(read(['--server', 'http://c'], { PORTREEVE_SERVER: 'http://b' }).values.server, 'http://c', 'the option goes before the environment');
   t.same(read([], { PORTREEVE_SERVER: '' }).values.server, 'http://a', 'an empty variable is none');
-  t.same(read(['--packet', 'a=1', 'one', '--packet=b=2', '--all', '--', '--two']), { values: { server: 'http://a', packet: ['a=1', 'b=2'], all: true }, positionals: ['one', '--two'] });
-  for (const [text, wanted] of [['0', undefined], ['1', 1], ['65535', 65_535], ['65536', undefined], ['1.5', undefined], ['x', undefined]] as const) {
+  t.same(read(['--packet', 'a=1', 'one', '--packet=b=2', '--all', '--', '--two']), {
+    values: { server: 'http://a', packet: ['a=1', 'b=2'], all: true },
+    positionals: ['one', '--two'],
+  });
+  for (const [text, wanted] of [
+    ['0', undefined],
+    ['1', 1],
+    ['65535', 65_535],
+    ['65536', undefined],
+    ['1.5', undefined],
+    ['x', undefined],
+  ] as const) {
     const number = () => numberOf(read(['-p', text]), 'port', { min: 1, max: 65_535 });
     if (wanted === undefined) t.throws(number, { code: 'USAGE', message: `--port ${text}: a whole number from 1 to 65535 is wanted` });
     else t.equal(number(), wanted);

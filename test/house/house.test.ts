@@ -26,36 +26,58 @@ t.test('sources are erasable TypeScript with named exports only', async (t) => {
 });
 
 t.test('every import of a file names a file that is there, with its extension', async (t) => {
-  const broken = [...sources, ...tests].flatMap((file) => importsOf(file).filter((target) => target.startsWith('.') && !existsSync(join(root, dirname(file), target))).map((target) => `${file}: ${target}`));
+  const broken = [...sources, ...tests].flatMap((file) =>
+    importsOf(file)
+      .filter((target) => target.startsWith('.') && !existsSync(join(root, dirname(file), target)))
+      .map((target) => `${file}: ${target}`),
+  );
   t.same(broken, []);
 });
 
 t.test('the sides keep apart', async (t) => {
-  const allowed: Readonly<Record<string, readonly string[]>> = { shared: ['shared'], agent: ['agent', 'shared'], collector: ['collector', 'shared'], cli: ['cli', 'agent', 'collector', 'shared'] };
+  const allowed: Readonly<Record<string, readonly string[]>> = {
+    shared: ['shared'],
+    agent: ['agent', 'shared'],
+    collector: ['collector', 'shared'],
+    cli: ['cli', 'agent', 'collector', 'shared'],
+  };
   const crossing = sources.flatMap((file) => {
     const room = file.split('/')[0] ?? '';
-    return importsOf(file).filter((target) => target.startsWith('.')).map((target) => relative(root, join(root, dirname(file), target)))
-      .filter((target) => !target.endsWith('package.json') && !allowed[room]?.includes(target.split('/')[0] ?? '')).map((target) => `${file} → ${target}`);
+    return importsOf(file)
+      .filter((target) => target.startsWith('.'))
+      .map((target) => relative(root, join(root, dirname(file), target)))
+      .filter((target) => !target.endsWith('package.json') && !allowed[room]?.includes(target.split('/')[0] ?? ''))
+      .map((target) => `${file} → ${target}`);
   });
   t.same(crossing, []);
 });
 
 t.test('every export of shared is documented or says all by its name and type', async (t) => {
-  const bare = sources.filter((file) => file.startsWith('shared/')).flatMap((file) => {
-    const lines = text(file).split('\n');
-    return lines.flatMap((line, index) => (/^export (async )?function /.test(line) && !/\*\/\s*$|^\s*\/\//.test(lines[index - 1] ?? '') ? [`${file}:${index + 1}: ${line}`] : []));
-  });
+  const bare = sources
+    .filter((file) => file.startsWith('shared/'))
+    .flatMap((file) => {
+      const lines = text(file).split('\n');
+      return lines.flatMap((line, index) =>
+        /^export (async )?function /.test(line) && !/\*\/\s*$|^\s*\/\//.test(lines[index - 1] ?? '') ? [`${file}:${index + 1}: ${line}`] : [],
+      );
+    });
   t.same(bare, []);
 });
 
 t.test('every fixture says where it was captured', async (t) => {
   const fixtures = globSync('test/fixtures/*', { cwd: root }).filter((path) => statSync(join(root, path)).isDirectory());
-  t.same(fixtures.filter((path) => !existsSync(join(root, path, 'README.md'))), []);
+  t.same(
+    fixtures.filter((path) => !existsSync(join(root, path, 'README.md'))),
+    [],
+  );
 });
 
 t.test('code speaks of the project alone and leaves nothing undone', async (t) => {
   const pattern = new RegExp(['TO', 'DO\\b|FIX', 'ME\\b|\\bX', 'XX\\b'].join(''));
-  t.same([...sources, ...tests].filter((file) => pattern.test(text(file))), []);
+  t.same(
+    [...sources, ...tests].filter((file) => pattern.test(text(file))),
+    [],
+  );
 });
 
 t.test('everything that runs by itself can be run', async (t) => {

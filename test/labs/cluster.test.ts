@@ -25,19 +25,29 @@ t.test('clients of the lab meet what clients of the captured cluster met', { ski
     const met = meetings[index];
     t.equal(met?.outcome, record.outcome, `${record.label}: ${record.to} is ${record.outcome}`);
     // Which pod answers is left to chance, but the answers possible are those recorded for both: own pod with the bridge as source, other pod with the node.
-    if (record.label.startsWith('web@') && record.answers !== undefined) t.ok(Object.keys(record.answers).includes(met?.answer ?? ''), `${record.label} was answered by ${met?.answer}`);
+    if (record.label.startsWith('web@') && record.answers !== undefined)
+      t.ok(Object.keys(record.answers).includes(met?.answer ?? ''), `${record.label} was answered by ${met?.answer}`);
   }
 
   const [direct] = await cluster.meet([{ protocol: 'tcp', to: '172.31.0.11:30080' }]);
   t.equal(direct?.outcome, 'ok');
-  cluster.edit('endpointslices.json', (items) => items.map((slice) => (slice.metadata.labels['kubernetes.io/service-name'] === 'web' ? { ...slice, endpoints: null, ports: null } : slice)));
+  cluster.edit('endpointslices.json', (items) =>
+    items.map((slice) => (slice.metadata.labels['kubernetes.io/service-name'] === 'web' ? { ...slice, endpoints: null, ports: null } : slice)),
+  );
   const refused = await until(async () => (await cluster.meet([{ protocol: 'tcp', to: '172.31.0.12:30080' }]))[0]?.outcome, 'refused');
   t.equal(refused, 'refused', 'a Service without endpoints refuses');
 
   const pids = Object.values(cluster.proxies).map(({ pid }) => pid);
   await cluster.close();
-  t.same(namespaceNames().filter((name) => name.includes(`-${process.pid}-`)), [], 'every namespace is gone');
-  t.notOk(pids.some((pid) => existsSync(`/proc/${pid}`)), 'every process is gone');
+  t.same(
+    namespaceNames().filter((name) => name.includes(`-${process.pid}-`)),
+    [],
+    'every namespace is gone',
+  );
+  t.notOk(
+    pids.some((pid) => existsSync(`/proc/${pid}`)),
+    'every process is gone',
+  );
   t.notOk(existsSync(cluster.directory), 'the directory is gone');
 });
 

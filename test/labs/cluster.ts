@@ -5,7 +5,7 @@
 //                        ┘            └─ node2 172.31.0.12       ── cni0 10.244.2.1 ── pods 10.244.2.11, .12
 //
 // Rules are written in each node by the stand-in for kube-proxy, from the objects of `directory`; pods and client are real processes with real sockets.
-import { cpSync, mkdtempSync, renameSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -77,7 +77,10 @@ async function buildWire(namespaces: Namespaces): Promise<string> {
   return wire;
 }
 
-async function attach(namespaces: Namespaces, { namespace, wire, port }: { readonly namespace: string; readonly wire: string; readonly port: string }): Promise<void> {
+async function attach(
+  namespaces: Namespaces,
+  { namespace, wire, port }: { readonly namespace: string; readonly wire: string; readonly port: string },
+): Promise<void> {
   await namespaces.ip(namespace, [`link add eth0 type veth peer name ${port} netns ${wire}`, 'link set eth0 up']);
   await namespaces.ip(wire, [`link set ${port} master br0`, `link set ${port} up`]);
 }
@@ -85,7 +88,11 @@ async function attach(namespaces: Namespaces, { namespace, wire, port }: { reado
 async function buildClient(namespaces: Namespaces, wire: string): Promise<string> {
   const client = await namespaces.add('client');
   await attach(namespaces, { namespace: client, wire, port: 'client' });
-  await namespaces.ip(client, ['address add 172.31.0.100/24 dev eth0', 'address add fd00:31:0:1::100/64 dev eth0 nodad', 'route add 203.0.113.10 via 172.31.0.11']);
+  await namespaces.ip(client, [
+    'address add 172.31.0.100/24 dev eth0',
+    'address add fd00:31:0:1::100/64 dev eth0 nodad',
+    'route add 203.0.113.10 via 172.31.0.11',
+  ]);
   return client;
 }
 
@@ -106,36 +113,53 @@ async function buildNode(namespaces: Namespaces, { wire, number }: { readonly wi
     `route add fd00:10:244:${other}::/64 via fd00:31:0:1::1${other} dev eth0`,
   ]);
   // Refusals are ICMP errors, which the kernel limits for each client; without the limit lifted the second of two quick attempts would look like a timeout.
-  const settings = ['net.ipv4.ip_forward=1', 'net.ipv4.conf.all.route_localnet=1', 'net.ipv6.conf.all.forwarding=1', 'net.ipv4.icmp_ratelimit=0', 'net.ipv6.icmp.ratelimit=0'];
+  const settings = [
+    'net.ipv4.ip_forward=1',
+    'net.ipv4.conf.all.route_localnet=1',
+    'net.ipv6.conf.all.forwarding=1',
+    'net.ipv4.icmp_ratelimit=0',
+    'net.ipv6.icmp.ratelimit=0',
+  ];
   const bridged = ['net.bridge.bridge-nf-call-iptables=1', 'net.ipv4.conf.all.rp_filter=0', 'net.ipv4.conf.eth0.rp_filter=0', 'net.ipv4.conf.cni0.rp_filter=0'];
   await namespaces.run(name, ['sysctl', '-q', '-e', '-w', ...settings, ...bridged]);
   return name;
 }
 
 async function buildPods(namespaces: Namespaces, { node: host, number }: { readonly node: string; readonly number: 1 | 2 }): Promise<void> {
-  await Promise.all([1, 2].map(async (index) => {
-    const pod = await namespaces.add(`pod-n${number}p${index}`);
-    await namespaces.ip(host, [`link add veth1${index} type veth peer name eth0 netns ${pod}`, `link set veth1${index} master cni0`, `link set veth1${index} up`]);
-    await namespaces.ip(pod, [
-      'link set eth0 up',
-      `address add 10.244.${number}.1${index}/24 dev eth0`,
-      `address add fd00:10:244:${number}::1${index}/64 dev eth0 nodad`,
-      `route add default via 10.244.${number}.1`,
-      `route add ::/0 via fd00:10:244:${number}::1`,
-    ]);
-    await namespaces.start(pod, [...node, script('pod.ts'), `pod-n${number}p${index}`], { ready: /^ready$/m });
-  }));
+  await Promise.all(
+    [1, 2].map(async (index) => {
+      const pod = await namespaces.add(`pod-n${number}p${index}`);
+      await namespaces.ip(host, [
+        `link add veth1${index} type veth peer name eth0 netns ${pod}`,
+        `link set veth1${index} master cni0`,
+        `link set veth1${index} up`,
+      ]);
+      await namespaces.ip(pod, [
+        'link set eth0 up',
+        `address add 10.244.${number}.1${index}/24 dev eth0`,
+        `address add fd00:10:244:${number}::1${index}/64 dev eth0 nodad`,
+        `route add default via 10.244.${number}.1`,
+        `route add ::/0 via fd00:10:244:${number}::1`,
+      ]);
+      await namespaces.start(pod, [...node, script('pod.ts'), `pod-n${number}p${index}`], { ready: /^ready$/m });
+    }),
+  );
 }
 
-async function meetFrom(namespaces: Namespaces, { client, probes }: { readonly client: string; readonly probes: readonly Probe[] }): Promise<readonly Meeting[]> {
+async function meetFrom(
+  namespaces: Namespaces,
+  { client, probes }: { readonly client: string; readonly probes: readonly Probe[] },
+): Promise<readonly Meeting[]> {
   const { stdout, stderr, exitCode } = await namespaces.run(client, [...node, script('client.ts'), JSON.stringify(probes)]);
   if (exitCode !== 0) throw new Error(`the client failed: ${stderr}`);
   return JSON.parse(stdout);
 }
 
-const editor = (directory: string): Cluster['edit'] => (file, change) => {
-  const path = join(directory, file);
-  const list = JSON.parse(readFileSync(path, 'utf8'));
-  writeFileSync(`${directory}.${file}`, JSON.stringify({ ...list, items: change(list.items) }, null, 2));
-  renameSync(`${directory}.${file}`, path);
-};
+const editor =
+  (directory: string): Cluster['edit'] =>
+  (file, change) => {
+    const path = join(directory, file);
+    const list = JSON.parse(readFileSync(path, 'utf8'));
+    writeFileSync(`${directory}.${file}`, JSON.stringify({ ...list, items: change(list.items) }, null, 2));
+    renameSync(`${directory}.${file}`, path);
+  };

@@ -1,18 +1,209 @@
 // `make demo`: builds the lab, runs a collector and two agents on it, breaks three things one after another, and shows what clients meet and what Portreeve says.
 //
 // DEMO_EXIT=1 ends after the last act, with exit code 0 only if every answer was right; otherwise it stays until Ctrl-C so that one can ask on.
-// DEMO_RESTART=1 kills the collector with SIGKILL in the second act and checks that the ledger came out whole.
+// DEMO_RESTART=1 kills the collector with SIGKILL before the second act's fault, starts it again after it, and checks that the ledger came out whole.
 // Without root it builds the lab in a user namespace; where the kernel refuses that, it replays captures of real clusters.
-import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Change } from '../../shared/model/change.ts';
 import type { Finding } from '../../shared/model/finding.ts';
-import { type Cluster, type NodeName, buildCluster, labObstacle } from './cluster.ts';
-import type { Meeting } from './client.ts';
-import { type Act, acts } from './demo.acts.ts';
-import { replay } from './demo.replay.ts';
-import { ledgerFaults, withCollector } from './demo.collector.ts';
-import type { Product } from './demo.collector.ts';
+import { type Act, acts, type Deed } from './acts.ts';
+import type { Meeting, Probe } from './client.ts';
+import { buildCluster, type Cluster, labObstacle } from './cluster.ts';
+import { ledgerFaults, type Product, startProduct } from './product.ts';
+import { replay } from './replay.ts';
+
+const stays = process.env.DEMO_EXIT !== '1';
+const restarts = process.env.DEMO_RESTART === '1';
+const probe: Probe = { protocol: 'tcp', to: '172.31.0.11:30080' };
+
+/** Runs the demo and resolves to the exit code. */
+export async function demo(ending: AbortSignal): Promise<number> {
+  const started = performance.now();
+  say('building two nodes, four pods and a client from network namespaces …');
+  const cluster = await buildCluster();
+  let product: Product | undefined;
+  try {
+    product = await startProduct(cluster);
+    say(`built in ${seconds(performance.now() - started)}; the collector listens on ${product.url}, an agent runs on each node`);
+    const faults = await play(cluster, { product, ending });
+    for (const fault of faults) say(`WRONG: ${fault}`);
+    if (faults.length > 0 && !stays) process.stderr.write(`${product.logs()}\n`);
+    say(faults.length === 0 ? 'every answer was right' : `${faults.length} of the answers were wrong`);
+    if (stays) await stayUntil(ending, product);
+    return faults.length === 0 ? 0 : 1;
+  } catch (error) {
+    if (ending.aborted) return 130;
+    if (product !== undefined) process.stderr.write(`${product.logs()}\n`);
+    throw error;
+  } finally {
+    await product?.close();
+    await cluster.close();
+  }
+}
+
+if (import.meta.main) process.exitCode = await runProcess();
+
+interface Stage {
+  readonly product: Product;
+  readonly ending: AbortSignal;
+}
+
+async function play(cluster: Cluster, stage: Stage): Promise<string[]> {
+  await untilHealthy(stage);
+  const [met] = await cluster.meet([probe]);
+  say(`both nodes are compared and healthy; client → ${describe(met)}`);
+  const faults = met?.outcome === 'ok' ? [] : ['a client does not get in although nothing is broken yet'];
+  for (const [index, act] of acts.entries()) {
+    stage.ending.throwIfAborted();
+    print(`\n${index + 1}. ${act.title}\n`);
+    faults.push(...(await perform(cluster, { ...stage, act, restart: restarts && index === 1 })));
+  }
+  const ledger = await stage.product.changes();
+  const broken = ledgerFaults(ledger);
+  say(`the ledger holds ${ledger.length} changes${broken.length === 0 ? ', each once and none missing' : ''}`);
+  return [...faults, ...broken.map((text) => `ledger: ${text}`)];
+}
+
+async function perform(cluster: Cluster, { product, ending, act, restart }: Stage & { readonly act: Act; readonly restart: boolean }): Promise<string[]> {
+  if (restart) {
+    say('the collector is killed with SIGKILL');
+    await product.killCollector();
+  }
+  const deed = await act.break(cluster);
+  const since = performance.now();
+  say(deed.shown);
+  const [met] = await cluster.meet([probe]);
+  say(`client → ${describe(met)}`);
+  if (restart) {
+    await product.startCollector();
+    say('the collector is started again');
+  }
+  const finding = await untilFound({ product, ending }, act);
+  if (finding !== undefined) say(`found ${seconds(performance.now() - since)} after it happened`);
+  const explained = await product.ask('explain', act.node, '30080');
+  print(`\n    $ portreeve explain ${act.node} 30080\n${indented(explained.stdout + explained.stderr)}\n`);
+  const repaired = await act.repair(cluster);
+  say(repaired.shown);
+  await untilHealthy({ product, ending });
+  const [again] = await cluster.meet([probe]);
+  say(`healthy again; client → ${describe(again)}`);
+  return [
+    ...judge(act, { deed, met, finding }),
+    ...(again?.outcome === 'ok' ? [] : [`${act.title}: the client does not get in after the repair`]),
+    ...explainFaults(explained, finding),
+  ];
+}
+
+function judge(act: Act, { deed, met, finding }: { readonly deed: Deed; readonly met: Meeting | undefined; readonly finding: Finding | undefined }): string[] {
+  const faults = met?.outcome === act.outcome ? [] : [`the client met ${met?.outcome}, not ${act.outcome}`];
+  const said =
+    finding === undefined
+      ? ['nothing was found']
+      : [...act.judge(finding, deed), ...(finding.symptom === act.outcome ? [] : [`the finding promises ${finding.symptom}`])];
+  return [...faults, ...said].map((text) => `${act.title}: ${text}`);
+}
+
+function explainFaults({ stdout }: { readonly stdout: string }, finding: Finding | undefined): string[] {
+  return finding === undefined || stdout.includes(finding.cause) ? [] : [`explain does not name the cause ${finding.cause}`];
+}
+
+async function untilHealthy({ product, ending }: Stage): Promise<void> {
+  await poll(
+    ending,
+    async () => {
+      const nodes = await product.comparedNodes();
+      const errors = (await product.findings()).filter(({ severity }) => severity === 'error');
+      return nodes.length === 2 && errors.length === 0 ? true : undefined;
+    },
+    async () =>
+      `the nodes did not become healthy: compared ${(await product.comparedNodes()).join(', ') || 'none'}; ${(await product.findings()).map(({ node, cause, summary }) => `${node} ${cause} ${summary}`).join('; ')}`,
+  );
+}
+
+async function untilFound({ product, ending }: Stage, act: Act): Promise<Finding | undefined> {
+  let last: Finding | undefined;
+  const fits = ({ node, port, severity }: Finding): boolean => node === act.node && port === 30080 && severity === 'error';
+  await poll(
+    ending,
+    async () => {
+      last = (await product.findings()).find(fits) ?? last;
+      return last;
+    },
+    async () => undefined,
+  );
+  return last;
+}
+
+// Asks until there is an answer. When time runs out `otherwise` says what to complain of, or nothing when that is for the caller to judge.
+async function poll<T>(ending: AbortSignal, read: () => Promise<T | undefined>, otherwise: () => Promise<string | undefined>): Promise<void> {
+  for (const deadline = Date.now() + 25_000; ; ) {
+    ending.throwIfAborted();
+    if ((await read()) !== undefined) return;
+    if (Date.now() > deadline) {
+      const complaint = await otherwise();
+      if (complaint !== undefined) throw new Error(complaint);
+      return;
+    }
+    await sleep(200);
+  }
+}
+
+async function stayUntil(ending: AbortSignal, product: Product): Promise<void> {
+  const server = `PORTREEVE_SERVER=${product.url} cli/portreeve`;
+  print(`\nThe cluster stays until Ctrl-C. Ask on:\n    ${server} get nodes\n    ${server} get nodeports\n    curl -s ${product.url}/api/v1/findings\n`);
+  await sleep(2 ** 31 - 1, undefined, { signal: ending }).catch(() => undefined);
+}
+
+function describe(met: Meeting | undefined): string {
+  const words = { ok: `answered: ${met?.answer}`, refused: 'connection refused', timeout: 'timed out', unreachable: 'unreachable' };
+  return met === undefined ? 'nothing' : `${met.to}: ${words[met.outcome]} (${met.ms} ms)`;
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+function say(text: string): void {
+  print(`  ${text}`);
+}
+
+function indented(text: string): string {
+  return text
+    .trimEnd()
+    .split('\n')
+    .map((line) => `    ${line}`)
+    .join('\n');
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`;
+}
+
+async function runProcess(): Promise<number> {
+  const ending = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => ending.abort());
+  const obstacle = await labObstacle();
+  if (obstacle === undefined) return demo(ending.signal);
+  if (process.env.DEMO_NAMESPACE !== '1' && userNamespaceWorks()) return inUserNamespace();
+  say(`no live demo here: ${obstacle}. Instead captures of real clusters are replayed.`);
+  return replay();
+}
+
+function userNamespaceWorks(): boolean {
+  return spawnSync('unshare', ['-Urnm', 'sh', '-c', 'mount -t tmpfs tmpfs /run && ip netns add probe']).status === 0;
+}
+
+// Inside, we are root over namespaces of our own; /run is a private folder, so that `ip netns` has where to keep them.
+function inUserNamespace(): number {
+  say('not root: the lab is built in a user namespace');
+  const inside = 'mount -t tmpfs tmpfs /run && ip link set lo up && exec "$@"';
+  const { status } = spawnSync(
+    'unshare',
+    ['-Urnm', '--kill-child', '-f', 'sh', '-c', inside, 'sh', process.execPath, ...process.execArgv, import.meta.filename],
+    {
+      stdio: 'inherit',
+      env: { ...process.env, DEMO_NAMESPACE: '1' },
+    },
+  );
+  return status ?? 1;
+}

@@ -9,8 +9,12 @@ const items = (name: string, file: string) => JSON.parse(read(name, file)).items
 
 function inputOf(name: string, family: 4 | 6): ProxyInput {
   return {
-    node: 'node1', family, clusterCidr: family === 4 ? '10.244.0.0/16' : 'fd00:10:244::/48', accounting: 'nfacct',
-    services: items(name, 'services.json'), endpointSlices: items(name, 'endpointslices.json'),
+    node: 'node1',
+    family,
+    clusterCidr: family === 4 ? '10.244.0.0/16' : 'fd00:10:244::/48',
+    accounting: 'nfacct',
+    services: items(name, 'services.json'),
+    endpointSlices: items(name, 'endpointslices.json'),
   };
 }
 

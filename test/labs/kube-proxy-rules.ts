@@ -25,7 +25,9 @@ export interface EndpointSliceObject {
   readonly metadata: { readonly namespace: string; readonly name: string; readonly labels?: Readonly<Record<string, string>> };
   readonly addressType: string;
   readonly ports?: readonly { readonly name?: string; readonly port?: number; readonly protocol?: string }[] | null;
-  readonly endpoints?: readonly { readonly addresses: readonly string[]; readonly conditions?: { readonly ready?: boolean }; readonly nodeName?: string }[] | null;
+  readonly endpoints?:
+    | readonly { readonly addresses: readonly string[]; readonly conditions?: { readonly ready?: boolean }; readonly nodeName?: string }[]
+    | null;
 }
 
 /** What kube-proxy is asked for. */
@@ -57,16 +59,23 @@ export function renderTables(input: ProxyInput): readonly RenderedTable[] {
   return [
     { name: 'mangle', builtin: ['PREROUTING', 'INPUT', 'FORWARD', 'OUTPUT', 'POSTROUTING'], chains: ['KUBE-PROXY-CANARY'], rules: [] },
     { name: 'filter', builtin: ['INPUT', 'FORWARD', 'OUTPUT'], chains: filterChains, rules: [...filterSkeleton(input), ...filter] },
-    { name: 'nat', builtin: ['PREROUTING', 'INPUT', 'OUTPUT', 'POSTROUTING'], chains: [...natChains, ...used], rules: [...natSkeleton(), ...nat, nodePortsJump(input)] },
+    {
+      name: 'nat',
+      builtin: ['PREROUTING', 'INPUT', 'OUTPUT', 'POSTROUTING'],
+      chains: [...natChains, ...used],
+      rules: [...natSkeleton(), ...nat, nodePortsJump(input)],
+    },
   ];
 }
 
 /** The whole as input of iptables-restore: replaces the tables. */
 export function printWhole(tables: readonly RenderedTable[]): string {
-  return tables.map(({ name, builtin, chains, rules }) => {
-    const policies = builtin.map((chain) => `:${chain} ACCEPT [0:0]`);
-    return [`*${name}`, ...policies, ...chains.map((chain) => `:${chain} - [0:0]`), ...rules, 'COMMIT', ''].join('\n');
-  }).join('');
+  return tables
+    .map(({ name, builtin, chains, rules }) => {
+      const policies = builtin.map((chain) => `:${chain} ACCEPT [0:0]`);
+      return [`*${name}`, ...policies, ...chains.map((chain) => `:${chain} - [0:0]`), ...rules, 'COMMIT', ''].join('\n');
+    })
+    .join('');
 }
 
 /**
@@ -74,18 +83,23 @@ export function printWhole(tables: readonly RenderedTable[]): string {
  * needed any more removed, and the built-in chains, where the rules of others stand, are left alone.
  */
 export function printUpdate(before: readonly RenderedTable[], after: readonly RenderedTable[]): string {
-  return after.filter(({ name }) => name !== 'mangle').map(({ name, builtin, chains, rules }) => {
-    const old = before.find((table) => table.name === name)?.chains ?? [];
-    const stale = old.filter((chain) => !chains.includes(chain));
-    const own = rules.filter((rule) => !builtin.includes(chainOf(rule)));
-    const declared = [...chains, ...stale].map((chain) => `:${chain} - [0:0]`);
-    return [`*${name}`, ...declared, ...own, ...stale.map((chain) => `-X ${chain}`), 'COMMIT', ''].join('\n');
-  }).join('');
+  return after
+    .filter(({ name }) => name !== 'mangle')
+    .map(({ name, builtin, chains, rules }) => {
+      const old = before.find((table) => table.name === name)?.chains ?? [];
+      const stale = old.filter((chain) => !chains.includes(chain));
+      const own = rules.filter((rule) => !builtin.includes(chainOf(rule)));
+      const declared = [...chains, ...stale].map((chain) => `:${chain} - [0:0]`);
+      return [`*${name}`, ...declared, ...own, ...stale.map((chain) => `-X ${chain}`), 'COMMIT', ''].join('\n');
+    })
+    .join('');
 }
 
 /** The name of a KUBE-SVC-, KUBE-EXT-, KUBE-SVL- or KUBE-FW- chain, or with `endpoint` of a KUBE-SEP- chain. */
 export function chainName(prefix: string, parts: { readonly servicePort: string; readonly protocol: string; readonly endpoint?: string }): string {
-  const digest = createHash('sha256').update(`${parts.servicePort}${parts.protocol}${parts.endpoint ?? ''}`).digest();
+  const digest = createHash('sha256')
+    .update(`${parts.servicePort}${parts.protocol}${parts.endpoint ?? ''}`)
+    .digest();
   return `${prefix}${base32(digest).slice(0, 16)}`;
 }
 
@@ -106,9 +120,7 @@ interface ServicePort {
   readonly localEndpoints: readonly string[];
 }
 
-const filterChains = [
-  'KUBE-EXTERNAL-SERVICES', 'KUBE-FIREWALL', 'KUBE-FORWARD', 'KUBE-NODEPORTS', 'KUBE-PROXY-CANARY', 'KUBE-PROXY-FIREWALL', 'KUBE-SERVICES',
-];
+const filterChains = ['KUBE-EXTERNAL-SERVICES', 'KUBE-FIREWALL', 'KUBE-FORWARD', 'KUBE-NODEPORTS', 'KUBE-PROXY-CANARY', 'KUBE-PROXY-FIREWALL', 'KUBE-SERVICES'];
 const natChains = ['KUBE-MARK-MASQ', 'KUBE-NODEPORTS', 'KUBE-POSTROUTING', 'KUBE-PROXY-CANARY', 'KUBE-SERVICES'];
 
 const chainOf = (rule: string): string => rule.split(' ', 2)[1] ?? '';
@@ -134,7 +146,11 @@ function filterSkeleton({ family, accounting }: ProxyInput): string[] {
     '-A OUTPUT -j KUBE-FIREWALL',
     `-A OUTPUT ${firewall}`,
     `-A OUTPUT ${services}`,
-    ...(family === 6 ? [] : [`-A KUBE-FIREWALL ! -s 127.0.0.0/8 -d 127.0.0.0/8 ${comment('block incoming localnet connections')} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP`]),
+    ...(family === 6
+      ? []
+      : [
+          `-A KUBE-FIREWALL ! -s 127.0.0.0/8 -d 127.0.0.0/8 ${comment('block incoming localnet connections')} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP`,
+        ]),
     `-A KUBE-FORWARD -m conntrack --ctstate INVALID ${invalid}`,
     `-A KUBE-FORWARD ${comment('kubernetes forwarding rules')} -m mark --mark 0x4000/0x4000 -j ACCEPT`,
     `-A KUBE-FORWARD ${comment('kubernetes forwarding conntrack rule')} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`,
@@ -181,10 +197,21 @@ function servicePorts(service: ServiceObject, input: ProxyInput): ServicePort[] 
 }
 
 function endpointsOf(service: ServiceObject, portName: string, input: ProxyInput): { readonly text: string; readonly node: string | undefined }[] {
-  const slices = input.endpointSlices.filter(({ metadata, addressType }) =>
-    metadata.namespace === service.metadata.namespace && metadata.labels?.['kubernetes.io/service-name'] === service.metadata.name && addressType === `IPv${input.family}`);
-  const found = slices.flatMap((slice) => (slice.ports ?? []).filter((port) => (port.name ?? '') === portName).flatMap(({ port }) =>
-    (slice.endpoints ?? []).filter(({ conditions }) => conditions?.ready !== false).map(({ addresses, nodeName }) => ({ text: `${quotedHost(addresses[0] ?? '')}:${port}`, node: nodeName }))));
+  const slices = input.endpointSlices.filter(
+    ({ metadata, addressType }) =>
+      metadata.namespace === service.metadata.namespace &&
+      metadata.labels?.['kubernetes.io/service-name'] === service.metadata.name &&
+      addressType === `IPv${input.family}`,
+  );
+  const found = slices.flatMap((slice) =>
+    (slice.ports ?? [])
+      .filter((port) => (port.name ?? '') === portName)
+      .flatMap(({ port }) =>
+        (slice.endpoints ?? [])
+          .filter(({ conditions }) => conditions?.ready !== false)
+          .map(({ addresses, nodeName }) => ({ text: `${quotedHost(addresses[0] ?? '')}:${port}`, node: nodeName })),
+      ),
+  );
   return found.sort((a, b) => (a.text < b.text ? -1 : a.text > b.text ? 1 : 0));
 }
 
@@ -207,7 +234,8 @@ function filterRules(port: ServicePort): string[] {
   if (!none && !(port.local && port.localEndpoints.length === 0)) return rules;
   const [why, end] = none ? ['has no endpoints', reject] : ['has no local endpoints', ' -j DROP'];
   for (const ip of port.loadBalancerIps) rules.push(`${on('KUBE-EXTERNAL-SERVICES', ip)} ${comment(`${port.name} ${why}`)} ${to(end, port.port)}`);
-  if (port.nodePort > 0) rules.push(`${on('KUBE-EXTERNAL-SERVICES', '')} ${comment(`${port.name} ${why}`)} -m addrtype --dst-type LOCAL ${to(end, port.nodePort)}`);
+  if (port.nodePort > 0)
+    rules.push(`${on('KUBE-EXTERNAL-SERVICES', '')} ${comment(`${port.name} ${why}`)} -m addrtype --dst-type LOCAL ${to(end, port.nodePort)}`);
   return rules;
 }
 
@@ -261,8 +289,13 @@ function loadBalancerRules(port: ServicePort, ip: string): string[] {
 function loadBalance(port: ServicePort, { chain, endpoints }: { readonly chain: string; readonly endpoints: readonly string[] }): string[] {
   const target = (endpoint: string): string => chainName('KUBE-SEP-', { servicePort: port.name, protocol: port.protocol, endpoint });
   const mask = port.clusterIp.includes(':') ? 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff' : '255.255.255.255';
-  const affinity = port.affinitySeconds === 0 ? [] : endpoints.map((endpoint) =>
-    `-A ${chain} ${comment(`${port.name} -> ${endpoint}`)} -m recent --rcheck --seconds ${port.affinitySeconds} --reap --name ${target(endpoint)} --mask ${mask} --rsource -j ${target(endpoint)}`);
+  const affinity =
+    port.affinitySeconds === 0
+      ? []
+      : endpoints.map(
+          (endpoint) =>
+            `-A ${chain} ${comment(`${port.name} -> ${endpoint}`)} -m recent --rcheck --seconds ${port.affinitySeconds} --reap --name ${target(endpoint)} --mask ${mask} --rsource -j ${target(endpoint)}`,
+        );
   const spread = endpoints.map((endpoint, index) => {
     const left = endpoints.length - index;
     const chance = left === 1 ? '' : `-m statistic --mode random --probability ${probability(left)} `;

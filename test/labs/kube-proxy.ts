@@ -4,7 +4,7 @@
 import { readFileSync, watch } from 'node:fs';
 import { createServer } from 'node:http';
 import { execa } from 'execa';
-import { type ProxyInput, type RenderedTable, type ServiceObject, printUpdate, printWhole, renderTables } from './kube-proxy-rules.ts';
+import { type ProxyInput, printUpdate, printWhole, type RenderedTable, renderTables, type ServiceObject } from './kube-proxy-rules.ts';
 
 type Family = 4 | 6;
 type Rules = Readonly<Record<Family, readonly RenderedTable[]>>;

@@ -62,7 +62,14 @@ export class Namespaces {
   async start(namespace: string | undefined, command: readonly string[], options: StartOptions = {}): Promise<Running> {
     const inside = namespace === undefined ? [] : ['ip', 'netns', 'exec', namespace];
     // The kernel ends it when the lab's own process is gone, even if that was killed with SIGKILL.
-    const child = execa('setpriv', ['--pdeathsig', 'KILL', ...inside, ...command], { all: true, buffer: false, reject: false, stdin: 'ignore', forceKillAfterDelay: 2_000, env: options.env ?? {} });
+    const child = execa('setpriv', ['--pdeathsig', 'KILL', ...inside, ...command], {
+      all: true,
+      buffer: false,
+      reject: false,
+      stdin: 'ignore',
+      forceKillAfterDelay: 2_000,
+      env: options.env ?? {},
+    });
     const running = follow(child);
     this.#running.push(running);
     if (options.ready !== undefined) await untilPrinted(running, options.ready, command.join(' '));
@@ -99,12 +106,17 @@ export function sweep(): string[] {
 
 /** All namespaces that `ip netns` knows. */
 export function namespaceNames(): string[] {
-  return execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' }).split('\n').map((line) => line.split(' ')[0] ?? '').filter((name) => name !== '');
+  return execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' })
+    .split('\n')
+    .map((line) => line.split(' ')[0] ?? '')
+    .filter((name) => name !== '');
 }
 
 function removeNamespace(name: string): void {
   try {
-    const pids = execFileSync('ip', ['netns', 'pids', name], { encoding: 'utf8' }).split('\n').filter((pid) => pid !== '');
+    const pids = execFileSync('ip', ['netns', 'pids', name], { encoding: 'utf8' })
+      .split('\n')
+      .filter((pid) => pid !== '');
     for (const pid of pids) if (Number(pid) !== process.pid) process.kill(Number(pid), 'SIGKILL');
   } catch {
     // A process that ended between the two steps is what was wanted.

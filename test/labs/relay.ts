@@ -2,7 +2,7 @@
 //
 // In a node's namespace `node relay.ts PORT PATH` listens on 127.0.0.1:PORT and passes each connection to the unix socket PATH; the other end is `relayTo`.
 // So an agent reaches a collector that listens on the loopback address of another namespace, and nothing has to leave the machine or be routed.
-import { type Server, type Socket, connect, createServer } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 
 /** Passes connections to the unix socket `path` on to a TCP port of the own loopback. Close the server to end it; open connections end with their peers. */
 export function relayTo(path: string, port: () => number): Promise<Server> {

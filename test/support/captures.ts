@@ -3,8 +3,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseAddress, single } from '../../shared/model/address.ts';
 import { type Symptom, symptomOf } from '../../shared/model/outcome.ts';
-import type { CaptureFiles, NodeState } from '../../shared/netfilter/node.ts';
 import { readNode } from '../../shared/netfilter/node.read.ts';
+import type { CaptureFiles, NodeState } from '../../shared/netfilter/node.ts';
 import type { Packet } from '../../shared/netfilter/packet.ts';
 import type { Walk } from '../../shared/netfilter/walk.ts';
 
@@ -17,7 +17,11 @@ export const numberedCaptures: readonly string[] = readdirSync(fixtures)
 
 export function captureFiles(name: string): CaptureFiles {
   const folder = join(fixtures, name);
-  return new Map(readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => [entry.name, readFileSync(join(folder, entry.name))]));
+  return new Map(
+    readdirSync(folder, { withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => [entry.name, readFileSync(join(folder, entry.name))]),
+  );
 }
 
 export const capturedNode = (name: string): NodeState => readNode(captureFiles(name));
@@ -49,8 +53,13 @@ export function packetOf(traffic: Traffic): Packet {
   const source = traffic.from === 'n1' ? destination : parseAddress(own as string);
   if (source === undefined) throw new Error('no source');
   return {
-    vantage: traffic.from === 'n1' ? 'node' : 'external', family: destination.family, protocol: traffic.proto === 'tcp' ? 6 : 17,
-    sources: single(source.value), sourcePort: 40000, destination: destination.value, destinationPort: Number(traffic.to.slice(colon + 1)),
+    vantage: traffic.from === 'n1' ? 'node' : 'external',
+    family: destination.family,
+    protocol: traffic.proto === 'tcp' ? 6 : 17,
+    sources: single(source.value),
+    sourcePort: 40000,
+    destination: destination.value,
+    destinationPort: Number(traffic.to.slice(colon + 1)),
   };
 }
 

@@ -1,16 +1,22 @@
 // One row for each match and target of iptables: the text of a rule, and the steps that the walk gets.
 import t from 'tap';
-import { type Family, parseAddresses, type Step } from './iptables.support.ts';
 import { decodeRule } from '../../../shared/netfilter/iptables.decode.ts';
 import { matchModules } from '../../../shared/netfilter/iptables.matches.ts';
 import { targets } from '../../../shared/netfilter/iptables.targets.ts';
+import { type Family, parseAddresses, type Step } from './iptables.support.ts';
 
 const context = (family: Family) => ({ family, isChain: (name: string) => name === 'WEB' || name === 'LED' });
 
 const interval = (lo: number, hi = lo) => ({ lo: BigInt(lo), hi: BigInt(hi) });
 const number = (field: string, ...set: [number, number?][]): object => ({ kind: 'number', field, set: set.map(([lo, hi]) => interval(lo, hi)), negate: false });
 const masked = (field: string, mask: number, value: number): object => ({ kind: 'number', field, mask: BigInt(mask), set: [interval(value)], negate: false });
-const address = (field: string, text: string): object => ({ kind: 'address', field, family: text.includes(':') ? 6 : 4, set: parseAddresses(text), negate: false });
+const address = (field: string, text: string): object => ({
+  kind: 'address',
+  field,
+  family: text.includes(':') ? 6 : 4,
+  set: parseAddresses(text),
+  negate: false,
+});
 const device = (field: string, name: string, prefix = false): object => ({ kind: 'interface', field, patterns: [{ name, prefix }], negate: false });
 const not = (step: object): object => ({ ...step, negate: true });
 /** A step that may match, of a module; the reason is prose. */
@@ -32,7 +38,7 @@ const generic: readonly Row[] = [
   ['! -d 127.0.0.0/8', not(address('destination', '127.0.0.0/8'))],
   ['-d ! 127.0.0.0/255.0.0.0', not(address('destination', '127.0.0.0/8'))],
   ['--src 10.0.0.1,10.0.0.2 --destination 10.0.0.9', address('source', '10.0.0.1,10.0.0.2'), address('destination', '10.0.0.9')],
-  ['-s 0.0.0.0/0 -d 0/0', may('-d')],
+  ['-s 0.0.0.0/0 -d 0/0'],
   ['! -s 0.0.0.0/0', not(address('source', '0.0.0.0/0'))],
   ['-s host.example.net', may('-s')],
   ['-d 2001:db8::/32', may('-d')],
@@ -122,7 +128,8 @@ const matches: readonly Row[] = [
   ['-m conntrack --ctstate RELATED,ESTABLISHED', state('related', 'established')],
   ['-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT', not(state('related', 'established', 'dnat'))],
   ['-m conntrack --ctstate DN', may('conntrack')],
-  ['-m conntrack --cts INVALID', state('invalid')],
+  ['-m conntrack --ctd ORIGINAL', { kind: 'conntrackDirection', direction: 'original', negate: false }],
+  ['-m conntrack --cts INVALID', may('conntrack')],
   ['-m conntrack --ctproto 6', number('originalProtocol', [6])],
   ['-m conntrack --ctorigsrc 10.0.0.0/8', address('originalSource', '10.0.0.0/8')],
   ['-m conntrack --ctorigdst 10.0.0.1', address('originalDestination', '10.0.0.1')],
@@ -178,13 +185,13 @@ const matches: readonly Row[] = [
   ['-p ah -m ah --ahspi 1', number('protocol', [51]), may('ah')],
   ['-p esp -m esp --espspi 1', number('protocol', [50]), may('esp')],
   ['-m ipcomp --ipcompspi 1', may('ipcomp')],
-  ['-m frag --fragfirst', may('frag')],
-  ['-m rt --rt-type 0 --rt-segsleft 0', may('rt')],
-  ['-m hbh --hbh-len 1', may('hbh')],
-  ['-m dst --dst-len 1', may('dst')],
+  ['-m frag --fragfirst', never],
+  ['-m rt --rt-type 0 --rt-segsleft 0', never],
+  ['-m hbh --hbh-len 1', never],
+  ['-m dst ! --dst-len 1', never],
   ['-m ipv6header --header frag --soft', may('ipv6header')],
   ['-m mh --mh-type 1', may('mh')],
-  ['-m srh --srh-next-hdr 17', may('srh')],
+  ['-m srh --srh-next-hdr 17', never],
   ['-m eui64', may('eui64')],
   ['-m mac --mac-source 00:11:22:33:44:55', may('mac')],
   ['-m limit --limit 10/min --limit-burst 5', may('limit')],
@@ -259,7 +266,11 @@ const targetRows: readonly Row[] = [
   ['-j CT --notrack', { kind: 'notrack' }],
   ['-p tcp -j CT --helper ftp', tcp, effectless('CT')],
   ['-j NOTRACK', { kind: 'notrack' }],
-  ['-p tcp -j TPROXY --on-port 15001 --on-ip 127.0.0.1 --tproxy-mark 0x539/0xffffffff', tcp, { kind: 'tproxy', markAnd: 0, markXor: 0x539, address: 0x7f000001n, port: 15001 }],
+  [
+    '-p tcp -j TPROXY --on-port 15001 --on-ip 127.0.0.1 --tproxy-mark 0x539/0xffffffff',
+    tcp,
+    { kind: 'tproxy', markAnd: 0, markXor: 0x539, address: 0x7f000001n, port: 15001 },
+  ],
   ['-p tcp -j TPROXY --on-port 0 --on-ip 0.0.0.0', tcp, { kind: 'tproxy', markAnd: 0xffffffff, markXor: 0 }],
   ['-j SET --add-set seen src --exist --timeout 60', effectless('SET')],
   ['-j SET --map-set marks src --map-mark', { kind: 'unknownEffect', name: 'SET' }],
@@ -326,8 +337,17 @@ for (const [name, family, rows] of tables) {
 
 t.test('every match and target of the lists has a row', (t) => {
   const texts = [...generic, ...matches, ...targetRows, ...family6].map(([rule]) => ` ${rule} `);
-  for (const name of matchModules.keys()) t.ok(texts.some((text) => text.includes(` -m ${name} `)), `-m ${name}`);
-  for (const name of targets.keys()) if (name !== 'LED') t.ok(texts.some((text) => text.includes(` -j ${name} `)), `-j ${name}`);
+  for (const name of matchModules.keys())
+    t.ok(
+      texts.some((text) => text.includes(` -m ${name} `)),
+      `-m ${name}`,
+    );
+  for (const name of targets.keys())
+    if (name !== 'LED')
+      t.ok(
+        texts.some((text) => text.includes(` -j ${name} `)),
+        `-j ${name}`,
+      );
   t.strictSame(decodeRule('-A X -j LED --led-trigger-id x', { family: 4, isChain: () => false }).steps, [{ kind: 'effectless', name: 'LED' }]);
   t.end();
 });

@@ -22,7 +22,13 @@ const number = (field: NumberField, ...values: (number | [number, number])[]): C
   set: values.map((value) => (typeof value === 'number' ? interval(value) : interval(...value))),
   negate: false,
 });
-const masked = (field: NumberField, mask: number, value: number): Condition => ({ kind: 'number', field, mask: BigInt(mask), set: [interval(value)], negate: false });
+const masked = (field: NumberField, mask: number, value: number): Condition => ({
+  kind: 'number',
+  field,
+  mask: BigInt(mask),
+  set: [interval(value)],
+  negate: false,
+});
 const not = <C extends Condition & { negate: boolean }>(condition: C): C => ({ ...condition, negate: true });
 const negated = (condition: Condition): Condition => ('negate' in condition ? not(condition) : condition);
 
@@ -32,7 +38,13 @@ function range(text: string) {
   return { lo: parseAddress(from)?.value ?? 0n, hi: parseAddress(to)?.value ?? 0n };
 }
 
-const addresses = (field: AddressField, family: Family, ...texts: string[]): Condition => ({ kind: 'address', field, family, set: texts.map(range), negate: false });
+const addresses = (field: AddressField, family: Family, ...texts: string[]): Condition => ({
+  kind: 'address',
+  field,
+  family,
+  set: texts.map(range),
+  negate: false,
+});
 const inside = (...names: string[]): Condition => ({
   kind: 'interface',
   field: 'in',
@@ -62,8 +74,14 @@ const filterRules: Example[] = [
   { rule: 'ip6 daddr { ::/96, fe80::1-fe80::9 } drop', steps: [v6, addresses('destination', 6, '::/96', 'fe80::1-fe80::9'), drop] },
   { rule: 'ip saddr & 255.255.255.254 == 10.0.0.2 drop', steps: [v4, addresses('source', 4, '10.0.0.2/31'), drop] },
   { rule: 'ip saddr & 255.255.253.255 == 10.0.0.1 drop', steps: [v4, addresses('source', 4, '10.0.0.1', '10.0.2.1'), drop] },
-  { rule: 'ip saddr @ips drop', steps: [v4, { kind: 'lookup', key: [{ kind: 'address', field: 'source' }], set: { kind: 'named', name: 'ips' }, negate: false }, drop] },
-  { rule: 'ip saddr != @ips drop', steps: [v4, { kind: 'lookup', key: [{ kind: 'address', field: 'source' }], set: { kind: 'named', name: 'ips' }, negate: true }, drop] },
+  {
+    rule: 'ip saddr @ips drop',
+    steps: [v4, { kind: 'lookup', key: [{ kind: 'address', field: 'source' }], set: { kind: 'named', name: 'ips' }, negate: false }, drop],
+  },
+  {
+    rule: 'ip saddr != @ips drop',
+    steps: [v4, { kind: 'lookup', key: [{ kind: 'address', field: 'source' }], set: { kind: 'named', name: 'ips' }, negate: true }, drop],
+  },
   { rule: 'tcp dport 8080 drop', steps: [tcp, number('destinationPort', 8080), drop] },
   { rule: 'tcp dport { 80, 443, 8000-8100 } accept', steps: [tcp, number('destinationPort', 80, 443, [8000, 8100]), accept] },
   { rule: 'tcp dport != { 80, 443 } drop', steps: [tcp, negated(number('destinationPort', 80, 443)), drop] },
@@ -85,7 +103,10 @@ const filterRules: Example[] = [
   { rule: 'tcp flags == 0x0 accept', steps: [tcp, number('tcpFlags', 0), accept] },
   { rule: 'tcp flags { syn | ack, syn } accept', steps: [tcp, number('tcpFlags', 2, 0x12), accept] },
   { rule: 'icmp type echo-request accept', steps: [v4, number('protocol', 1), number('icmpType', 8), accept] },
-  { rule: 'icmp type destination-unreachable icmp code port-unreachable accept', steps: [v4, number('protocol', 1), number('icmpType', 3), number('icmpCode', 3), accept] },
+  {
+    rule: 'icmp type destination-unreachable icmp code port-unreachable accept',
+    steps: [v4, number('protocol', 1), number('icmpType', 3), number('icmpCode', 3), accept],
+  },
   { rule: 'icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept', steps: [v6, number('protocol', 58), number('icmpType', [135, 136]), accept] },
   { rule: 'meta l4proto { tcp, udp } accept', steps: [number('protocol', 6, 17), accept] },
   { rule: 'meta l4proto != tcp drop', steps: [negated(tcp), drop] },
@@ -132,7 +153,10 @@ const filterRules: Example[] = [
   { rule: 'ct count over 10 drop', steps: [may('ct count', 'it matches by the number of connections'), drop] },
   { rule: 'fib daddr type local accept', steps: [{ kind: 'addressType', side: 'destination', anyOf: ['local'], negate: false }, accept] },
   { rule: 'fib daddr . iif type local accept', steps: [{ kind: 'addressType', side: 'destination', anyOf: ['local'], limit: 'in', negate: false }, accept] },
-  { rule: 'fib saddr type != { local, broadcast } accept', steps: [{ kind: 'addressType', side: 'source', anyOf: ['local', 'broadcast'], negate: true }, accept] },
+  {
+    rule: 'fib saddr type != { local, broadcast } accept',
+    steps: [{ kind: 'addressType', side: 'source', anyOf: ['local', 'broadcast'], negate: true }, accept],
+  },
   { rule: 'fib saddr . iif oif 0 drop', steps: [{ kind: 'reversePath', loose: false, validMark: false, negate: true }, drop] },
   { rule: 'fib saddr . iif oif missing drop', steps: [{ kind: 'reversePath', loose: false, validMark: false, negate: true }, drop] },
   { rule: 'fib saddr . mark . iif oif exists accept', steps: [{ kind: 'reversePath', loose: false, validMark: true, negate: false }, accept] },
@@ -149,7 +173,10 @@ const filterRules: Example[] = [
       tcp,
       {
         kind: 'lookup',
-        key: [{ kind: 'address', field: 'source' }, { kind: 'number', field: 'destinationPort' }],
+        key: [
+          { kind: 'address', field: 'source' },
+          { kind: 'number', field: 'destinationPort' },
+        ],
         set: { kind: 'inline', elements: [{ key: [part('10.0.0.1'), part(80)] }, { key: [part('10.0.0.0/8'), part(90)] }] },
         negate: false,
       },
@@ -161,8 +188,17 @@ const filterRules: Example[] = [
     steps: [
       {
         kind: 'verdictMap',
-        key: [{ kind: 'number', field: 'protocol' }, { kind: 'number', field: 'destinationPort' }],
-        map: { kind: 'inline', elements: [{ key: [part(6), part(22)], verdict: accept }, { key: [part(17), part(53)], verdict: c2 }] },
+        key: [
+          { kind: 'number', field: 'protocol' },
+          { kind: 'number', field: 'destinationPort' },
+        ],
+        map: {
+          kind: 'inline',
+          elements: [
+            { key: [part(6), part(22)], verdict: accept },
+            { key: [part(17), part(53)], verdict: c2 },
+          ],
+        },
       },
     ],
   },
@@ -173,7 +209,13 @@ const filterRules: Example[] = [
       {
         kind: 'verdictMap',
         key: [{ kind: 'address', field: 'destination' }],
-        map: { kind: 'inline', elements: [{ key: [part('10.0.0.0/8')], verdict: drop }, { key: [{ kind: 'interval', lo: 0n, hi: (1n << 128n) - 1n }], verdict: accept }] },
+        map: {
+          kind: 'inline',
+          elements: [
+            { key: [part('10.0.0.0/8')], verdict: drop },
+            { key: [{ kind: 'interval', lo: 0n, hi: (1n << 128n) - 1n }], verdict: accept },
+          ],
+        },
       },
     ],
   },
@@ -184,7 +226,13 @@ const filterRules: Example[] = [
       {
         kind: 'verdictMap',
         key: [{ kind: 'conntrackState' }],
-        map: { kind: 'inline', elements: [{ key: [{ kind: 'word', word: 'invalid' }], verdict: drop }, { key: [{ kind: 'word', word: 'established' }], verdict: accept }] },
+        map: {
+          kind: 'inline',
+          elements: [
+            { key: [{ kind: 'word', word: 'invalid' }], verdict: drop },
+            { key: [{ kind: 'word', word: 'established' }], verdict: accept },
+          ],
+        },
       },
     ],
   },
@@ -194,7 +242,13 @@ const filterRules: Example[] = [
       {
         kind: 'verdictMap',
         key: [{ kind: 'random', modulus: 2, offset: 0 }],
-        map: { kind: 'inline', elements: [{ key: [part(0)], verdict: c2 }, { key: [part(1)], verdict: drop }] },
+        map: {
+          kind: 'inline',
+          elements: [
+            { key: [part(0)], verdict: c2 },
+            { key: [part(1)], verdict: drop },
+          ],
+        },
       },
     ],
   },
@@ -205,7 +259,10 @@ const filterRules: Example[] = [
   { rule: 'meta mark set ct mark', steps: [{ kind: 'restoreMark', connmarkMask: 0xffffffff, markMask: 0xffffffff }] },
   {
     rule: 'meta mark set ct mark & 0x000000ff | 0x00000001',
-    steps: [{ kind: 'restoreMark', connmarkMask: 0xfe, markMask: 0xffffffff }, { kind: 'setMark', and: 0xffffffff, xor: 1 }],
+    steps: [
+      { kind: 'restoreMark', connmarkMask: 0xfe, markMask: 0xffffffff },
+      { kind: 'setMark', and: 0xffffffff, xor: 1 },
+    ],
   },
   { rule: 'ct mark set meta mark & 0x000000ff', steps: [{ kind: 'saveMark', connmarkMask: 0xffffffff, markMask: 0xff }] },
   { rule: 'ct mark set 0x00000005', steps: [{ kind: 'setConnmark', and: 0, xor: 5 }] },
@@ -262,7 +319,13 @@ const dnatRules: Example[] = [
         family: 4,
         map: {
           key: [{ kind: 'random', modulus: 2, offset: 0 }],
-          map: { kind: 'inline', elements: [{ key: [part(0)], value: [part('10.0.0.1')] }, { key: [part(1)], value: [part('10.0.0.2')] }] },
+          map: {
+            kind: 'inline',
+            elements: [
+              { key: [part(0)], value: [part('10.0.0.1')] },
+              { key: [part(1)], value: [part('10.0.0.2')] },
+            ],
+          },
           holds: ['address'],
         },
       },
@@ -285,7 +348,14 @@ const dnatRules: Example[] = [
       {
         kind: 'dnat',
         family: 4,
-        map: { key: [{ kind: 'address', field: 'destination' }, { kind: 'number', field: 'destinationPort' }], map: { kind: 'named', name: 'm2' }, holds: ['address', 'port'] },
+        map: {
+          key: [
+            { kind: 'address', field: 'destination' },
+            { kind: 'number', field: 'destinationPort' },
+          ],
+          map: { kind: 'named', name: 'm2' },
+          holds: ['address', 'port'],
+        },
       },
     ],
   },
@@ -298,7 +368,11 @@ const dnatRules: Example[] = [
         kind: 'dnat',
         family: 4,
         addresses: to('10.0.0.1'),
-        map: { key: [{ kind: 'number', field: 'destinationPort' }], map: { kind: 'inline', elements: [{ key: [part(80)], value: [part(8080)] }] }, holds: ['port'] },
+        map: {
+          key: [{ kind: 'number', field: 'destinationPort' }],
+          map: { kind: 'inline', elements: [{ key: [part(80)], value: [part(8080)] }] },
+          holds: ['port'],
+        },
       },
     ],
   },
@@ -333,7 +407,9 @@ const sets = `
 `;
 
 function rulesetText(): string {
-  const bodies = Object.entries(chains).map(([name, { base, rules }]) => `  chain ${name} {\n    ${base}\n${rules.map(({ rule }) => `    ${rule}`).join('\n')}\n  }\n`);
+  const bodies = Object.entries(chains).map(
+    ([name, { base, rules }]) => `  chain ${name} {\n    ${base}\n${rules.map(({ rule }) => `    ${rule}`).join('\n')}\n  }\n`,
+  );
   return `table inet t {\n  chain c2 { }\n${sets}${bodies.join('')}}\n`;
 }
 
@@ -341,7 +417,8 @@ function rulesetText(): string {
 function listWithNft(ruleset: string): { json: string; text: string } | string {
   const script = 'ip link set lo up; nft -f /dev/stdin && nft -j list ruleset && echo ---- && nft list ruleset';
   const ran = spawnSync('unshare', ['-n', 'sh', '-c', script], { input: ruleset, encoding: 'utf8' });
-  if (ran.error !== undefined || /Operation not permitted|not found/.test(ran.stderr)) return `nft cannot run in a namespace here: ${ran.error?.message ?? ran.stderr}`;
+  if (ran.error !== undefined || /Operation not permitted|not found/.test(ran.stderr))
+    return `nft cannot run in a namespace here: ${ran.error?.message ?? ran.stderr}`;
   if (ran.status !== 0) throw new Error(`nft refuses the rules: ${ran.stderr.slice(0, 300)}`);
   const [json = '', text = ''] = ran.stdout.split('----\n');
   return { json, text };
@@ -387,8 +464,14 @@ t.test('sets listed by the real nft', (test) => {
   ]);
   test.strictSame(elements('m1'), [{ key: [part(80)], value: [part('10.0.0.1')] }]);
   test.strictSame(elements('m2'), [{ key: [part('10.0.0.1'), part(80)], value: [part('10.1.1.1'), part(8080)] }]);
-  test.strictSame(elements('marks'), [{ key: [part(1)], verdict: accept }, { key: [part(2)], verdict: c2 }]);
-  test.same([...(found?.values() ?? [])].map(({ name, kind }) => `${kind} ${name}`), ['set ips', 'set dyn', 'set kinds', 'set links', 'map m1', 'map m2', 'vmap marks']);
+  test.strictSame(elements('marks'), [
+    { key: [part(1)], verdict: accept },
+    { key: [part(2)], verdict: c2 },
+  ]);
+  test.same(
+    [...(found?.values() ?? [])].map(({ name, kind }) => `${kind} ${name}`),
+    ['set ips', 'set dyn', 'set kinds', 'set links', 'map m1', 'map m2', 'vmap marks'],
+  );
   test.same(found?.get('kinds')?.type, ['ipv4_addr', 'inet_proto', 'inet_service']);
   test.same(found?.get('ips')?.flags, ['interval']);
   test.end();
@@ -401,21 +484,37 @@ function stepsOf(family: string, ...expr: unknown[]): readonly Step[] | undefine
     { chain: { family, table: 't', name: 'c' } },
     { rule: { family, table: 't', chain: 'c', handle: 7, expr } },
   ];
-  return parseNft(JSON.stringify({ nftables: objects })).tables[0]?.chains.get('c')?.rule(0).steps;
+  return parseNft(JSON.stringify({ nftables: objects }))
+    .tables[0]?.chains.get('c')
+    ?.rule(0).steps;
 }
 
 const matching = (left: unknown, right: unknown, op = '==') => ({ match: { op, left, right } });
 const mark = { meta: { key: 'mark' } };
 
+t.test('a random key with too many values is not followed', (test) => {
+  const map = (mod: number) => stepsOf('ip', { vmap: { key: { numgen: { mode: 'random', mod, offset: 0 } }, data: '@m' } });
+  test.match(map(65_535), [{ key: [{ kind: 'random', modulus: 65_535 }] }]);
+  test.match(map(65_536), [{ key: [{ kind: 'random', modulus: 65_536 }] }]);
+  test.match(map(65_537), [{ key: [{ kind: 'unknown', text: 'numgen random mod 65537' }] }]);
+  test.end();
+});
+
 t.test('forms of other releases of nft, and what their listing does not show', (test) => {
-  test.strictSame(stepsOf('ip', matching({ payload: { protocol: 'ip', field: 'saddr' } }, '10.0.0.1')), [addresses('source', 4, '10.0.0.1')], 'an ip table sees IPv4 only');
+  test.strictSame(
+    stepsOf('ip', matching({ payload: { protocol: 'ip', field: 'saddr' } }, '10.0.0.1')),
+    [addresses('source', 4, '10.0.0.1')],
+    'an ip table sees IPv4 only',
+  );
   test.strictSame(stepsOf('ip', { reject: null }), [{ kind: 'reject', with: 'icmp-port-unreachable' }]);
   test.strictSame(stepsOf('ip6', { reject: null }), [{ kind: 'reject', with: 'icmpv6-port-unreachable' }]);
   test.strictSame(stepsOf('inet', { reject: { type: 'tcp reset' } }), [tcp, { kind: 'reject', with: 'tcp-reset' }]);
   test.strictSame(stepsOf('ip', { dnat: { addr: '10.0.0.1', port: 80 } }), [{ kind: 'dnat', family: 4, addresses: to('10.0.0.1'), ports: { lo: 80, hi: 80 } }]);
   test.strictSame(stepsOf('ip', { queue: { num: 1, flags: 'bypass' } }), [{ kind: 'queue', bypass: true }]);
   test.strictSame(stepsOf('ip', { queue: { num: { range: [1, 3] }, flags: ['fanout'] } }), [{ kind: 'queue', bypass: false }]);
-  test.strictSame(stepsOf('ip', matching({ fib: { result: 'check', flags: ['saddr', 'iif'] } }, true)), [{ kind: 'reversePath', loose: false, validMark: false, negate: false }]);
+  test.strictSame(stepsOf('ip', matching({ fib: { result: 'check', flags: ['saddr', 'iif'] } }, true)), [
+    { kind: 'reversePath', loose: false, validMark: false, negate: false },
+  ]);
   const flags = { payload: { protocol: 'tcp', field: 'flags' } };
   test.strictSame(stepsOf('ip', matching({ '&': [flags, { '|': ['syn', 'ack'] }] }, 'syn')), [tcp, masked('tcpFlags', 0x12, 2)]);
   test.strictSame(stepsOf('ip', matching({ '&': [flags, { '|': [{ '|': ['fin', 'syn'] }, 'ack'] }] }, 'syn')), [tcp, masked('tcpFlags', 0x13, 2)]);
@@ -427,8 +526,14 @@ t.test('forms of other releases of nft, and what their listing does not show', (
     { kind: 'unknown', name: 'xt DNAT', reason: 'nft does not print the options of iptables targets' },
   ]);
   test.strictSame(stepsOf('ip', { xt: null }), [{ kind: 'unknown', name: 'xt xt', reason: 'nft does not print the options of iptables targets' }]);
-  test.strictSame(stepsOf('inet', 'jump {\n accept\n}'), [{ kind: 'unknown', name: 'jump {\n accept\n}', reason: 'not a statement' }], 'nft 1.0.6 prints anonymous chains as text');
-  test.strictSame(stepsOf('inet', matching({ payload: { protocol: 'arp', field: 'operation' } }, 'request')), [{ kind: 'never', reason: 'ARP fields are in no IP packet' }]);
+  test.strictSame(
+    stepsOf('inet', 'jump {\n accept\n}'),
+    [{ kind: 'unknown', name: 'jump {\n accept\n}', reason: 'not a statement' }],
+    'nft 1.0.6 prints anonymous chains as text',
+  );
+  test.strictSame(stepsOf('inet', matching({ payload: { protocol: 'arp', field: 'operation' } }, 'request')), [
+    { kind: 'never', reason: 'ARP fields are in no IP packet' },
+  ]);
   test.match(stepsOf('ip', { synproxy: { mss: 1460 } }), [{ kind: 'unknown', reason: 'synproxy is not among the statements that the walk knows' }]);
   test.strictSame(stepsOf('ip', { flow: { op: 'add', flowtable: '@f' } }), [{ kind: 'effectless', name: 'flow' }]);
   test.end();

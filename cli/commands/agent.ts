@@ -1,0 +1,28 @@
+// `portreeve agent`: watches this node and tells the collector.
+import { type AgentOptions, runAgent } from '../../agent/main.ts';
+import { type Command, requiredText, textOf } from '../command.ts';
+
+export const command: Command = {
+  name: 'agent',
+  summary: 'watch this node and stream its state and changes to the collector',
+  usage: '--collector URL',
+  description: 'Runs until SIGTERM or SIGINT. Needs CAP_NET_ADMIN to read rules. It reads the host and never changes it.',
+  options: [
+    { name: 'collector', value: 'URL', summary: 'wss://HOST:PORT, or ws://HOST:PORT on a loopback address' },
+    { name: 'node', value: 'NAME', summary: 'name of the Kubernetes node (default: the host name)' },
+    { name: 'token-file', value: 'FILE', summary: 'bearer token for the collector' },
+    { name: 'log-level', value: 'LEVEL', summary: 'how much is logged on stderr', default: 'info', choices: ['debug', 'info', 'warn', 'error'] },
+  ],
+  examples: ['portreeve agent --collector ws://127.0.0.1:7300 --node node1'],
+  run: async (parsed, io) => {
+    const [node, tokenFile] = [textOf(parsed, 'node'), textOf(parsed, 'token-file')];
+    const options: AgentOptions = {
+      collector: requiredText(parsed, 'collector'),
+      ...(node === undefined ? {} : { node }),
+      ...(tokenFile === undefined ? {} : { tokenFile }),
+      logLevel: textOf(parsed, 'log-level') as NonNullable<AgentOptions['logLevel']>,
+    };
+    await runAgent(options, io.signal);
+    return 0;
+  },
+};

@@ -1,0 +1,159 @@
+// The offline check as a function from files to findings: reads a capture and cluster objects, compares, diagnoses.
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { diagnoseNode, type NeighbourChain } from '../../collector/causes/index.ts';
+import { compareNode } from '../../collector/compare/index.ts';
+import { expectationsFor } from '../../collector/expect/index.ts';
+import { type ClusterObjects, type ObjectFile, readObjects } from '../../collector/kubernetes/objects.ts';
+import { failure, reasonOf } from '../../shared/errors.ts';
+import { limits } from '../../shared/limits.ts';
+import { formatAddress, parseAddress } from '../../shared/model/address.ts';
+import type { Fact, ProxyFact } from '../../shared/model/fact.ts';
+import type { Finding } from '../../shared/model/finding.ts';
+import { nodeFacts } from '../../shared/netfilter/facts.ts';
+import type { CaptureFiles, NodeState } from '../../shared/netfilter/node.ts';
+import { readNode, ruleFileNames } from '../../shared/netfilter/node.read.ts';
+
+export interface CheckOptions {
+  readonly capture: string;
+  /** Absent: the capture's own directory. */
+  readonly cluster?: string;
+  readonly node?: string;
+  /** Milliseconds since 1970. */
+  readonly now: number;
+}
+
+export interface CheckReport {
+  readonly node: string;
+  /** How many NodePorts (by protocol and family) were compared. */
+  readonly nodePorts: number;
+  /** Worst first. */
+  readonly findings: readonly Finding[];
+  /** What could not be read, one line each. */
+  readonly doubts: readonly string[];
+}
+
+/** Checks a capture directory against a directory of objects. Throws INPUT_UNREADABLE, CAPTURE_EMPTY, CAPTURE_NODE_UNKNOWN or INPUT_INVALID. */
+export async function checkDirectories(options: CheckOptions): Promise<CheckReport> {
+  const files = await readDirectory(options.capture);
+  if (![...ruleFileNames, 'ip-addr.json'].some((name) => files.has(name))) throw failure('CAPTURE_EMPTY', [options.capture]);
+  const clusterFiles = options.cluster === undefined ? files : await readDirectory(options.cluster);
+  const objectFiles = objectFilesOf(clusterFiles);
+  if (objectFiles.length === 0) {
+    const hint = options.cluster === undefined ? 'add --cluster DIR with the output of "kubectl get services,endpointslices,nodes,pods -A -o json"' : 'no .json or .yaml file';
+    throw failure('INPUT_INVALID', [options.cluster ?? options.capture, `holds no cluster objects: ${hint}`]);
+  }
+  const { objects, issues } = readObjects(objectFiles);
+  const report = checkCapture({ files, objects, now: options.now, ...(options.node === undefined ? {} : { node: options.node }) });
+  if (report === undefined) throw failure('CAPTURE_NODE_UNKNOWN', [options.capture]);
+  const doubts = issues.map(({ where, line, object, reason }) => `${where}${line === undefined ? '' : `:${line}`}: ${object === undefined ? '' : `${object}: `}${reason}`);
+  return { ...report, doubts: shortened([...report.doubts, ...doubts]) };
+}
+
+export interface CheckInput {
+  readonly files: CaptureFiles;
+  readonly objects: ClusterObjects;
+  /** Node name where the capture does not say. */
+  readonly node?: string;
+  readonly now: number;
+}
+
+/** Everything that is known of one node offline, ready for the comparison and for explanations. */
+export interface CheckedNode {
+  readonly node: string;
+  readonly facts: ReadonlyMap<string, Fact>;
+  readonly expectations: ReturnType<typeof expectationsFor>;
+  readonly drifts: ReturnType<typeof compareNode>;
+  readonly findings: readonly Finding[];
+  readonly neighbours: readonly NeighbourChain[];
+  readonly doubts: readonly string[];
+}
+
+/** Checks a capture that is in memory; undefined when nothing says which node it is of. */
+export function checkCapture(input: CheckInput): CheckReport | undefined {
+  const checked = checkNode(input);
+  return checked === undefined ? undefined : { node: checked.node, nodePorts: checked.expectations.length, findings: checked.findings, doubts: checked.doubts };
+}
+
+/** The same with facts, expectations and drifts. */
+export function checkNode({ files, objects, node: given, now }: CheckInput): CheckedNode | undefined {
+  const state = readNode(files, given === undefined ? {} : { node: given });
+  const node = state.name !== '' ? state.name : nodeByAddress(state, objects);
+  if (node === undefined) return undefined;
+  const expectations = expectationsFor(node, objects);
+  const wanted = { nodePorts: expectations.map(({ nodePort }) => nodePort), peers: peersOf(node, objects), podNetworks: podNetworksOf(objects) };
+  const facts = new Map(nodeFacts({ ...state, name: node }, wanted).map((fact) => [fact.key, fact.kind === 'proxy' ? withStatus(fact, files) : fact]));
+  const drifts = compareNode({ node, facts, expectations, objects });
+  const neighbours = neighboursOf(state);
+  const findings = diagnoseNode({ node, facts, expectations, drifts, objects, changes: [], now, neighbours });
+  const doubts = state.issues.map(({ file, line, text, reason }) => `${file ?? ''}:${line}: ${reason}: ${text}`);
+  return { node, facts, expectations, drifts, findings, neighbours, doubts };
+}
+
+async function readDirectory(directory: string): Promise<Map<string, Buffer>> {
+  const files = new Map<string, Buffer>();
+  for (const name of await namesIn(directory)) {
+    const path = join(directory, name);
+    const known = await stat(path).catch(() => undefined);
+    if (known === undefined || !known.isFile()) continue;
+    if (known.size > limits.inputFileBytesMax) throw failure('INPUT_UNREADABLE', [path, `${known.size} bytes are over the limit of ${limits.inputFileBytesMax}`]);
+    files.set(name, await readFile(path).catch((error: unknown) => { throw failure('INPUT_UNREADABLE', [path, reasonOf(error)], error); }));
+  }
+  return files;
+}
+
+async function namesIn(directory: string): Promise<string[]> {
+  try {
+    return (await readdir(directory)).sort();
+  } catch (error) {
+    throw failure('INPUT_UNREADABLE', [directory, reasonOf(error)], error);
+  }
+}
+
+const capturedObjects = /^(services|endpointslices|nodes|pods)\.(json|ya?ml)$/;
+
+// A capture may hold its objects beside other JSON files; a directory of manifests may name its files as it likes.
+function objectFilesOf(files: ReadonlyMap<string, Buffer>): ObjectFile[] {
+  const named = [...files.keys()].filter((name) => capturedObjects.test(name));
+  const capture = files.has('capture.json') || files.has('ip-addr.json');
+  const chosen = capture || named.some((name) => name.startsWith('services.')) ? named : [...files.keys()].filter((name) => /\.(json|ya?ml)$/.test(name));
+  return chosen.map((name) => ({ name, text: (files.get(name) as Buffer).toString('utf8') }));
+}
+
+function nodeByAddress(state: NodeState, objects: ClusterObjects): string | undefined {
+  const own = new Set(state.host.interfaces.filter(({ loopback }) => !loopback).flatMap(({ addresses }) => addresses.map(({ family, value }) => formatAddress(family, value))));
+  const found = [...objects.nodes.values()].find(({ addresses }) => addresses.some(({ type, address }) => type !== 'Hostname' && own.has(canonical(address))));
+  return found?.name;
+}
+
+function canonical(text: string): string {
+  const address = parseAddress(text);
+  return address === undefined ? text : formatAddress(address.family, address.value);
+}
+
+const peersOf = (node: string, objects: ClusterObjects): string[] =>
+  [...objects.nodes.values()].filter(({ name }) => name !== node).flatMap(({ addresses }) => addresses.filter(({ type }) => type === 'InternalIP').map(({ address }) => address));
+
+const podNetworksOf = (objects: ClusterObjects): string[] => [...objects.nodes.values()].flatMap(({ podCIDRs }) => podCIDRs);
+
+// A capture without a list of sockets may still hold what kube-proxy's own health port said, or the list of processes.
+function withStatus(fact: ProxyFact, files: CaptureFiles): ProxyFact {
+  if (fact.running !== 'unknown') return fact;
+  const status = files.get('kube-proxy-status.txt')?.toString('utf8') ?? '';
+  if (/http=200/.test(status)) return { ...fact, running: 'yes', evidence: 'its health port answered 200 (kube-proxy-status.txt)' };
+  if (/http=000|no answer/.test(status)) return { ...fact, running: 'no', evidence: 'its health port did not answer (kube-proxy-status.txt)' };
+  const processes = files.get('processes.json')?.toString('utf8');
+  if (processes === undefined) return fact;
+  const found = /"(?:comm|name)":\s*"(kube-proxy|k3s[\w-]*|rke2[\w-]*|k0s|kubelite)"/.exec(processes)?.[1];
+  return found === undefined ? { ...fact, running: 'no', evidence: 'processes.json lists no kube-proxy' } : { ...fact, running: 'yes', evidence: `processes.json lists ${found}` };
+}
+
+const neighbourNames = /^(DOCKER|ufw6?-|FWDI?_|IN_|LIBVIRT_|ts-|cali-|KUBE-ROUTER|CILIUM|FLANNEL)/;
+
+function neighboursOf(state: NodeState): NeighbourChain[] {
+  return state.tables.flatMap(({ family, name, chains }) => [...chains.keys()].filter((chain) => neighbourNames.test(chain)).map((chain) => ({ family, table: name, chain })));
+}
+
+function shortened(lines: readonly string[]): string[] {
+  return lines.length <= 10 ? [...lines] : [...lines.slice(0, 10), `… and ${lines.length - 10} more`];
+}

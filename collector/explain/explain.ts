@@ -1,0 +1,166 @@
+// Answers "why": one NodePort on one node as a person wants to read it, first as data, then as text.
+import { isUncertain, type Drift } from '../compare/index.ts';
+import { type Diagnosis, listText, nodePortText, symptomText } from '../causes/detector.ts';
+import { actorText, type Change } from '../../shared/model/change.ts';
+import type { Expectation } from '../../shared/model/expectation.ts';
+import { type NodePortFact, nodePortFactKey, type Protocol } from '../../shared/model/fact.ts';
+import type { Finding, Severity } from '../../shared/model/finding.ts';
+import { type Outcome, type Vantage, vantages } from '../../shared/model/outcome.ts';
+import { notTheCause } from './not-the-cause.ts';
+import { type WalkStep, walkSteps } from './walk-steps.ts';
+
+export interface ExplainQuestion extends Diagnosis {
+  readonly port: number;
+  readonly protocol: Protocol;
+  /** What diagnoseNode said of the node. */
+  readonly findings: readonly Finding[];
+}
+
+/** `faulty`: some client is shut out. `by-design`: shut out as the objects say. `none`: no Service has the NodePort. */
+export type ExplanationKind = 'faulty' | 'by-design' | 'healthy' | 'unknown' | 'none';
+
+/** The answer for one NodePort on one node. Lists are empty where there is nothing to say. */
+export interface Explanation {
+  readonly kind: ExplanationKind;
+  readonly node: string;
+  readonly port: number;
+  readonly protocol: Protocol;
+  /** `namespace/name`; empty without a Service. */
+  readonly service: string;
+  /** One or two sentences: who meets what, and why. */
+  readonly summary: string;
+  readonly walk: readonly WalkStep[];
+  readonly cause?: Pick<Finding, 'cause' | 'title' | 'confidence'>;
+  /** Who made it so, when; absent when nobody broke anything. */
+  readonly who?: string;
+  /** The witnesses and what each says. */
+  readonly seenBy: readonly string[];
+  /** What was looked at and is well. */
+  readonly notIt: readonly string[];
+  /** Commands, in order. */
+  readonly fix: readonly string[];
+  /** Every finding that concerns the NodePort, worst first. */
+  readonly findings: readonly Finding[];
+}
+
+/** Explains a NodePort: of its address families the one that is worst off. */
+export function explainNodePort(question: ExplainQuestion): Explanation {
+  const views = ([4, 6] as const).map((family) => viewOf(question, nodePortFactKey({ protocol: question.protocol, family, port: question.port })));
+  const known = views.filter(({ expectation, fact }) => expectation !== undefined || fact?.claimed.by === 'rule');
+  const view = known.sort((a, b) => rankOf(a) - rankOf(b))[0];
+  if (view === undefined) return noSuchNodePort(question, views.find(({ fact }) => fact !== undefined)?.fact);
+  const kind = kindOf(view);
+  const finding = view.findings[0];
+  const common = { kind, ...identityOf(question, view), walk: walkSteps(question, view, outcomeToShow(view, finding)), notIt: notTheCause(question, view), findings: view.findings };
+  if (finding === undefined) return { ...common, summary: healthySummary(question, view), seenBy: seenBy(view, undefined), fix: [] };
+  return {
+    ...common,
+    summary: kind === 'faulty' ? faultSummary(question, view, finding) : finding.summary,
+    cause: { cause: finding.cause, title: finding.title, confidence: finding.confidence },
+    ...(kind === 'faulty' ? { who: whoText(finding) } : {}),
+    seenBy: seenBy(view, finding),
+    fix: finding.remedy,
+  };
+}
+
+/** What is known of one NodePort in one family. */
+export interface View {
+  readonly key: string;
+  readonly expectation: Expectation | undefined;
+  readonly fact: NodePortFact | undefined;
+  readonly drifts: readonly Drift[];
+  /** Worst first; those that name the NodePort itself before those it is a consequence of. */
+  readonly findings: readonly Finding[];
+}
+
+function viewOf(question: ExplainQuestion, key: string): View {
+  const fact = question.facts.get(key);
+  const own = question.findings.filter(({ id }) => id.startsWith(`${question.node}/${key}/`));
+  const shared = question.findings.filter((finding) => finding.port === 0 && finding.consequences?.includes(key));
+  return {
+    key,
+    expectation: question.expectations.find((expectation) => expectation.key === key),
+    fact: fact?.kind === 'nodeport' ? fact : undefined,
+    drifts: question.drifts.filter((drift) => drift.key === key),
+    findings: [...own, ...shared].sort((a, b) => severityRanks[a.severity] - severityRanks[b.severity]),
+  };
+}
+
+const severityRanks: Readonly<Record<Severity, number>> = { error: 0, warning: 1, info: 2 };
+const kindRanks: Readonly<Record<ExplanationKind, number>> = { faulty: 0, unknown: 1, 'by-design': 2, healthy: 3, none: 4 };
+const rankOf = (view: View): number => kindRanks[kindOf(view)];
+
+function kindOf({ findings, expectation, drifts }: View): ExplanationKind {
+  if (findings.some(({ severity }) => severity !== 'info')) return 'faulty';
+  if (drifts.some(({ kind }) => kind === 'unknown')) return 'unknown';
+  if (expectation?.expect === 'drop') return 'by-design';
+  return 'healthy';
+}
+
+function identityOf({ node, port, protocol }: ExplainQuestion, { expectation, fact }: View): Pick<Explanation, 'node' | 'port' | 'protocol' | 'service'> {
+  const service = expectation === undefined ? (fact?.claimed.service ?? '').split(':')[0] : `${expectation.service.namespace}/${expectation.service.name}`;
+  return { node, port, protocol, service: service ?? '' };
+}
+
+// The outcome that the finding is about where there is one, else what becomes of an outside client.
+function outcomeToShow({ drifts, fact }: View, finding: Finding | undefined): Outcome | undefined {
+  const drift = finding === undefined || finding.severity === 'info' ? undefined : drifts.find(({ affected }) => affected.length > 0);
+  return drift?.affected[0]?.outcomes[0] ?? fact?.outcomes.external?.find(({ weight }) => weight > 0);
+}
+
+function faultSummary(question: ExplainQuestion, { expectation, fact }: View, finding: Finding): string {
+  const name = nodePortText((expectation ?? fact)?.nodePort ?? { protocol: question.protocol, family: 4, port: question.port }, expectation);
+  const since = finding.since === undefined ? '' : `, since ${clockText(finding.since)}`;
+  // The finding names the NodePort itself; here the node is named as well.
+  const rest = finding.summary.startsWith(`${name}: `) ? finding.summary.slice(name.length + 2) : finding.summary;
+  const word = finding.severity === 'warning' && finding.symptom === 'ok' ? 'is not as it should be' : finding.severity === 'warning' ? 'does not answer everybody' : 'does not answer';
+  return `${name}, ${word} on ${question.node}${since}: ${rest}`;
+}
+
+function healthySummary(question: ExplainQuestion, { expectation, fact }: View): string {
+  const name = nodePortText((expectation ?? fact)?.nodePort ?? { protocol: question.protocol, family: 4, port: question.port }, expectation);
+  const outcomes = fact?.outcomes.external ?? [];
+  const targets = [...new Set(outcomes.flatMap(({ dnat }) => dnat ?? []))];
+  const kept = outcomes.every(({ masquerade }) => !masquerade) ? "keeps the client's address" : outcomes.every(({ masquerade }) => masquerade) ? "replaces the client's address by the node's" : '';
+  const address = fact?.address === undefined || fact.address === '' ? '' : ` (address ${fact.address})`;
+  return `${name}, answers on ${question.node}${address}: ${listText(servedVantages(fact))} are sent to ${targets.slice(0, 6).join(' or ')}${targets.length > 6 ? ' …' : ''}${kept === '' ? '' : `; the node ${kept}`}.`;
+}
+
+const vantageNames: Readonly<Record<Vantage, string>> = { external: 'clients outside', peer: 'other nodes', pod: 'pods', node: 'processes on the node' };
+
+function servedVantages(fact: NodePortFact | undefined): string[] {
+  return vantages.filter((vantage) => fact?.outcomes[vantage]?.every((outcome) => outcome.dnat !== null && !isUncertain(outcome))).map((vantage) => vantageNames[vantage]);
+}
+
+function whoText(finding: Finding): string {
+  if (finding.trigger === undefined) return 'not known: no change on record made it';
+  return [actorText(finding.actor), clockText(finding.trigger.at), ownerText(finding.trigger)].filter((part) => part !== '').join(', ');
+}
+
+const ownerText = ({ owner, subject }: Change): string => `${subject}${owner === undefined || owner === 'unknown' ? '' : ` (${owner})`}`;
+
+function seenBy({ fact }: View, finding: Finding | undefined): string[] {
+  const outcome = fact?.outcomes.external?.find(({ weight }) => weight > 0);
+  const packets = finding?.evidence.find(({ decider }) => decider?.packets !== undefined && decider.packets !== '0')?.decider?.packets;
+  return [
+    ...(outcome === undefined ? [] : [`rules: ${outcome.verdict}`]),
+    ...(packets === undefined ? [] : [`counter: ${packets} packets`]),
+    ...[...new Set((finding?.evidence ?? []).map(({ witness }) => witness))].filter((witness) => witness !== 'rules' && witness !== 'counters').map((witness) => `${witness}: ${finding?.evidence.find((each) => each.witness === witness)?.text.replace(/\.$/, '')}`),
+  ];
+}
+
+function noSuchNodePort(question: ExplainQuestion, fact: NodePortFact | undefined): Explanation {
+  const near = [...new Map(question.expectations.map((expectation) => [`${expectation.nodePort.port}/${expectation.nodePort.protocol}`, expectation])).entries()]
+    .sort(([, a], [, b]) => Math.abs(a.nodePort.port - question.port) - Math.abs(b.nodePort.port - question.port))
+    .slice(0, 3)
+    .map(([text, { service }]) => `${text} (${service.namespace}/${service.name})`);
+  const met = fact?.outcomes.external?.[0];
+  const says = met === undefined ? '' : ` A client outside meets: ${met.verdict === 'local' ? 'a process of the node itself' : symptomText[met.verdict === 'refused' ? 'refused' : 'timeout']}.`;
+  return {
+    kind: 'none', node: question.node, port: question.port, protocol: question.protocol, service: '', walk: [], seenBy: [], notIt: [], fix: [], findings: [],
+    summary: `No Service has NodePort ${question.port}/${question.protocol}.${says}${near.length === 0 ? '' : ` The nearest NodePorts are ${listText(near)}.`}`,
+  };
+}
+
+/** `14:03:22` UTC. */
+const clockText = (at: number): string => `${new Date(at).toISOString().slice(11, 19)} UTC`;

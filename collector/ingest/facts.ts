@@ -1,0 +1,59 @@
+// Checks the facts that an agent sends, kind by kind: what diagnosis reads later must have the shape it relies on.
+import Type from 'typebox';
+import { Compile, type Validator } from 'typebox/compile';
+import type { Fact } from '../../shared/model/fact.ts';
+
+/** A fact as it came in, or why it is none. Properties that are not known are let through: an agent may be newer. */
+export function readFact(raw: { readonly kind: string; readonly key: string }): { readonly fact?: Fact; readonly reason?: string } {
+  const check = checks.get(raw.kind);
+  if (check === undefined) return { reason: `kind ${JSON.stringify(raw.kind)} is not known` };
+  const fits: boolean = check.Check(raw);
+  if (fits) return { fact: raw as unknown as Fact };
+  const [first] = check.Errors(raw);
+  return { reason: `fact ${JSON.stringify(raw.key)}: ${first?.instancePath || '/'} ${first?.message ?? 'is not as the schema says'}` };
+}
+
+const text = Type.String({ maxLength: 65_536 });
+const texts = Type.Array(text);
+const family = Type.Union([Type.Literal(4), Type.Literal(6)]);
+const protocol = Type.Union([Type.Literal('tcp'), Type.Literal('udp'), Type.Literal('sctp')]);
+const port = Type.Integer({ minimum: 0, maximum: 65_535 });
+const mode = Type.Enum(['iptables', 'nftables', 'ipvs', 'none']);
+const decider = Type.Object({
+  by: Type.Enum(['rule', 'policy', 'route', 'sysctl', 'socket']), text,
+  family: Type.Optional(text), table: Type.Optional(text), chain: Type.Optional(text), rule: Type.Optional(Type.Number()), backend: Type.Optional(text),
+  line: Type.Optional(Type.Number()), handle: Type.Optional(Type.Number()), packets: Type.Optional(text),
+});
+const outcome = Type.Object({
+  verdict: Type.Enum(['forward', 'local', 'refused', 'drop', 'reject', 'unknown']),
+  dnat: Type.Union([Type.Null(), text]),
+  masquerade: Type.Boolean(),
+  weight: Type.Number(),
+  rejectWith: Type.Optional(text),
+  decidedBy: Type.Optional(decider),
+  sources: Type.Optional(texts),
+  unless: Type.Optional(Type.Array(decider)),
+  reply: Type.Optional(Type.Object({ verdict: Type.Enum(['drop', 'reject', 'unknown']), decidedBy: Type.Optional(decider) })),
+});
+const outcomes = Type.Optional(Type.Array(outcome));
+const key = { key: text };
+
+const schemas = {
+  nodeport: Type.Object({
+    ...key, nodePort: Type.Object({ protocol, family, port }), address: text,
+    outcomes: Type.Object({ external: outcomes, peer: outcomes, pod: outcomes, node: outcomes }),
+    claimed: Type.Object({ by: Type.Enum(['rule', 'none']), service: Type.Optional(text) }),
+  }),
+  source: Type.Object({ ...key, source: text, outcome: Type.Enum(['facts', 'absent', 'failed']), reason: Type.Optional(text), watch: Type.Optional(Type.Enum(['events', 'poll'])) }),
+  listener: Type.Object({ ...key, protocol, family, address: text, port, processes: Type.Array(Type.Object({ comm: text, pid: Type.Integer() })) }),
+  interface: Type.Object({ ...key, name: text, up: Type.Boolean(), addresses: texts }),
+  sysctl: Type.Object({ ...key, name: text, value: text }),
+  proxy: Type.Object({ ...key, mode, running: Type.Enum(['yes', 'no', 'unknown']), evidence: text }),
+  chains: Type.Object({
+    ...key, family, mode, parts: Type.Record(text, Type.Boolean()),
+    services: Type.Record(text, Type.Object({ nodePortRule: Type.Boolean(), chain: Type.Boolean(), endpoints: texts })),
+  }),
+  host: Type.Object({ ...key, hostname: text, kernel: text, os: text, bootedAt: Type.Number() }),
+} as const satisfies { readonly [K in Fact['kind']]: object };
+
+const checks: ReadonlyMap<string, Validator> = new Map(Object.entries(schemas).map(([kind, schema]) => [kind, Compile(schema)]));

@@ -1,0 +1,279 @@
+// One agent's connection: hello, welcome, want; then state into memory and changes into the store, acknowledged after the commit.
+import { randomUUID } from 'node:crypto';
+import { WebSocket } from 'ws';
+import { failure, PortreeveError, reasonOf } from '../../shared/errors.ts';
+import { limits } from '../../shared/limits.ts';
+import type { SequencedChange } from '../../shared/model/change.ts';
+import type { Fact } from '../../shared/model/fact.ts';
+import { decodeFromAgent, encode } from '../../shared/wire/codec.ts';
+import type { AgentMessage, ChangesMessage, CollectorMessage, Hello, StateMessage, Trace, Traced } from '../../shared/wire/messages.ts';
+import { readFact } from './facts.ts';
+import type { IngestOptions } from './ingest.ts';
+import { wantOf } from './want.ts';
+
+export interface SessionOptions extends IngestOptions {
+  /** The peer's IP address, for the log. */
+  readonly address: string;
+  /** Called once the agent has said which node it speaks for. */
+  readonly onHello: (node: string) => void;
+  readonly onEnd: () => void;
+}
+
+/** Facts that one node may hold: 60,000 NodePorts with room for everything else. */
+const factsMax = 250_000;
+/** Batches of changes that wait for the store before the socket is no longer read. */
+const waitingBatchesMax = 8;
+const traceTimeoutMs = 10_000;
+const closeTimeoutMs = 1_000;
+const helloTimeoutMs = 10_000;
+/** Close codes in the private range of RFC 6455: the agent reads the reason in the error message before. */
+const refusedCode = 4_400;
+
+/** Owns one socket and its timers. Frames are handled strictly in order; whatever goes wrong ends this session and no other. */
+export class AgentSession {
+  readonly id = randomUUID();
+  readonly address: string;
+  readonly #socket: WebSocket;
+  readonly #options: SessionOptions;
+  readonly #traces = new Map<string, (answer: Traced) => void>();
+  readonly #heartbeat: NodeJS.Timeout;
+  readonly #helloTimer: NodeJS.Timeout;
+  #hello: Hello | undefined;
+  #answered = true;
+  #facts: ReadonlyMap<string, Fact> | undefined;
+  #parts: Map<string, Fact> | undefined;
+  #stateSeq = 0;
+  /** The highest seq committed, or being committed, per stream. */
+  readonly #lastSeqs = new Map<string, number>();
+  #acknowledged = 0;
+  #waitingBatches = 0;
+  #queue: Promise<void> = Promise.resolve();
+  #lastWant = '';
+  #refused = false;
+  #ended = false;
+
+  constructor(socket: WebSocket, options: SessionOptions) {
+    this.#socket = socket;
+    this.#options = options;
+    this.address = options.address;
+    this.#helloTimer = setTimeout(() => this.refuse('HELLO_MISSING', 'no hello came'), options.helloTimeoutMs ?? helloTimeoutMs);
+    this.#heartbeat = setInterval(() => this.#beat(), options.heartbeatMs ?? limits.heartbeatMs);
+    socket.on('message', (data: Buffer) => this.#frame(data));
+    socket.on('pong', () => this.#heard());
+    socket.on('ping', () => this.#heard());
+    socket.on('error', (error) => this.#options.log.warn({ node: this.node, reason: error.message }, 'the connection of an agent failed'));
+    socket.on('close', (code) => this.#end(code));
+  }
+
+  /** The node it speaks for; undefined before hello. */
+  get node(): string | undefined {
+    return this.#hello?.node;
+  }
+
+  /** Tells the agent what to judge, when that differs from what it was told before. */
+  sendWant(): void {
+    if (this.#hello === undefined) return;
+    const { want, left } = wantOf(this.#hello.node, this.#options.state.objects);
+    const text = JSON.stringify(want);
+    if (text === this.#lastWant) return;
+    this.#lastWant = text;
+    if (left > 0) this.#options.log.warn({ node: this.#hello.node, left }, 'some NodePorts do not fit in one message: the agent judges those it finds in rules');
+    this.#send(want);
+  }
+
+  /** Asks the agent to walk a packet. Rejects when it does not answer in time or goes away. */
+  trace(packet: Trace['packet']): Promise<Traced> {
+    const id = randomUUID();
+    return new Promise((resolve, reject) => {
+      const finish = (settle: () => void): void => {
+        clearTimeout(timer);
+        this.#traces.delete(id);
+        settle();
+      };
+      const timer = setTimeout(() => finish(() => reject(new Error(`the agent did not answer within ${traceTimeoutMs / 1_000} s`))), traceTimeoutMs);
+      this.#traces.set(id, (answer) => finish(() => resolve(answer)));
+      this.#send({ type: 'trace', id, packet });
+    });
+  }
+
+  /** Says what is wrong, and closes. */
+  refuse(code: string, message: string): void {
+    if (this.#refused) return;
+    this.#refused = true;
+    this.#send({ type: 'error', code, message: message.slice(0, 4_096) });
+    void this.close(refusedCode, code);
+  }
+
+  /** Closes and waits for the end; a peer that does not answer is cut off. */
+  close(code: number, reason: string): Promise<void> {
+    if (this.#socket.readyState === WebSocket.CLOSED) return Promise.resolve();
+    return new Promise((resolve) => {
+      const force = setTimeout(() => this.#socket.terminate(), closeTimeoutMs);
+      this.#socket.once('close', () => {
+        clearTimeout(force);
+        resolve();
+      });
+      this.#socket.close(code, reason);
+    });
+  }
+
+  #heard(): void {
+    this.#answered = true;
+    if (this.#hello !== undefined) this.#options.state.heard(this.#hello.node);
+  }
+
+  #beat(): void {
+    if (!this.#answered) {
+      this.#options.log.warn({ node: this.node }, 'a heartbeat was not answered: the connection is cut');
+      return this.#socket.terminate();
+    }
+    this.#answered = false;
+    this.#socket.ping();
+  }
+
+  #end(code: number): void {
+    this.#ended = true;
+    clearInterval(this.#heartbeat);
+    clearTimeout(this.#helloTimer);
+    for (const [id, settle] of this.#traces) settle({ type: 'traced', id, error: 'the agent went away' });
+    if (this.#hello !== undefined) {
+      this.#options.state.disconnect(this.#hello.node, this.id);
+      this.#options.log.info({ node: this.#hello.node, code }, 'agent disconnected');
+    }
+    this.#options.onEnd();
+  }
+
+  #frame(data: Buffer): void {
+    if (this.#socket.readyState !== WebSocket.OPEN) return;
+    this.#heard();
+    const decoded = decodeFromAgent(data);
+    if (decoded.kind === 'malformed') return this.#reject(decoded.error);
+    if (decoded.message.type === 'changes' && ++this.#waitingBatches >= waitingBatchesMax) this.#socket.pause();
+    // One after the other: a state or a batch that comes right behind the hello waits until the store has said where the stream stands.
+    this.#queue = this.#queue.then(() => this.#handle(decoded.message)).catch((error: unknown) => this.#reject(error));
+  }
+
+  #reject(error: unknown): void {
+    if (this.#ended) return;
+    const code = error instanceof PortreeveError ? error.code : 'INTERNAL';
+    const level = code === 'FRAME_INVALID' || code === 'FRAME_TOO_LARGE' ? 'warn' : 'error';
+    this.#options.log[level]({ node: this.node, address: this.address, code, reason: reasonOf(error) }, 'the session of an agent is ended');
+    this.refuse(code, reasonOf(error));
+  }
+
+  async #handle(message: AgentMessage): Promise<void> {
+    if (this.#ended || this.#refused) return;
+    if (this.#hello === undefined && message.type !== 'hello') throw failure('FRAME_INVALID', [message.type, 'the first message must be hello']);
+    switch (message.type) {
+      case 'hello': return this.#greet(message);
+      case 'state': return this.#takeState(message);
+      case 'changes': return this.#takeChanges(message);
+      case 'traced': return this.#traces.get(message.id)?.(message);
+      case 'error': return this.#options.log.warn({ node: this.node, code: message.code, reason: message.message }, 'an agent reports an error');
+    }
+  }
+
+  async #greet(hello: Hello): Promise<void> {
+    if (this.#hello !== undefined) throw failure('FRAME_INVALID', ['hello', 'it came twice']);
+    clearTimeout(this.#helloTimer);
+    const { state, store, log } = this.#options;
+    const { node, stream, version, bootId, capabilities } = hello;
+    const now = Date.now();
+    const resumeAfter = await store.lastSeq(node, stream);
+    await store.saveNode({ name: node, version, bootId, stream, lastSeenAt: now });
+    if (this.#ended) return;
+    this.#hello = hello;
+    this.#lastSeqs.set(stream, resumeAfter);
+    this.#acknowledged = resumeAfter;
+    this.#options.onHello(node);
+    state.connect(node, { session: this.id, version, bootId, stream, capabilities, clockOffsetMs: Math.round(hello.clock - now) });
+    log.info({ node, version, address: this.address, clockOffsetMs: Math.round(hello.clock - now), resumeAfter }, 'agent connected');
+    this.#send({ type: 'welcome', session: this.id, resumeAfter, limits: { frameBytesMax: limits.frameBytesMax, heartbeatMs: this.#options.heartbeatMs ?? limits.heartbeatMs } });
+    this.sendWant();
+  }
+
+  #takeState(message: StateMessage): void {
+    const node = this.#hello?.node as string;
+    if (message.full && this.#parts === undefined) this.#parts = new Map();
+    const base = this.#parts ?? (this.#facts === undefined ? undefined : new Map(this.#facts));
+    if (base === undefined) throw failure('FRAME_INVALID', ['state', 'the first state of a session must be full']);
+    for (const key of message.delete) base.delete(key);
+    for (const raw of message.put) this.#putFact(base, raw);
+    if (base.size > factsMax) throw failure('FRAME_INVALID', ['state', `more than ${factsMax} facts of one node`]);
+    this.#stateSeq = Math.max(this.#stateSeq, message.seq);
+    // Parts of a full state stay aside until the last: half a state would look like faults.
+    if (this.#parts === undefined || (message.full && !message.more)) {
+      this.#facts = base;
+      this.#parts = undefined;
+      this.#options.state.setFacts(node, base);
+    }
+    this.#acknowledge();
+  }
+
+  // A kind that this collector does not know may come from a newer agent and is left out; a known kind of a wrong shape ends the session.
+  #putFact(facts: Map<string, Fact>, raw: StateMessage['put'][number]): void {
+    const { fact, reason } = readFact(raw);
+    if (fact !== undefined) facts.set(fact.key, fact);
+    else if (reason?.startsWith('fact ')) throw failure('FRAME_INVALID', ['state', reason]);
+  }
+
+  async #takeChanges(message: ChangesMessage): Promise<void> {
+    try {
+      const changes = message.changes as readonly SequencedChange[];
+      await this.#commit(changes);
+      this.#acknowledge();
+    } finally {
+      this.#waitingBatches--;
+      if (this.#socket.isPaused) this.#socket.resume();
+    }
+  }
+
+  async #commit(changes: readonly SequencedChange[]): Promise<void> {
+    const hello = this.#hello as Hello;
+    const { store, state } = this.#options;
+    const foreign = changes.find(({ node }) => node !== hello.node);
+    if (foreign !== undefined) throw failure('FRAME_INVALID', ['changes', `a change of node ${JSON.stringify(foreign.node)} from the agent of ${hello.node}`]);
+    const holes = await this.#holes(changes);
+    const fresh = await store.appendChanges(changes);
+    state.addChanges(fresh);
+    await this.#recordHoles(holes);
+    this.#acknowledged = this.#lastSeqs.get(hello.stream) ?? this.#acknowledged;
+  }
+
+  /** Seqs that are skipped, and moves the streams' ends on. A hole that begins with the agent's own gap entry is known to it and told already. */
+  async #holes(changes: readonly SequencedChange[]): Promise<readonly Hole[]> {
+    const holes: Hole[] = [];
+    for (const { stream, seq, kind } of changes) {
+      const last = this.#lastSeqs.get(stream) ?? (await this.#options.store.lastSeq(this.node as string, stream));
+      if (seq > last + 1) holes.push({ stream, from: last + 1, to: seq - 1, told: kind === 'gap' });
+      this.#lastSeqs.set(stream, Math.max(last, seq));
+    }
+    return holes;
+  }
+
+  async #recordHoles(holes: readonly Hole[]): Promise<void> {
+    const node = this.node as string;
+    const at = Date.now();
+    for (const { stream, from, to, told } of holes) {
+      await this.#options.store.recordGap({ node, stream, from, to, at });
+      if (told) continue;
+      const after = `changes ${from} to ${to} of stream ${stream} never arrived: what happened meanwhile is not known`;
+      await this.#options.record([{ at, node, kind: 'gap', subject: `ledger of ${node}`, before: null, after }]);
+    }
+  }
+
+  #acknowledge(): void {
+    this.#send({ type: 'ack', changes: this.#acknowledged, state: this.#stateSeq });
+  }
+
+  #send(message: CollectorMessage): void {
+    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(encode(message));
+  }
+}
+
+interface Hole {
+  readonly stream: string;
+  readonly from: number;
+  readonly to: number;
+  readonly told: boolean;
+}

@@ -1,0 +1,139 @@
+// Says what a node's state means, as facts: what clients of each NodePort meet, and the settings, sockets and chains that it hangs on.
+import { type Family, formatAddress, type IntervalSet, intersect, parseAddress, parsePrefix, single, subtract, union } from '../model/address.ts';
+import { type Fact, type InterfaceFact, type ListenerFact, nodePortFactKey, type NodePortFact, type NodePortKey, protocolNumbers, type ProxyFact, type SysctlFact } from '../model/fact.ts';
+import type { Outcome, Vantage } from '../model/outcome.ts';
+import { chainsFact, type Claim, claimsOf, proxyMode } from './claims.ts';
+import { type Listener, primaryAddress, routeDestinations } from './host.ts';
+import type { NodeState } from './node.ts';
+import type { Packet } from './packet.ts';
+import { outsideSources, walk } from './walk.ts';
+
+/** What the collector asks for: the NodePorts of all Services, and who the peers and pods are. */
+export interface Wanted {
+  readonly nodePorts: readonly NodePortKey[];
+  /** Addresses of the other nodes. */
+  readonly peers: readonly string[];
+  /** Pod networks of the cluster as prefixes. */
+  readonly podNetworks: readonly string[];
+}
+
+export const nothingWanted: Wanted = { nodePorts: [], peers: [], podNetworks: [] };
+
+/** All facts of a node, in a stable order. Pure; how the sources fared is not in the state and so not here. */
+export function nodeFacts(node: NodeState, wanted: Wanted): Fact[] {
+  const claims = claimsOf(node);
+  const keys = new Map<string, NodePortKey>();
+  for (const claim of claims.values()) keys.set(nodePortFactKey(claim.nodePort), claim.nodePort);
+  for (const nodePort of wanted.nodePorts) keys.set(nodePortFactKey(nodePort), nodePort);
+  const sources = clientsOf(node, wanted);
+  const nodePorts = [...keys].sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([key, nodePort]) => nodePortFact(node, nodePort, { sources, claim: claims.get(key) }));
+  return [...nodePorts, ...([4, 6] as const).map((family) => chainsFact(node, family)), proxyFact(node), ...listenerFacts(node), ...interfaceFacts(node), ...sysctlFacts(node)];
+}
+
+/** Who the clients of each vantage are, in one family. */
+interface Clients {
+  readonly vantage: Vantage;
+  readonly sources: IntervalSet;
+  readonly iif?: string;
+}
+
+function clientsOf(node: NodeState, wanted: Wanted): Readonly<Record<Family, readonly Clients[]>> {
+  return { 4: clientsOfFamily(node, 4, wanted), 6: clientsOfFamily(node, 6, wanted) };
+}
+
+function clientsOfFamily(node: NodeState, family: Family, wanted: Wanted): readonly Clients[] {
+  const peers = union(...wanted.peers.flatMap((text) => addressSet(family, text)));
+  const pods = union(...wanted.podNetworks.flatMap((text) => prefixSet(family, text)));
+  const own = primaryAddress(node.host, family);
+  const localPods = routeDestinations(node.host, family, pods, { mark: 0 }).flatMap(({ set, answer }) =>
+    answer.kind === 'route' && answer.route.type === 'unicast' && answer.route.gateway === undefined && answer.route.length > 0 ? [{ set, device: answer.route.device }] : [],
+  );
+  const [bridge] = localPods;
+  const outside = subtract(outsideSources(node, family), union(peers, pods));
+  const clients: Clients[] = [{ vantage: 'external', sources: outside }];
+  clients.push({ vantage: 'peer', sources: subtract(peers, own === undefined ? [] : single(own)) });
+  if (bridge !== undefined) {
+    const sources = intersect(bridge.set, outsideSources(node, family));
+    clients.push({ vantage: 'pod', sources, ...(bridge.device === undefined ? {} : { iif: bridge.device }) });
+  }
+  if (own !== undefined) clients.push({ vantage: 'node', sources: single(own) });
+  return clients.filter((each) => each.sources.length > 0);
+}
+
+const addressSet = (family: Family, text: string): IntervalSet[] => {
+  const address = parseAddress(text);
+  return address?.family === family ? [single(address.value)] : [];
+};
+
+const prefixSet = (family: Family, text: string): IntervalSet[] => {
+  const prefix = parsePrefix(text);
+  return prefix?.family === family ? [[prefix.interval]] : [];
+};
+
+/** What clients of one NodePort meet at the node's primary address; none where the node has no address of the family. */
+function nodePortFact(
+  node: NodeState,
+  nodePort: NodePortKey,
+  context: { readonly sources: Readonly<Record<Family, readonly Clients[]>>; readonly claim: Claim | undefined },
+): NodePortFact[] {
+  const address = primaryAddress(node.host, nodePort.family);
+  if (address === undefined) return [];
+  const outcomes: Partial<Record<Vantage, readonly Outcome[]>> = {};
+  for (const clients of context.sources[nodePort.family]) {
+    const packet: Packet = {
+      vantage: clients.vantage, family: nodePort.family, protocol: protocolNumbers[nodePort.protocol], sources: clients.sources,
+      destination: address, destinationPort: nodePort.port, ...(clients.iif === undefined ? {} : { iif: clients.iif }),
+    };
+    outcomes[clients.vantage] = walk(node, packet, { traced: false, reply: true }).outcomes;
+  }
+  const { claim } = context;
+  return [
+    {
+      kind: 'nodeport', key: nodePortFactKey(nodePort), nodePort, address: formatAddress(nodePort.family, address), outcomes,
+      claimed: { by: claim === undefined ? 'none' : 'rule', ...(claim?.service === undefined ? {} : { service: claim.service }) },
+    },
+  ];
+}
+
+/** Processes that are or embed kube-proxy. */
+const proxyNames = new Set(['kube-proxy', 'k3s', 'k3s-server', 'k3s-agent', 'rke2', 'kubelite']);
+const healthPort = 10256;
+
+function proxyFact(node: NodeState): ProxyFact {
+  const modes = ([4, 6] as const).map((family) => proxyMode(node, family));
+  const mode = modes.find((each) => each !== 'none') ?? 'none';
+  return { kind: 'proxy', key: 'proxy/kube-proxy', mode, ...runningProxy(node) };
+}
+
+function runningProxy(node: NodeState): Pick<ProxyFact, 'running' | 'evidence'> {
+  const process = node.processes?.find((each) => proxyNames.has(each.comm));
+  if (process !== undefined) return { running: 'yes', evidence: `process ${process.comm}, pid ${process.pid}` };
+  if (!node.host.known.listeners) return { running: 'unknown', evidence: 'neither processes nor sockets were read' };
+  const health = node.host.listeners.find((socket) => socket.protocol === 'tcp' && (socket.port === healthPort || socket.processes.some(({ comm }) => proxyNames.has(comm))));
+  if (health === undefined) return { running: 'no', evidence: `no kube-proxy process and nothing listens on its health port ${healthPort}` };
+  const name = health.processes.map(({ comm, pid }) => `${comm}, pid ${pid}`).join('; ');
+  return { running: 'yes', evidence: `${name === '' ? 'a process' : name} listens on ${health.port}` };
+}
+
+function listenerFacts(node: NodeState): ListenerFact[] {
+  const facts = node.host.listeners.flatMap((socket) => socket.families.map((family) => listenerFact(socket, family)));
+  return [...new Map(facts.map((fact) => [fact.key, fact])).values()].sort((a, b) => (a.key < b.key ? -1 : 1));
+}
+
+function listenerFact(socket: Listener, family: Family): ListenerFact {
+  const address = socket.address === undefined ? '*' : formatAddress(family, socket.address);
+  return { kind: 'listener', key: `listener/${socket.protocol}/${family}/${address}/${socket.port}`, protocol: socket.protocol, family, address, port: socket.port, processes: socket.processes };
+}
+
+function interfaceFacts(node: NodeState): InterfaceFact[] {
+  return node.host.interfaces.map((device) => ({
+    kind: 'interface', key: `interface/${device.name}`, name: device.name, up: device.up,
+    addresses: device.addresses.map((address) => `${formatAddress(address.family, address.value)}/${address.length}`).sort(),
+  }));
+}
+
+const decisive = /ip_forward$|\.forwarding$|\.rp_filter$|\.route_localnet$|\.accept_local$|bridge-nf-call|nf_conntrack_max$|ip_local_port_range$|ip_local_reserved_ports$|tcp_be_liberal$|\.arp_(ignore|announce)$|conn_reuse_mode$|expire_nodest_conn$/;
+
+function sysctlFacts(node: NodeState): SysctlFact[] {
+  return [...node.host.sysctls].filter(([name]) => decisive.test(name)).map(([name, value]) => ({ kind: 'sysctl', key: `sysctl/${name}`, name, value }));
+}

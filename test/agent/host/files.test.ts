@@ -1,0 +1,28 @@
+import t from 'tap';
+import { glimpse, readText, unitOf } from '../../../agent/host/files.ts';
+
+t.test('a file of /proc, which says no size', async (t) => {
+  const read = await readText('/proc/self/status');
+  t.match(read.kind === 'done' && read.content.toString(), /^Name:\t/);
+});
+
+t.test('absent is not failed', async (t) => {
+  t.strictSame(await readText('/proc/sys/net/no-such-setting'), { kind: 'absent' });
+  t.match(await readText('/proc'), { kind: 'failed', reason: /EISDIR/ });
+});
+
+t.test('this very process', async (t) => {
+  const seen = glimpse(process.pid);
+  t.ok((seen.comm ?? '').length > 0);
+  t.match(seen.argv?.join(' '), /files\.test\.ts/);
+  t.strictSame(glimpse(2 ** 22 + 1), {});
+});
+
+const units = [
+  { cgroup: '0::/system.slice/ssh.service\n', expected: 'ssh.service' },
+  { cgroup: '0::/user.slice/user-0.slice/session-3.scope\n', expected: 'session-3.scope' },
+  { cgroup: `0::/system.slice/docker-${'a1'.repeat(32)}.scope\n`, expected: 'container a1a1a1a1a1a1' },
+  { cgroup: `11:memory:/kubepods/burstable/pod0/${'b2'.repeat(32)}\n0::/\n`, expected: 'container b2b2b2b2b2b2' },
+  { cgroup: '0::/\n', expected: undefined },
+];
+for (const { cgroup, expected } of units) t.test(cgroup.trim().slice(0, 60), async (t) => t.equal(unitOf(cgroup), expected));
