@@ -1,11 +1,12 @@
-# Everything that is done with a checkout: make help lists it. The Node.js that npm brought comes first on PATH.
+# Everything that is done with a checkout: make help lists it. The Node.js that npm brought comes first on PATH, the folders of the
+# network tools last, as they are not on everybody's.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
 arch := $(subst aarch64,arm64,$(subst x86_64,x64,$(shell uname -m)))
-export PATH := $(CURDIR)/node_modules/node-linux-$(arch)/bin:$(CURDIR)/node_modules/.bin:$(PATH)
+export PATH := $(CURDIR)/node_modules/node-linux-$(arch)/bin:$(CURDIR)/node_modules/.bin:$(PATH):/usr/sbin:/sbin
 
 tools := iptables=iptables nft=nftables ipset=ipset ipvsadm=ipvsadm ip=iproute2 conntrack=conntrack ps=procps
 tap := .tap/run.tap
@@ -18,10 +19,11 @@ help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
 
 deps: node_modules/.package-lock.json .tap/plugins ## install packages of npm and, as root on Debian, the tools that agent and tests call
-	@missing=(); for pair in $(tools); do PATH="$$PATH:/usr/sbin:/sbin" command -v "$${pair%%=*}" >/dev/null || missing+=("$${pair#*=}"); done; \
+	@missing=(); for pair in $(tools); do command -v "$${pair%%=*}" >/dev/null || missing+=("$${pair#*=}"); done; \
 	if [ "$${#missing[@]}" -gt 0 ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null \
+	      || echo "make deps: apt-get could not install $${missing[*]}; tests that need them are skipped." >&2; \
 	  else echo "make deps: not installed: $${missing[*]}. Install them as root (apt-get install $${missing[*]}); until then tests that need them are skipped." >&2; fi; \
 	fi
 
@@ -37,7 +39,7 @@ demo: deps ## build a cluster of network namespaces, break it in three ways, and
 	@node --disable-warning=ExperimentalWarning test/labs/demo.ts
 
 test: deps ## run the tests (TESTS="test/x.test.ts …" for some of them)
-	@mkdir -p .tap; rm -f $(tap); status=0; tap run --reporter=dot --output-file=$(tap) $(TESTS) </dev/null || status=$$?; \
+	@mkdir -p .tap; rm -f $(tap); status=0; tap run --reporter=silent --output-file=$(tap) $(TESTS) </dev/null || status=$$?; \
 	touch $(tap); node test/support/tally.ts $(tap); exit $$status
 
 bench: deps ## run the benchmarks

@@ -1,13 +1,11 @@
 // Writes the capture of this node: every file of the contract that its sources yield, and capture.json, which says what each is and how each source went.
-import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { failure, reasonOf } from '../shared/errors.ts';
-import { version } from './version.ts';
 import { describeHost } from './host/describe.ts';
-import { hostname } from './host/files.ts';
+import { hostname, writeFiles } from './host/files.ts';
 import { thisMachine } from './host/machine.ts';
 import { nothingRead, readSources } from './reader.ts';
 import { sources } from './sources/index.ts';
+import { version } from './version.ts';
 
 export interface CaptureOptions {
   /** Directory to write to; made if it is not there. Files of other names in it are left alone. */
@@ -39,9 +37,7 @@ export async function writeCapture(options: CaptureOptions, signal: AbortSignal)
     sources: [...readings.outcomes].map(([name, { outcome, reason }]) => ({ name, outcome, ...(reason === undefined ? {} : { reason }) })),
   };
   try {
-    await mkdir(options.out, { recursive: true });
-    for (const [file, content] of readings.files) await writeFile(join(options.out, file), content);
-    await writeFile(join(options.out, 'capture.json'), `${JSON.stringify(manifest, undefined, 2)}\n`);
+    await writeFiles(options.out, new Map<string, Buffer | string>([...readings.files, ['capture.json', `${JSON.stringify(manifest, undefined, 2)}\n`]]));
   } catch (error) {
     throw failure('INPUT_UNREADABLE', [options.out, reasonOf(error)], error);
   }
@@ -49,10 +45,18 @@ export async function writeCapture(options: CaptureOptions, signal: AbortSignal)
 }
 
 async function toolVersions(machine: ReturnType<typeof thisMachine>): Promise<Record<string, string>> {
-  const tools = [['iptables', '-V'], ['nft', '--version'], ['ipset', '--version'], ['ip', '-V'], ['ss', '-V']] as const;
-  const said = await Promise.all(tools.map(async ([tool, flag]) => {
-    const outcome = await machine.run(tool, [flag]);
-    return outcome.kind === 'done' ? [[tool, outcome.stdout.toString('utf8').trim().split('\n')[0] ?? '']] : [];
-  }));
+  const tools = [
+    ['iptables', '-V'],
+    ['nft', '--version'],
+    ['ipset', '--version'],
+    ['ip', '-V'],
+    ['ss', '-V'],
+  ] as const;
+  const said = await Promise.all(
+    tools.map(async ([tool, flag]) => {
+      const outcome = await machine.run(tool, [flag]);
+      return outcome.kind === 'done' ? [[tool, outcome.stdout.toString('utf8').trim().split('\n')[0] ?? '']] : [];
+    }),
+  );
   return Object.fromEntries(said.flat());
 }

@@ -7,7 +7,9 @@ export type Lines = ReadonlyMap<string, readonly string[]>;
 /** `route 10.244.2.0/24` (with ` table 100` for other tables than main) → `via 192.0.2.12 dev eth0`. Rules are `ip rule 32765`. */
 export function routeLines(text: Buffer | undefined, file: string): Lines {
   const entries = readList(text);
-  return file.includes('rule') ? group(entries.map((entry) => [`ip${file.startsWith('ip6') ? ' -6' : ''} rule ${entry.priority}`, words(entry, ['priority'])])) : group(entries.map(route));
+  return file.includes('rule')
+    ? group(entries.map((entry) => [`ip${file.startsWith('ip6') ? ' -6' : ''} rule ${entry.priority}`, words(entry, ['priority'])]))
+    : group(entries.map(route));
 }
 
 const route = (entry: Entry): [string, string] => {
@@ -19,24 +21,30 @@ const route = (entry: Entry): [string, string] => {
 
 /** `ipset NAME` → its create line and its entries. Time left and counters are taken out. */
 export function ipsetLines(text: Buffer | undefined): Lines {
-  return group(rows(text).flatMap((line): [string, string][] => {
-    const name = /^(?:create|add) (\S+)/.exec(line)?.[1];
-    const plain = line.startsWith('add ') ? line.replace(/ timeout \d+| packets \d+ bytes \d+/g, '') : line.replace(/ initval \S+| hashsize \d+/g, '');
-    return name === undefined ? [] : [[`ipset ${name}`, plain]];
-  }));
+  return group(
+    rows(text).flatMap((line): [string, string][] => {
+      const name = /^(?:create|add) (\S+)/.exec(line)?.[1];
+      const plain = line.startsWith('add ') ? line.replace(/ timeout \d+| packets \d+ bytes \d+/g, '') : line.replace(/ initval \S+| hashsize \d+/g, '');
+      return name === undefined ? [] : [[`ipset ${name}`, plain]];
+    }),
+  );
 }
 
 /** `ipvs -t 192.0.2.11:30080` → the service's line and those of its real servers. */
 export function ipvsLines(text: Buffer | undefined): Lines {
-  return group(rows(text).flatMap((line): [string, string][] => {
-    const service = /^-[Aa] (-[tuf] \S+|--sctp-service \S+)/.exec(line)?.[1];
-    return service === undefined ? [] : [[`ipvs ${service}`, line]];
-  }));
+  return group(
+    rows(text).flatMap((line): [string, string][] => {
+      const service = /^-[Aa] (-[tuf] \S+|--sctp-service \S+)/.exec(line)?.[1];
+      return service === undefined ? [] : [[`ipvs ${service}`, line]];
+    }),
+  );
 }
 
 /** `process kube-proxy` → one line for each: `pid 2418: kube-proxy --config=…`. */
 export function processLines(text: Buffer | undefined): Lines {
-  return group((readList(text) as readonly unknown[] as readonly ProcessEntry[]).map(({ comm, pid, argv }) => [`process ${comm}`, `pid ${pid}: ${argv.join(' ')}`]));
+  return group(
+    (readList(text) as readonly unknown[] as readonly ProcessEntry[]).map(({ comm, pid, argv }) => [`process ${comm}`, `pid ${pid}: ${argv.join(' ')}`]),
+  );
 }
 
 type Entry = Readonly<Record<string, unknown>>;
@@ -53,7 +61,10 @@ function readList(text: Buffer | undefined): readonly Entry[] {
 const rows = (text: Buffer | undefined): string[] => text?.toString('utf8').split('\n') ?? [];
 
 const words = (entry: Entry, left: readonly string[]): string =>
-  Object.entries(entry).filter(([key]) => !left.includes(key)).map(([key, value]) => `${key} ${typeof value === 'object' ? JSON.stringify(value) : value}`).join(' ');
+  Object.entries(entry)
+    .filter(([key]) => !left.includes(key))
+    .map(([key, value]) => `${key} ${typeof value === 'object' ? JSON.stringify(value) : value}`)
+    .join(' ');
 
 function group(pairs: readonly (readonly [string, string])[]): Lines {
   const lines = new Map<string, string[]>();

@@ -1,7 +1,7 @@
 // What changed between two readings of the node, as entries of the ledger, each with who did it where the kernel said so. Pure: readings in, changes out.
 import type { Actor, Change } from '../shared/model/change.ts';
 import type { Fact, InterfaceFact, ListenerFact } from '../shared/model/fact.ts';
-import { type RuleChange, diffTables } from '../shared/netfilter/diff.ts';
+import { diffTables, type RuleChange } from '../shared/netfilter/diff.ts';
 import type { CaptureFiles } from '../shared/netfilter/node.ts';
 import { ownerOfName } from '../shared/netfilter/owners.ts';
 import type { Table } from '../shared/netfilter/ruleset.ts';
@@ -20,9 +20,12 @@ export interface Transaction {
   readonly at: number;
   readonly generation: number;
   readonly actor: Actor;
-  /** `ip filter FORWARD` for chains, sets and maps, `ip filter` for tables that came or went. */
+  /** `ip filter FORWARD` for chains, sets and maps, `ip filter` for tables that came or went, `anything` where the monitor could not name it. */
   readonly touched: ReadonlySet<string>;
 }
+
+/** Stands in `touched` for objects that were not named. */
+export const anything = '*';
 
 export interface LedgerContext {
   readonly node: string;
@@ -50,7 +53,10 @@ interface Attributed {
 
 function ruleChanges(changes: readonly RuleChange[], context: LedgerContext): Change[] {
   const attributed = changes.map((change): Attributed => ({ change, transaction: transactionOf(change, context.transactions) }));
-  const proxy = Map.groupBy(attributed.filter(({ change }) => change.owner === 'kube-proxy'), ({ transaction, change }) => `${transaction?.generation} ${change.family}`);
+  const proxy = Map.groupBy(
+    attributed.filter(({ change }) => change.owner === 'kube-proxy'),
+    ({ transaction, change }) => `${transaction?.generation} ${change.family}`,
+  );
   const summarised = new Set([...proxy.values()].filter((group) => group.length > proxyChainsMax).flat());
   return [
     ...attributed.filter((each) => !summarised.has(each)).map((each) => ruleChange(each, context)),
@@ -63,13 +69,17 @@ function transactionOf(change: RuleChange, transactions: readonly Transaction[])
   if (change.backend === 'legacy') return undefined;
   const table = `${change.family} ${change.table}`;
   const touched = (name: string) => transactions.findLast((transaction) => transaction.touched.has(name));
-  return (change.object === undefined ? undefined : touched(`${table} ${change.object}`)) ?? touched(table);
+  return (change.object === undefined ? undefined : touched(`${table} ${change.object}`)) ?? touched(table) ?? touched(anything);
 }
 
 function ruleChange({ change, transaction }: Attributed, context: LedgerContext): Change {
   return {
-    ...madeBy(transaction, context), kind: change.kind, subject: change.subject,
-    before: change.before?.join('\n') ?? null, after: change.after?.join('\n') ?? null, owner: change.owner,
+    ...madeBy(transaction, context),
+    kind: change.kind,
+    subject: change.subject,
+    before: change.before?.join('\n') ?? null,
+    after: change.after?.join('\n') ?? null,
+    owner: change.owner,
   };
 }
 
@@ -79,7 +89,10 @@ function summary(group: readonly Attributed[], context: LedgerContext): Change {
   const named = group.slice(0, 20).map(({ change }) => change.object ?? change.table);
   const more = group.length > named.length ? ` and ${group.length - named.length} more` : '';
   return {
-    ...madeBy(first.transaction, context), kind: 'chain', subject: `${first.change.family} kube-proxy`, owner: 'kube-proxy',
+    ...madeBy(first.transaction, context),
+    kind: 'chain',
+    subject: `${first.change.family} kube-proxy`,
+    owner: 'kube-proxy',
     before: null,
     after: `kube-proxy rewrote ${group.length} chains, ${count('after')} rules added, ${count('before')} removed: ${named.join(', ')}${more}`,
   };
@@ -136,10 +149,14 @@ function fileChanges(before: CaptureFiles, after: CaptureFiles): Bare[] {
     { files: ['ipvsadm-Sn.txt'], lines: ipvsLines, kind: 'set' },
     { files: ['processes.json'], lines: processLines, kind: 'process' },
   ] as const;
-  return kinds.flatMap(({ files, lines, kind }) => files.flatMap((file) => {
-    const [was, is] = [before.get(file), after.get(file)];
-    return was === is || (was !== undefined && is !== undefined && was.equals(is)) ? [] : groupChanges(lines(was, file), lines(is, file)).map((each) => ({ ...each, kind }));
-  }));
+  return kinds.flatMap(({ files, lines, kind }) =>
+    files.flatMap((file) => {
+      const [was, is] = [before.get(file), after.get(file)];
+      return was === is || (was !== undefined && is !== undefined && was.equals(is))
+        ? []
+        : groupChanges(lines(was, file), lines(is, file)).map((each) => ({ ...each, kind }));
+    }),
+  );
 }
 
 /** Lines grouped by subject, before and after: one change for each subject whose lines differ. */

@@ -1,15 +1,16 @@
 // Keeps the node's state up to date: events and clocks say which sources to read, each round of reading gives facts and what changed since the one before.
+import { reasonOf } from '../shared/errors.ts';
 import type { Change } from '../shared/model/change.ts';
 import type { Fact, HostFact, NodePortKey, SourceFact } from '../shared/model/fact.ts';
 import { nodeFacts } from '../shared/netfilter/facts.ts';
-import type { NodeState } from '../shared/netfilter/node.ts';
 import { readNode } from '../shared/netfilter/node.read.ts';
+import type { NodeState } from '../shared/netfilter/node.ts';
 import type { Machine } from './host/machine.ts';
-import { type Snapshot, type Transaction, changesBetween } from './ledger.ts';
+import { changesBetween, type Snapshot, type Transaction } from './ledger.ts';
 import { ipWakes, monitorIp } from './monitors/ip.ts';
 import type { Monitor } from './monitors/monitor.ts';
 import { monitorNft, nftWakes } from './monitors/nft.ts';
-import { type Readings, nothingRead, readSources } from './reader.ts';
+import { nothingRead, type Readings, readSources } from './reader.ts';
 import { sources as everySource } from './sources/index.ts';
 import type { Source, Wake } from './sources/source.ts';
 
@@ -33,14 +34,18 @@ export interface ObserverOptions {
 /** After an event, reading waits for this long a silence, but never longer than the second. */
 const quietMs = 50;
 const patienceMs = 500;
-/** A source is read by the clock at most once in this many times what its reading costs: 0.25 % of a core each. */
-const costFactor = 400;
+/** A source is read by the clock at most once in this many times what its reading costs: half a percent of a core each at most. */
+const costFactor = 200;
 /** Where a monitor does not run, its sources are read by the clock. */
 const unwatchedMs = 5_000;
 /** Everything is read as a check on events. */
 const fullReadMs = 600_000;
 /** Sources that can appear without an event are looked for this often. */
 const lookMs = 2_000;
+/** Dumps over this size (about ten thousand rules) are watched by the monitor that does not load them. */
+const largeDumpBytes = 1024 * 1024;
+/** Key of the fact that says that the walk failed. */
+const judgement = 'source/judgement';
 /** A monitor hears nothing before it has subscribed: this long after its start everything it watches is read again. */
 const settleMs = 1_000;
 
@@ -68,20 +73,35 @@ export class Observer {
     this.#sources = options.sources ?? everySource;
   }
 
-  /** Starts the monitors, then reads everything: nothing can slip in between. Resolves after the first reading. */
+  /** Reads everything, then starts the monitors, which make everything that they watch be read again: nothing can slip in between. Resolves after the first reading. */
   async start(): Promise<void> {
-    const uncertain = (wakes: readonly Wake[]) => (reason: string) => {
-      if (this.#snapshot !== undefined) this.#options.onNotice('reading everything again', { reason });
-      this.#later(settleMs, () => this.#wake(new Set(wakes)));
-    };
-    const ended = (name: string) => (reason: string) => this.#options.onNotice('a monitor ended', { monitor: name, reason });
-    this.#monitors = {
-      nft: monitorNft({ onTransaction: (transaction, wakes) => this.#transaction(transaction, wakes), onUncertain: uncertain(nftWakes), onEnd: ended('nft') }),
-      ip: monitorIp({ onChange: (wake) => this.#wake(new Set([wake])), onUncertain: uncertain(ipWakes), onEnd: ended('ip') }),
-    };
     for (const source of this.#sources) this.#due.add(source.name);
     await this.#run();
-    if (!this.#closed) this.#looking = setInterval(() => void this.#look(), lookMs);
+    if (this.#closed) return;
+    const uncertain = (wakes: readonly Wake[]) => (reason: string) => {
+      this.#options.onNotice('reading everything again', { reason });
+      this.#later(settleMs, () => this.#wake(new Set(wakes)));
+    };
+    const nft = { onTransaction: this.#transaction.bind(this), onUncertain: uncertain(nftWakes), onEnd: this.#ended('nft') };
+    this.#monitors = {
+      nft: monitorNft(nft, () => dumpBytes(this.#readings) > largeDumpBytes),
+      ip: monitorIp({ onChange: (wake) => this.#wake(new Set([wake])), onUncertain: uncertain(ipWakes), onEnd: this.#ended('ip') }),
+    };
+    this.#evaluate(Date.now());
+    this.#setClock();
+    this.#looking = setInterval(() => void this.#look(), lookMs);
+  }
+
+  /** Without its monitor a source is read by the clock, and says so. A monitor that ends again and again for one reason is told of once. */
+  #ended(monitor: string): (reason: string) => void {
+    let told = '';
+    return (reason) => {
+      if (this.#closed) return;
+      if (reason !== told) this.#options.onNotice('a monitor ended', { monitor, reason });
+      told = reason;
+      this.#evaluate(Date.now());
+      if (this.#round === undefined) this.#setClock();
+    };
   }
 
   /** The node as last read; undefined before the first reading. */
@@ -173,7 +193,8 @@ export class Observer {
   #noteFailures(before: Readings, due: readonly Source[]): void {
     for (const { name } of due) {
       const outcome = this.#readings.outcomes.get(name);
-      if (outcome?.outcome === 'failed' && before.outcomes.get(name)?.reason !== outcome.reason) this.#options.onNotice('a source failed', { source: name, reason: outcome.reason });
+      if (outcome?.outcome === 'failed' && before.outcomes.get(name)?.reason !== outcome.reason)
+        this.#options.onNotice('a source failed', { source: name, reason: outcome.reason });
     }
   }
 
@@ -183,11 +204,13 @@ export class Observer {
     const at = Date.now();
     const facts = this.#facts(this.#node);
     this.#snapshot = { files: this.#readings.files, tables: this.#node.tables, facts };
-    if (earlier !== undefined) {
-      const changes = changesBetween(earlier, this.#snapshot, { node: this.#options.node, at, transactions: this.#transactions });
-      if (changes.length > 0) this.#options.onChanges(changes);
-    }
     this.#options.onFacts(facts, at);
+    if (earlier === undefined) return;
+    // Without a judgement on both sides, listeners and settings would seem to come and go; rules are compared all the same.
+    const comparable = !earlier.facts.has(judgement) && !facts.has(judgement);
+    const base = comparable ? earlier : { ...earlier, facts };
+    const changes = changesBetween(base, this.#snapshot, { node: this.#options.node, at, transactions: this.#transactions });
+    if (changes.length > 0) this.#options.onChanges(changes);
   }
 
   /** The snapshot to compare with. A source that is read for the first time changes nothing by that: its files count as having been there. */
@@ -214,15 +237,29 @@ export class Observer {
   }
 
   #facts(node: NodeState): ReadonlyMap<string, Fact> {
-    const all = [this.#options.host, ...this.#sources.map((source) => this.#sourceFact(source)), ...nodeFacts(node, this.#wanted)];
+    const all = [this.#options.host, ...this.#sources.map((source) => this.#sourceFact(source)), ...this.#judge(node)];
     return new Map(all.map((fact) => [fact.key, fact]));
+  }
+
+  /** What cannot be judged is said to be so: a rule that the walk trips over must neither end the agent nor leave old answers standing. */
+  #judge(node: NodeState): readonly Fact[] {
+    try {
+      return nodeFacts(node, this.#wanted);
+    } catch (error) {
+      const reason = reasonOf(error).slice(0, 2_000);
+      this.#options.onNotice('the node cannot be judged', { reason });
+      return [{ kind: 'source', key: judgement, source: 'judgement', outcome: 'failed', reason }];
+    }
   }
 
   #sourceFact(source: Source): SourceFact {
     const { outcome, reason } = this.#readings.outcomes.get(source.name) ?? { outcome: 'failed' as const, reason: 'was not read yet' };
     const period = source.pollMs(this.#readings.files);
     return {
-      kind: 'source', key: `source/${source.name}`, source: source.name, outcome,
+      kind: 'source',
+      key: `source/${source.name}`,
+      source: source.name,
+      outcome,
       ...(reason === undefined ? {} : { reason }),
       watch: this.#watched(source) && (period === undefined || period > unwatchedMs) ? 'events' : 'poll',
     };
@@ -245,13 +282,20 @@ export class Observer {
     clearTimeout(this.#clock);
     const now = performance.now();
     const next = Math.min(...this.#sources.map((source) => this.#dueAt(source)));
-    this.#clock = setTimeout(() => {
-      const at = performance.now() + 20;
-      for (const source of this.#sources) if (this.#dueAt(source) <= at) this.#due.add(source.name);
-      void this.#run();
-    }, Math.max(10, next - now));
+    this.#clock = setTimeout(
+      () => {
+        const at = performance.now() + 20;
+        for (const source of this.#sources) if (this.#dueAt(source) <= at) this.#due.add(source.name);
+        void this.#run();
+      },
+      Math.max(10, next - now),
+    );
   }
 }
+
+/** Bytes of what iptables-nft holds, as its dumps. */
+const dumpBytes = ({ files }: Readings): number =>
+  [...files].reduce((sum, [file, content]) => (/^ip6?tables-(?:nft-)?save/.test(file) ? sum + content.length : sum), 0);
 
 /** Whether any file came, went or holds something else; a reading that found the same keeps the same buffers. */
 function filesDiffer(before: ReadonlyMap<string, Buffer>, after: ReadonlyMap<string, Buffer>): boolean {

@@ -18,7 +18,7 @@ export interface SourceOutcome {
   readonly reason?: string;
   /** Whether it was ever read (or found absent) since the agent runs: only then can a later reading show a change. */
   readonly known: boolean;
-  /** Milliseconds that the last reading took. */
+  /** Milliseconds that a reading takes when the machine has time for it. */
   readonly costMs: number;
 }
 
@@ -56,7 +56,7 @@ function take(before: Readings, { source, reading, costMs }: Taken): Readings {
     outcome: reading.outcome === 'facts' && reading.unread !== undefined ? 'failed' : reading.outcome,
     ...(reason === undefined ? {} : { reason: reason.slice(0, 2_000) }),
     known: reading.outcome !== 'failed' || earlier?.known === true,
-    costMs,
+    costMs: smoothed(earlier?.costMs, costMs),
   };
   const outcomes = new Map(before.outcomes).set(source.name, outcome);
   if (reading.outcome === 'failed') return { ...before, outcomes };
@@ -67,6 +67,9 @@ function take(before: Readings, { source, reading, costMs }: Taken): Readings {
   for (const [file, content] of reading.files) files.set(file, sameDump(file, before.files.get(file), content) ? (before.files.get(file) as Buffer) : content);
   return { files, commands: { ...before.commands, ...reading.commands }, outcomes };
 }
+
+/** A reading that waited for a busy machine says little of what it costs, and the first one, which loads programs and modules, says less. */
+const smoothed = (earlierMs: number | undefined, nowMs: number): number => (earlierMs === undefined ? nowMs / 4 : Math.min(nowMs, earlierMs * 1.25 + 1));
 
 /** Whether two dumps differ in counters and dates at most: then the earlier one is kept, and everything made from it stays as it is. */
 export function sameDump(file: string, before: Buffer | undefined, after: Buffer): boolean {

@@ -1,4 +1,5 @@
 // Walks one packet on the node as last read, for a collector that asks.
+import { reasonOf } from '../shared/errors.ts';
 import { type Family, parseAddress, parsePrefix, single } from '../shared/model/address.ts';
 import { type Protocol, protocolNumbers } from '../shared/model/fact.ts';
 import { type Vantage, vantages } from '../shared/model/outcome.ts';
@@ -12,8 +13,12 @@ export function traceLive(node: NodeState | undefined, packet: Readonly<Record<s
   if (node === undefined) return { error: 'the node has not been read yet' };
   const asked = readPacket(packet);
   if (typeof asked === 'string') return { error: asked };
-  const { outcomes, branches } = walk(node, asked, { traced: true, reply: true });
-  return { result: toJson({ ...verdictOf(outcomes), outcomes, branches: branches.slice(0, branchesMax) }) };
+  try {
+    const { outcomes, branches } = walk(node, asked, { traced: true, reply: true });
+    return { result: toJson({ ...verdictOf(outcomes), outcomes, branches: branches.slice(0, branchesMax) }) };
+  } catch (error) {
+    return { error: reasonOf(error) };
+  }
 }
 
 /** Branches in one answer: a frame holds no more, and nobody reads more. */
@@ -23,7 +28,8 @@ function readPacket(packet: Readonly<Record<string, string>>): Packet | string {
   const destination = parseAddress(packet.dst ?? '');
   if (destination === undefined) return `dst ${packet.dst ?? 'is missing'}: an address is wanted`;
   const source = parsePrefix(packet.src ?? '');
-  if (source === undefined || source.family !== destination.family) return `src ${packet.src ?? 'is missing'}: an address or prefix of the family of dst is wanted`;
+  if (source === undefined || source.family !== destination.family)
+    return `src ${packet.src ?? 'is missing'}: an address or prefix of the family of dst is wanted`;
   const destinationPort = portOf(packet.dport);
   if (destinationPort === undefined) return `dport ${packet.dport ?? 'is missing'}: a number from 1 to 65535 is wanted`;
   const vantage = packet.vantage ?? 'external';
@@ -33,7 +39,11 @@ function readPacket(packet: Readonly<Record<string, string>>): Packet | string {
   const sourcePort = portOf(packet.sport);
   const family: Family = destination.family;
   return {
-    vantage: vantage as Vantage, family, protocol, destination: destination.value, destinationPort,
+    vantage: vantage as Vantage,
+    family,
+    protocol,
+    destination: destination.value,
+    destinationPort,
     sources: source.length === (family === 4 ? 32 : 128) ? single(source.value) : [source.interval],
     ...(sourcePort === undefined ? {} : { sourcePort }),
     ...(packet.iif === undefined ? {} : { iif: packet.iif }),

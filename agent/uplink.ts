@@ -1,11 +1,13 @@
 // The connection to the collector: carries the session's messages over a WebSocket, keeps it alive, and comes back after every end.
-import { readFileSync } from 'node:fs';
 import WebSocket from 'ws';
-import { type PortreeveError, failure, reasonOf } from '../shared/errors.ts';
+import { failure, type PortreeveError, reasonOf } from '../shared/errors.ts';
 import { limits } from '../shared/limits.ts';
+import type { SequencedChange } from '../shared/model/change.ts';
 import { decodeFromCollector, encode } from '../shared/wire/codec.ts';
-import { type AgentMessage, type Trace, type Traced, type Want, subprotocol } from '../shared/wire/messages.ts';
-import { type Identity, type Session, type SessionInput, newSession, step } from '../shared/wire/session.ts';
+import { type AgentMessage, subprotocol, type Trace, type Traced, type Want } from '../shared/wire/messages.ts';
+import { type Identity, newSession, type Session, type SessionInput, step } from '../shared/wire/session.ts';
+import { readSecret } from './host/files.ts';
+import type { Spool } from './host/spool.ts';
 
 export interface UplinkOptions {
   /** `ws://` on loopback addresses, `wss://` anywhere; `/agent` is added where the URL has no path. */
@@ -17,6 +19,8 @@ export interface UplinkOptions {
   readonly onTrace: (trace: Trace) => Omit<Traced, 'type' | 'id'>;
   readonly onNotice: (text: string, details: Readonly<Record<string, unknown>>) => void;
   readonly heartbeatMs?: number;
+  /** Where changes wait while no collector takes them, and those that it held at the start. */
+  readonly spool?: { readonly spool: Spool; readonly left: readonly SequencedChange[] };
 }
 
 /** Pauses before the next try, in milliseconds: full jitter below a bound that doubles. On loopback the bound stays low: nobody else is kept busy by trying. */
@@ -32,6 +36,7 @@ export function collectorUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !/^wss?:$/.test(url.protocol)) throw failure('USAGE', [`--collector ${text}: a URL ws://HOST:PORT or wss://HOST:PORT is wanted`]);
   if (url.protocol === 'ws:' && !isLoopback(url.hostname)) throw failure('LISTEN_NEEDS_LOOPBACK', [url.hostname]);
+  if (url.pathname === '/') url.pathname = '/agent';
   return url;
 }
 
@@ -52,7 +57,7 @@ export class Uplink {
   constructor(options: UplinkOptions) {
     this.#options = options;
     this.#url = collectorUrl(options.collector);
-    this.#session = newSession(options.identity);
+    this.#session = newSession(options.identity, options.spool?.left ?? []);
     this.#connect();
   }
 
@@ -101,7 +106,7 @@ export class Uplink {
   #headers(): Record<string, string> {
     if (this.#options.tokenFile === undefined) return {};
     try {
-      return { authorization: `Bearer ${readFileSync(this.#options.tokenFile, 'utf8').trim()}` };
+      return { authorization: `Bearer ${readSecret(this.#options.tokenFile)}` };
     } catch (error) {
       this.#options.onNotice('the token cannot be read', { file: this.#options.tokenFile, reason: reasonOf(error) });
       return {};
@@ -155,14 +160,29 @@ export class Uplink {
   }
 
   #step(input: SessionInput): void {
-    const { state, effects } = step(this.#session, input);
+    const before = this.#session;
+    const { state, effects } = step(before, input);
     this.#session = state;
+    if (this.#options.spool !== undefined) this.#keep(before, this.#options.spool.spool);
     for (const effect of effects) {
       if (effect.kind === 'send') this.#send(effect.message);
       else if (effect.kind === 'want') this.#options.onWant(effect.want);
       else if (effect.kind === 'trace') this.#answer(effect.trace);
       else if (effect.kind === 'open') this.#welcomed();
       else this.#reconnect(effect.reason);
+    }
+  }
+
+  /** What waits is written while there is no connection, and when one ends; the file goes when all of it is acknowledged. */
+  #keep(before: Session, spool: Spool): void {
+    const { phase, queue, acknowledged, nextSeq } = this.#session;
+    const changes = queue.map(({ change }) => change);
+    try {
+      if (phase === 'open' && before.phase !== 'open' && nextSeq !== before.nextSeq) spool.replace(changes);
+      if (phase !== 'open' && (queue !== before.queue || before.phase === 'open')) spool.keep(changes);
+      if (acknowledged > before.acknowledged) spool.settle(acknowledged);
+    } catch (error) {
+      this.#options.onNotice('changes cannot be kept on disk', { reason: reasonOf(error) });
     }
   }
 
@@ -183,7 +203,12 @@ export class Uplink {
 
   #answer(trace: Trace): void {
     const { result, error } = this.#options.onTrace(trace);
-    const answer: AgentMessage = { type: 'traced', id: trace.id, ...(result === undefined ? {} : { result }), ...(error === undefined ? {} : { error: error.slice(0, 4096) }) };
+    const answer: AgentMessage = {
+      type: 'traced',
+      id: trace.id,
+      ...(result === undefined ? {} : { result }),
+      ...(error === undefined ? {} : { error: error.slice(0, 4096) }),
+    };
     this.#send(answer, (reason) => ({ type: 'traced', id: trace.id, error: reason.message }));
   }
 

@@ -5,7 +5,7 @@ import type { Entry } from './commands/index.ts';
 /** `portreeve --help`. */
 export function overview(entries: readonly Pick<Entry, 'name' | 'summary'>[]): string {
   return [
-    'portreeve says for every node and every NodePort whether clients get in, and if not, which rule, process and change closed it.',
+    ...wrap('portreeve says for every node and every NodePort whether clients get in, and if not, which rule, process and change closed it.'),
     '',
     'usage: portreeve COMMAND [OPTION…]',
     '',
@@ -25,7 +25,7 @@ export function commandHelp(command: Command): string {
     `portreeve ${name}: ${summary}`,
     '',
     `usage: ${usageLine(name, usage)}`,
-    ...(description === undefined ? [] : ['', ...description.trim().split('\n')]),
+    ...(description === undefined ? [] : ['', ...description.trim().split('\n').flatMap(wrap)]),
     '',
     ...columns(options.map((option) => [optionText(option), optionSummary(option)])),
     ...(examples.length === 0 ? [] : ['', 'examples:', ...examples.map((example) => `  ${example}`)]),
@@ -57,6 +57,22 @@ export function optionSummary(option: Option): string {
 
 /** The option that every command has. */
 export const helpOption: Option = { name: 'help', short: 'h', summary: 'show this help' };
+
+const widthMax = 100;
+
+// Breaks a paragraph at spaces; words that are longer than a line stay whole.
+function wrap(text: string): string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    const longer = line === '' ? word : `${line} ${word}`;
+    if (longer.length > widthMax && line !== '') {
+      lines.push(line);
+      line = word;
+    } else line = longer;
+  }
+  return [...lines, line];
+}
 
 function columns(rows: readonly (readonly [string, string])[]): string[] {
   const width = Math.max(...rows.map(([left]) => left.length));

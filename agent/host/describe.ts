@@ -9,7 +9,14 @@ const program = fileURLToPath(new URL('./describe.program.ts', import.meta.url))
 
 /** Describes the host; what the program cannot say in time is taken from the kernel alone. Never rejects. */
 export async function describeHost(signal: AbortSignal): Promise<HostFact> {
-  const plain = { kind: 'host' as const, key: 'host/node', hostname: os.hostname(), kernel: os.release(), os: os.type(), bootedAt: Math.round((Date.now() - os.uptime() * 1000) / 1000) * 1000 };
+  const plain = {
+    kind: 'host' as const,
+    key: 'host/node',
+    hostname: os.hostname(),
+    kernel: os.release(),
+    os: os.type(),
+    bootedAt: Math.round((Date.now() - os.uptime() * 1000) / 1000) * 1000,
+  };
   const outcome = await run(process.execPath, [program], { timeoutMs: 10_000, outputBytesMax: 64 * 1024, signal });
   if (outcome.kind !== 'done') return plain;
   try {

@@ -1,7 +1,8 @@
-// Reads files of the host: the only place that does. /proc, /sys and /etc; nothing is ever written here.
+// Reads files of the host: the only place that does. Nothing of the host is ever written; a capture goes where a person says.
 import { readFileSync } from 'node:fs';
-import { open, readdir } from 'node:fs/promises';
+import { mkdir, open, readdir, writeFile } from 'node:fs/promises';
 import os from 'node:os';
+import { join } from 'node:path';
 import { reasonOf } from '../../shared/errors.ts';
 
 /** `absent`: there is no such file; `failed`: it is there and cannot be read. */
@@ -12,9 +13,13 @@ export type FileOutcome =
 
 const fileBytesMax = 16 * 1024 * 1024;
 
-/** Reads a whole file, up to 16 MiB. Never rejects. Files of /proc say a size of 0, so it is read until it ends. */
+/**
+ * Reads a whole file, up to 16 MiB. Never rejects. Files of /proc say a size of 0, so it is read until it ends.
+ * /proc and /sys are no disks: reading them at once costs a tenth of going through the thread pool, and hundreds of them are read every few seconds.
+ */
 export async function readText(path: string): Promise<FileOutcome> {
   try {
+    if (path.startsWith('/proc/') || path.startsWith('/sys/')) return { kind: 'done', content: readFileSync(path) };
     const file = await open(path, 'r');
     try {
       const chunks: Buffer[] = [];
@@ -54,7 +59,9 @@ export interface ProcessGlimpse {
 /** Looks at a process at once, without giving the event loop a chance to let it end first. */
 export function glimpse(pid: number): ProcessGlimpse {
   const comm = readNow(`/proc/${pid}/comm`)?.trim();
-  const argv = readNow(`/proc/${pid}/cmdline`)?.split('\0').filter((word) => word !== '');
+  const argv = readNow(`/proc/${pid}/cmdline`)
+    ?.split('\0')
+    .filter((word) => word !== '');
   const unit = unitOf(readNow(`/proc/${pid}/cgroup`) ?? '');
   return { ...(comm ? { comm } : {}), ...(argv === undefined || argv.length === 0 ? {} : { argv }), ...(unit === undefined ? {} : { unit }) };
 }
@@ -65,6 +72,15 @@ export function unitOf(cgroup: string): string | undefined {
   if (container?.[1] !== undefined) return `container ${container[1].slice(0, 12)}`;
   const units = cgroup.match(/[^/\n]+\.(?:service|scope)(?=\/|$|\n)/gm);
   return units?.at(-1);
+}
+
+/** The text of a secret, without the newline at its end. Throws when it cannot be read. */
+export const readSecret = (path: string): string => readFileSync(path, 'utf8').trim();
+
+/** Writes files to a directory, which is made if it is not there: only for captures, that a person asked for. Throws what the file system says. */
+export async function writeFiles(directory: string, files: ReadonlyMap<string, Buffer | string>): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  for (const [name, content] of files) await writeFile(join(directory, name), content);
 }
 
 export const hostname = (): string => os.hostname();

@@ -115,5 +115,6 @@ class Lines {
   }
 }
 
-const bufferOf = (output: unknown): Buffer => (output instanceof Uint8Array ? Buffer.from(output.buffer, output.byteOffset, output.byteLength) : Buffer.alloc(0));
+const bufferOf = (output: unknown): Buffer =>
+  output instanceof Uint8Array ? Buffer.from(output.buffer, output.byteOffset, output.byteLength) : Buffer.alloc(0);
 const textOf = (output: unknown): string => (output instanceof Uint8Array ? bufferOf(output).toString('utf8') : typeof output === 'string' ? output : '');

@@ -5,7 +5,13 @@ export type IpLine =
   /** Lines of objects that nothing here depends on (neighbours, namespaces), and empty ones. */
   | { readonly kind: 'other' };
 
-const labels: Readonly<Record<string, 'link' | 'address' | 'route' | 'netconf'>> = { LINK: 'link', ADDR: 'address', ROUTE: 'route', RULE: 'route', NETCONF: 'netconf' };
+const labels: Readonly<Record<string, 'link' | 'address' | 'route' | 'netconf'>> = {
+  LINK: 'link',
+  ADDR: 'address',
+  ROUTE: 'route',
+  RULE: 'route',
+  NETCONF: 'netconf',
+};
 const stamp = /^\[\d{4}-\d\d-\d\dT[\d:.]+\] /;
 const label = /^\[([A-Z]+)(?: [^\]]*)?\]/;
 const address = /^\d+: \S+\s+inet6? /;

@@ -17,6 +17,6 @@ export function monitorIp(events: IpEvents): Monitor {
     const read = readIpLine(line);
     if (read.kind === 'changed') events.onChange(read.what);
   };
-  const args = ['-o', 'monitor', 'label', 'link', 'address', 'route', 'rule', 'netconf'];
-  return new Monitor({ command: 'ip', args, onLine, onStart: () => events.onUncertain('ip monitor was started'), onEnd: events.onEnd });
+  const program = (): readonly [string, ...string[]] => ['ip', '-o', 'monitor', 'label', 'link', 'address', 'route', 'rule', 'netconf'];
+  return new Monitor({ program, onLine, onStart: () => events.onUncertain('ip monitor was started'), onEnd: events.onEnd });
 }

@@ -2,8 +2,8 @@
 import { type Followed, follow } from '../host/run.ts';
 
 export interface MonitorOptions {
-  readonly command: string;
-  readonly args: readonly string[];
+  /** The command and its arguments, asked for at each start. */
+  readonly program: () => readonly [string, ...string[]];
   readonly onLine: (line: string) => void;
   /** It was started, for the first time or again. */
   readonly onStart: () => void;
@@ -42,7 +42,8 @@ export class Monitor {
   #start(): void {
     const startedAt = performance.now();
     this.#running = true;
-    this.#followed = follow(this.#options.command, this.#options.args, {
+    const [command, ...args] = this.#options.program();
+    this.#followed = follow(command, args, {
       onLine: this.#options.onLine,
       onEnd: (reason) => this.#ended(reason, performance.now() - startedAt),
     });

@@ -17,7 +17,8 @@ export type NftLine =
   /** Packet traces, empty lines, and further lines of an object that spans several. */
   | { readonly kind: 'other' };
 
-const object = /^(?:add|create|delete|destroy|insert|replace|flush|reset) (rule|chain|set|map|element|flowtable|counter|quota|limit|secmark|synproxy|ct (?:helper|timeout|expectation)) (\S+) (\S+) (\S+)/;
+const object =
+  /^(?:add|create|delete|destroy|insert|replace|flush|reset) (rule|chain|set|map|element|flowtable|counter|quota|limit|secmark|synproxy|ct (?:helper|timeout|expectation)) (\S+) (\S+) (\S+)/;
 const wholeTable = /^(?:add|create|delete|destroy|flush) table (\S+) (\S+)/;
 const generation = /^# new generation (\d+) by process (\d+) \((.*)\)$/;
 const lost = /^#? ?(?:ERROR|Error)|netlink: Error|ENOBUFS|No buffer space/;

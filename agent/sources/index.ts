@@ -1,8 +1,8 @@
 // Every source of the agent. Order matters in one place: nftables comes after both iptables, because it lists only the tables that iptables does not own.
 import { conntrack } from './conntrack.ts';
 import { interfaces } from './interfaces.ts';
-import { ip6tables, iptables } from './iptables.ts';
 import { ipset } from './ipset.ts';
+import { ip6tables, iptables } from './iptables.ts';
 import { ipvs } from './ipvs.ts';
 import { listeners } from './listeners.ts';
 import { nftables } from './nftables.ts';

@@ -1,5 +1,5 @@
 // Interfaces and their addresses: `ip -j addr`.
-import { type Source, never, readCommand } from './source.ts';
+import { never, readCommand, type Source } from './source.ts';
 
 export const interfaces: Source = {
   name: 'interfaces',

@@ -2,7 +2,7 @@
 // The legacy dump is made only when the kernel already has legacy tables (/proc/net/ip_tables_names): asking for it must not load modules.
 import type { Machine } from '../host/machine.ts';
 import { holdsRules, saveBackend } from './iptables.parse.ts';
-import { type Reading, type Source, readCommand } from './source.ts';
+import { type Reading, readCommand, type Source } from './source.ts';
 
 export const iptables: Source = family('iptables', 'ip_tables_names', 'iptables-ip');
 export const ip6tables: Source = family('ip6tables', 'ip6_tables_names', 'iptables-ip6');
@@ -24,7 +24,11 @@ function family(name: 'iptables' | 'ip6tables', namesFile: string, wake: 'iptabl
     read: async (machine) => {
       const first = await readCommand(machine, `${save.default}.txt`, [save.default, '-c']);
       if (first.outcome === 'failed') return first;
-      const other = await readOther(machine, { save, namesFile, backend: first.outcome === 'facts' ? await backendOf(machine, save.default, first) : undefined });
+      const other = await readOther(machine, {
+        save,
+        namesFile,
+        backend: first.outcome === 'facts' ? await backendOf(machine, save.default, first) : undefined,
+      });
       return other === undefined ? first : merge(first, other);
     },
   };

@@ -1,12 +1,12 @@
 // IPVS services and their real servers: `ipvsadm -Sn`. Without /proc/net/ip_vs the kernel has no IPVS, and asking would load it.
-import { type Source, readCommand } from './source.ts';
+import { readCommand, type Source } from './source.ts';
 
 export const ipvs: Source = {
   name: 'ipvs',
   needs: { commands: ['ipvsadm'], capabilities: ['CAP_NET_ADMIN'] },
   files: ['ipvsadm-Sn.txt'],
   wakes: [],
-  pollMs: (files) => ((files.get('ipvsadm-Sn.txt')?.length ?? 0) > 0 ? 5_000 : 30_000),
+  pollMs: (files) => ((files.get('ipvsadm-Sn.txt')?.length ?? 0) > 0 ? 10_000 : 60_000),
   read: async (machine) => {
     const table = await machine.read('/proc/net/ip_vs');
     if (table.kind !== 'done') return { outcome: 'absent', reason: 'the kernel has no IPVS (/proc/net/ip_vs)' };

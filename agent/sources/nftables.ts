@@ -3,8 +3,8 @@ import { reasonOf } from '../../shared/errors.ts';
 import type { CaptureFiles } from '../../shared/netfilter/node.ts';
 import type { Machine } from '../host/machine.ts';
 import { tablesOf } from './iptables.parse.ts';
-import { type NftTable, mergeLists, readTables } from './nftables.parse.ts';
-import { type Reading, type Source, never } from './source.ts';
+import { mergeLists, type NftTable, readTables } from './nftables.parse.ts';
+import { never, type Reading, type Source } from './source.ts';
 
 export const nftables: Source = {
   name: 'nftables',
@@ -17,7 +17,10 @@ export const nftables: Source = {
     if (outcome.kind === 'missing') return { outcome: 'absent', reason: 'nft is not installed' };
     if (outcome.kind === 'failed') return { outcome: 'failed', reason: `nft -j list tables: ${outcome.reason}` };
     try {
-      return await readEach(machine, readTables(outcome.stdout).filter((table) => !ownedByIptables(table, known)));
+      return await readEach(
+        machine,
+        readTables(outcome.stdout).filter((table) => !ownedByIptables(table, known)),
+      );
     } catch (error) {
       return { outcome: 'failed', reason: `nft -j: ${reasonOf(error)}` };
     }
@@ -48,6 +51,6 @@ function ownedByIptables({ family, name }: NftTable, known: CaptureFiles): boole
   const tool = family === 'ip' ? 'iptables' : 'ip6tables';
   return [`${tool}-save.txt`, `${tool}-nft-save.txt`].some((file) => {
     const dump = known.get(file);
-    return dump !== undefined && dump.subarray(0, 200).includes('(nf_tables)') && tablesOf(dump).includes(name);
+    return dump?.subarray(0, 200).includes('(nf_tables)') === true && tablesOf(dump).includes(name);
   });
 }

@@ -23,7 +23,10 @@ const ticksPerSecond = 100;
 const argumentsMax = 64;
 
 export function readProcess({ pid, bootedAt, comm, cmdline, stat }: ProcessTexts): ProcessEntry {
-  const argv = cmdline.split('\0').filter((word) => word !== '').slice(0, argumentsMax);
+  const argv = cmdline
+    .split('\0')
+    .filter((word) => word !== '')
+    .slice(0, argumentsMax);
   // The name in parentheses may itself hold spaces and parentheses; field 22 is the start time, 20th after it.
   const ticks = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
   const startedAt = Math.round(bootedAt + (ticks * 1000) / ticksPerSecond);

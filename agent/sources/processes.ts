@@ -6,11 +6,51 @@ import type { Source } from './source.ts';
 /** Names as /proc/PID/comm has them, cut to 15 characters by the kernel. */
 export const watchedProcesses: ReadonlySet<string> = new Set(
   [
-    'kube-proxy', 'kubelet', 'k3s', 'k3s-server', 'k3s-agent', 'k0s', 'rke2', 'microk8s', 'kubelite',
-    'flanneld', 'calico-node', 'calico-felix', 'felix', 'cilium-agent', 'weaver', 'antrea-agent', 'kube-router', 'ovnkube', 'ovs-vswitchd', 'canal',
-    'dockerd', 'containerd', 'crio', 'podman', 'libvirtd', 'virtnetworkd', 'lxd', 'incusd',
-    'firewalld', 'ufw', 'fail2ban-server', 'crowdsec-firewall-bouncer', 'sshguard', 'netplan', 'NetworkManager', 'systemd-networkd', 'keepalived', 'metallb', 'speaker',
-    'tailscaled', 'wireguard-go', 'conntrackd', 'puppet', 'chef-client', 'salt-minion',
+    'kube-proxy',
+    'kubelet',
+    'k3s',
+    'k3s-server',
+    'k3s-agent',
+    'k0s',
+    'rke2',
+    'microk8s',
+    'kubelite',
+    'flanneld',
+    'calico-node',
+    'calico-felix',
+    'felix',
+    'cilium-agent',
+    'weaver',
+    'antrea-agent',
+    'kube-router',
+    'ovnkube',
+    'ovs-vswitchd',
+    'canal',
+    'dockerd',
+    'containerd',
+    'crio',
+    'podman',
+    'libvirtd',
+    'virtnetworkd',
+    'lxd',
+    'incusd',
+    'firewalld',
+    'ufw',
+    'fail2ban-server',
+    'crowdsec-firewall-bouncer',
+    'sshguard',
+    'netplan',
+    'NetworkManager',
+    'systemd-networkd',
+    'keepalived',
+    'metallb',
+    'speaker',
+    'tailscaled',
+    'wireguard-go',
+    'conntrackd',
+    'puppet',
+    'chef-client',
+    'salt-minion',
   ].map((name) => name.slice(0, 15)),
 );
 
@@ -19,13 +59,17 @@ export const processes: Source = {
   needs: { commands: [], capabilities: [] },
   files: ['processes.json'],
   wakes: [],
-  pollMs: () => 5_000,
+  pollMs: () => 10_000,
   read: async (machine) => {
     const [names, stat] = await Promise.all([machine.list('/proc'), machine.read('/proc/stat')]);
     const bootedAt = stat.kind === 'done' ? Number(/^btime (\d+)/m.exec(stat.content.toString('latin1'))?.[1]) * 1000 : Number.NaN;
     const found = await Promise.all(names.filter((name) => /^\d+$/.test(name)).map((pid) => readWatched(machine, Number(pid), bootedAt)));
     const entries = found.filter((entry) => entry !== undefined).sort((a, b) => a.pid - b.pid);
-    return { outcome: 'facts', files: new Map([['processes.json', Buffer.from(`${JSON.stringify(entries)}\n`)]]), commands: { 'processes.json': '/proc/PID/{comm,cmdline,stat}' } };
+    return {
+      outcome: 'facts',
+      files: new Map([['processes.json', Buffer.from(`${JSON.stringify(entries)}\n`)]]),
+      commands: { 'processes.json': '/proc/PID/{comm,cmdline,stat}' },
+    };
   },
 };
 

@@ -1,5 +1,5 @@
 // Routes of all tables and routing rules, both families. Without -4 or -6 `ip route` prints both families and `ip rule` only IPv4.
-import { type Source, joinReadings, never, readCommand } from './source.ts';
+import { joinReadings, never, readCommand, type Source } from './source.ts';
 
 const commands: readonly (readonly [string, readonly [string, ...string[]]])[] = [
   ['ip-route.json', ['ip', '-4', '-j', 'route', 'show', 'table', 'all']],

@@ -36,26 +36,44 @@ export const sysctls: Source = {
   files: ['sysctl.txt'],
   wakes: ['netconf', 'link'],
   // rp_filter and forwarding come with events, the others do not.
-  pollMs: () => 2_000,
+  pollMs: () => 5_000,
   read: readSysctls,
 };
 
 async function readSysctls(machine: Machine): Promise<Reading> {
-  const names = [...fixed.map((name) => ({ name, path: name.replaceAll('.', '/') })), ...(await interfaceNames(machine, 'ipv4')), ...(await interfaceNames(machine, 'ipv6'))];
+  const names = [
+    ...fixed.map((name) => ({ name, path: name.replaceAll('.', '/') })),
+    ...(await interfaceNames(machine, 'ipv4')),
+    ...(await interfaceNames(machine, 'ipv6')),
+  ];
   const values = await Promise.all(names.map(({ path }) => machine.read(`/proc/sys/${path}`)));
   const lines = names.flatMap(({ name }, i) => {
     const value = values[i];
     return value?.kind === 'done' ? [`${name} = ${value.content.toString('utf8').trimEnd()}\n`] : [];
   });
   if (lines.length === 0) return { outcome: 'failed', reason: '/proc/sys/net cannot be read' };
-  return { outcome: 'facts', files: new Map([['sysctl.txt', Buffer.from(lines.join(''))]]), commands: { 'sysctl.txt': '/proc/sys/net, as sysctl(8) prints it' } };
+  return {
+    outcome: 'facts',
+    files: new Map([['sysctl.txt', Buffer.from(lines.join(''))]]),
+    commands: { 'sysctl.txt': '/proc/sys/net, as sysctl(8) prints it' },
+  };
 }
 
 // As sysctl(8) does, a dot in an interface's name (eth0.100) becomes a slash in the setting's name.
 async function interfaceNames(machine: Machine, family: 'ipv4' | 'ipv6'): Promise<{ name: string; path: string }[]> {
   const found = await machine.list(`/proc/sys/net/${family}/conf`);
-  const kept = ['all', 'default', ...found.filter((each) => each !== 'all' && each !== 'default').sort().slice(0, interfacesMax)].filter((each) => found.includes(each));
+  const kept = [
+    'all',
+    'default',
+    ...found
+      .filter((each) => each !== 'all' && each !== 'default')
+      .sort()
+      .slice(0, interfacesMax),
+  ].filter((each) => found.includes(each));
   return kept.flatMap((each) =>
-    perInterface[family].map((setting) => ({ name: `net.${family}.conf.${each.replaceAll('.', '/')}.${setting}`, path: `net/${family}/conf/${each}/${setting}` })),
+    perInterface[family].map((setting) => ({
+      name: `net.${family}.conf.${each.replaceAll('.', '/')}.${setting}`,
+      path: `net/${family}/conf/${each}/${setting}`,
+    })),
   );
 }

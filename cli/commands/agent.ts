@@ -10,15 +10,17 @@ export const command: Command = {
   options: [
     { name: 'collector', value: 'URL', summary: 'wss://HOST:PORT, or ws://HOST:PORT on a loopback address' },
     { name: 'node', value: 'NAME', summary: 'name of the Kubernetes node (default: the host name)' },
+    { name: 'state', value: 'DIR', summary: 'directory for changes that wait while no collector takes them' },
     { name: 'token-file', value: 'FILE', summary: 'bearer token for the collector' },
     { name: 'log-level', value: 'LEVEL', summary: 'how much is logged on stderr', default: 'info', choices: ['debug', 'info', 'warn', 'error'] },
   ],
   examples: ['portreeve agent --collector ws://127.0.0.1:7300 --node node1'],
   run: async (parsed, io) => {
-    const [node, tokenFile] = [textOf(parsed, 'node'), textOf(parsed, 'token-file')];
+    const [node, state, tokenFile] = [textOf(parsed, 'node'), textOf(parsed, 'state'), textOf(parsed, 'token-file')];
     const options: AgentOptions = {
       collector: requiredText(parsed, 'collector'),
       ...(node === undefined ? {} : { node }),
+      ...(state === undefined ? {} : { state }),
       ...(tokenFile === undefined ? {} : { tokenFile }),
       logLevel: textOf(parsed, 'log-level') as NonNullable<AgentOptions['logLevel']>,
     };

@@ -15,7 +15,8 @@ export const command: Command = {
   run: async (parsed, io) => {
     const [out, node] = [requiredText(parsed, 'out'), textOf(parsed, 'node')];
     const manifest = await writeCapture({ out, ...(node === undefined ? {} : { node }) }, io.signal);
-    for (const { name, outcome, reason } of manifest.sources) if (outcome === 'failed') io.stderr.write(`${name} could not be read: ${reason ?? 'no reason given'}\n`);
+    for (const { name, outcome, reason } of manifest.sources)
+      if (outcome === 'failed') io.stderr.write(`${name} could not be read: ${reason ?? 'no reason given'}\n`);
     io.stdout.write(`${out}: ${Object.keys(manifest.commands).length + 1} files of node ${manifest.node}\n`);
     return 0;
   },

@@ -11,8 +11,8 @@ import { formatAddress, parseAddress } from '../../shared/model/address.ts';
 import type { Fact, ProxyFact } from '../../shared/model/fact.ts';
 import type { Finding } from '../../shared/model/finding.ts';
 import { nodeFacts } from '../../shared/netfilter/facts.ts';
-import type { CaptureFiles, NodeState } from '../../shared/netfilter/node.ts';
 import { readNode, ruleFileNames } from '../../shared/netfilter/node.read.ts';
+import type { CaptureFiles, NodeState } from '../../shared/netfilter/node.ts';
 
 export interface CheckOptions {
   readonly capture: string;
@@ -40,13 +40,18 @@ export async function checkDirectories(options: CheckOptions): Promise<CheckRepo
   const clusterFiles = options.cluster === undefined ? files : await readDirectory(options.cluster);
   const objectFiles = objectFilesOf(clusterFiles);
   if (objectFiles.length === 0) {
-    const hint = options.cluster === undefined ? 'add --cluster DIR with the output of "kubectl get services,endpointslices,nodes,pods -A -o json"' : 'no .json or .yaml file';
+    const hint =
+      options.cluster === undefined
+        ? 'add --cluster DIR with the output of "kubectl get services,endpointslices,nodes,pods -A -o json"'
+        : 'no .json or .yaml file';
     throw failure('INPUT_INVALID', [options.cluster ?? options.capture, `holds no cluster objects: ${hint}`]);
   }
   const { objects, issues } = readObjects(objectFiles);
   const report = checkCapture({ files, objects, now: options.now, ...(options.node === undefined ? {} : { node: options.node }) });
   if (report === undefined) throw failure('CAPTURE_NODE_UNKNOWN', [options.capture]);
-  const doubts = issues.map(({ where, line, object, reason }) => `${where}${line === undefined ? '' : `:${line}`}: ${object === undefined ? '' : `${object}: `}${reason}`);
+  const doubts = issues.map(
+    ({ where, line, object, reason }) => `${where}${line === undefined ? '' : `:${line}`}: ${object === undefined ? '' : `${object}: `}${reason}`,
+  );
   return { ...report, doubts: shortened([...report.doubts, ...doubts]) };
 }
 
@@ -96,8 +101,14 @@ async function readDirectory(directory: string): Promise<Map<string, Buffer>> {
     const path = join(directory, name);
     const known = await stat(path).catch(() => undefined);
     if (known === undefined || !known.isFile()) continue;
-    if (known.size > limits.inputFileBytesMax) throw failure('INPUT_UNREADABLE', [path, `${known.size} bytes are over the limit of ${limits.inputFileBytesMax}`]);
-    files.set(name, await readFile(path).catch((error: unknown) => { throw failure('INPUT_UNREADABLE', [path, reasonOf(error)], error); }));
+    if (known.size > limits.inputFileBytesMax)
+      throw failure('INPUT_UNREADABLE', [path, `${known.size} bytes are over the limit of ${limits.inputFileBytesMax}`]);
+    files.set(
+      name,
+      await readFile(path).catch((error: unknown) => {
+        throw failure('INPUT_UNREADABLE', [path, reasonOf(error)], error);
+      }),
+    );
   }
   return files;
 }
@@ -121,7 +132,9 @@ function objectFilesOf(files: ReadonlyMap<string, Buffer>): ObjectFile[] {
 }
 
 function nodeByAddress(state: NodeState, objects: ClusterObjects): string | undefined {
-  const own = new Set(state.host.interfaces.filter(({ loopback }) => !loopback).flatMap(({ addresses }) => addresses.map(({ family, value }) => formatAddress(family, value))));
+  const own = new Set(
+    state.host.interfaces.filter(({ loopback }) => !loopback).flatMap(({ addresses }) => addresses.map(({ family, value }) => formatAddress(family, value))),
+  );
   const found = [...objects.nodes.values()].find(({ addresses }) => addresses.some(({ type, address }) => type !== 'Hostname' && own.has(canonical(address))));
   return found?.name;
 }
@@ -132,7 +145,9 @@ function canonical(text: string): string {
 }
 
 const peersOf = (node: string, objects: ClusterObjects): string[] =>
-  [...objects.nodes.values()].filter(({ name }) => name !== node).flatMap(({ addresses }) => addresses.filter(({ type }) => type === 'InternalIP').map(({ address }) => address));
+  [...objects.nodes.values()]
+    .filter(({ name }) => name !== node)
+    .flatMap(({ addresses }) => addresses.filter(({ type }) => type === 'InternalIP').map(({ address }) => address));
 
 const podNetworksOf = (objects: ClusterObjects): string[] => [...objects.nodes.values()].flatMap(({ podCIDRs }) => podCIDRs);
 
@@ -145,13 +160,17 @@ function withStatus(fact: ProxyFact, files: CaptureFiles): ProxyFact {
   const processes = files.get('processes.json')?.toString('utf8');
   if (processes === undefined) return fact;
   const found = /"(?:comm|name)":\s*"(kube-proxy|k3s[\w-]*|rke2[\w-]*|k0s|kubelite)"/.exec(processes)?.[1];
-  return found === undefined ? { ...fact, running: 'no', evidence: 'processes.json lists no kube-proxy' } : { ...fact, running: 'yes', evidence: `processes.json lists ${found}` };
+  return found === undefined
+    ? { ...fact, running: 'no', evidence: 'processes.json lists no kube-proxy' }
+    : { ...fact, running: 'yes', evidence: `processes.json lists ${found}` };
 }
 
 const neighbourNames = /^(DOCKER|ufw6?-|FWDI?_|IN_|LIBVIRT_|ts-|cali-|KUBE-ROUTER|CILIUM|FLANNEL)/;
 
 function neighboursOf(state: NodeState): NeighbourChain[] {
-  return state.tables.flatMap(({ family, name, chains }) => [...chains.keys()].filter((chain) => neighbourNames.test(chain)).map((chain) => ({ family, table: name, chain })));
+  return state.tables.flatMap(({ family, name, chains }) =>
+    [...chains.keys()].filter((chain) => neighbourNames.test(chain)).map((chain) => ({ family, table: name, chain })),
+  );
 }
 
 function shortened(lines: readonly string[]): string[] {

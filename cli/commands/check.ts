@@ -1,7 +1,8 @@
 // `portreeve check`: compares a capture with cluster objects and diagnoses, offline.
 import { stringify } from 'yaml';
+import { printable } from '../../collector/causes/remedy.ts';
 import type { Finding } from '../../shared/model/finding.ts';
-import { type Command, type Io, type Parsed, outputOption, requiredText, textOf } from '../command.ts';
+import { type Command, type Io, outputOption, type Parsed, requiredText, textOf } from '../command.ts';
 import { type CheckReport, checkDirectories } from './check.run.ts';
 
 export const check: Command = {
@@ -12,7 +13,11 @@ export const check: Command = {
     'Says for every NodePort of one node whether its rules do what the cluster wants, and if not, why. Needs no collector. Exit code 0: nothing is wrong (what is by design is listed as info), 1: findings.',
   options: [
     { name: 'capture', value: 'DIR', summary: 'directory that "portreeve capture --out" wrote' },
-    { name: 'cluster', value: 'DIR', summary: 'directory with Services, EndpointSlices, Nodes and Pods as JSON or YAML (default: the capture, if it holds them)' },
+    {
+      name: 'cluster',
+      value: 'DIR',
+      summary: 'directory with Services, EndpointSlices, Nodes and Pods as JSON or YAML (default: the capture, if it holds them)',
+    },
     { name: 'node', value: 'NAME', summary: 'name of the node, where the capture does not say' },
     outputOption,
   ],
@@ -26,11 +31,12 @@ export const check: Command = {
 async function runCheck(parsed: Parsed, io: Io): Promise<number> {
   const [cluster, node] = [textOf(parsed, 'cluster'), textOf(parsed, 'node')];
   const report = await checkDirectories({
-    capture: requiredText(parsed, 'capture'), now: Date.now(),
+    capture: requiredText(parsed, 'capture'),
+    now: Date.now(),
     ...(cluster === undefined ? {} : { cluster }),
     ...(node === undefined ? {} : { node }),
   });
-  for (const line of report.doubts) io.stderr.write(`${line}\n`);
+  for (const line of report.doubts) io.stderr.write(`${printable(line)}\n`);
   io.stdout.write(printed(report, textOf(parsed, 'output') ?? 'text'));
   return report.findings.some(({ severity }) => severity !== 'info') ? 1 : 0;
 }
@@ -43,7 +49,7 @@ function printed(report: CheckReport, form: string): string {
     case 'yaml':
       return stringify({ findings });
     case 'wide':
-      return textReport(report, (finding) => [...finding.evidence.map(({ text }) => `    - ${text}`)]);
+      return textReport(report, (finding) => finding.evidence.map(({ text }) => `    - ${printable(text)}`));
     default:
       return textReport(report, () => []);
   }
@@ -53,7 +59,11 @@ function textReport({ node, nodePorts, findings }: CheckReport, more: (finding: 
   const faults = findings.filter(({ severity }) => severity !== 'info').length;
   const head = `${node}: ${nodePorts} NodePorts compared, ${faults === 0 ? 'nothing is wrong' : `${faults} ${faults === 1 ? 'finding' : 'findings'}`}`;
   const blocks = findings.map((finding) =>
-    [`${finding.severity.padEnd(7)}  ${finding.cause}  ${finding.summary}`, ...more(finding), ...finding.remedy.map((command) => `         ${command}`)].join('\n'),
+    [
+      `${finding.severity.padEnd(7)}  ${finding.cause}  ${printable(finding.summary)}`,
+      ...more(finding),
+      ...finding.remedy.map((command) => `         ${printable(command)}`),
+    ].join('\n'),
   );
   return `${[head, ...blocks].join('\n\n')}\n`;
 }

@@ -11,7 +11,7 @@ export interface Entry {
 }
 
 export const entries: readonly Entry[] = [
-  { name: 'agent', summary: 'run the agent of a node', load: () => import('./agent.ts') },
+  { name: 'agent', summary: 'watch this node and stream its state and changes to the collector', load: () => import('./agent.ts') },
   { name: 'collector', summary: 'run the collector', load: () => import('./collector.ts') },
   { name: 'capture', summary: "write this node's capture", load: () => import('./capture.ts') },
   { name: 'parse', summary: 'parse an iptables-save file', load: () => import('./parse.command.ts') },

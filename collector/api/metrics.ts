@@ -25,14 +25,20 @@ export function metricsText({ nodes, changesTotal, objectIssues, now }: Measured
     family({ name: 'portreeve_changes_total', type: 'counter', help: 'Changes taken in since the start.' }, [{ labels: {}, value: changesTotal }]),
     family({ name: 'portreeve_view_age_seconds', type: 'gauge', help: 'Time since anything was heard of a node.' }, ages),
     family({ name: 'portreeve_object_issues', type: 'gauge', help: 'Faults in the cluster objects as they were read.' }, [{ labels: {}, value: objectIssues }]),
-    family({ name: 'process_resident_memory_bytes', type: 'gauge', help: 'Resident memory of the collector.' }, [{ labels: {}, value: process.memoryUsage.rss() }]),
+    family({ name: 'process_resident_memory_bytes', type: 'gauge', help: 'Resident memory of the collector.' }, [
+      { labels: {}, value: process.memoryUsage.rss() },
+    ]),
   ].join('');
 }
 
 function findingSamples(nodes: readonly NodeView[]): Sample[] {
-  const grouped = Map.groupBy(nodes.flatMap(({ findings }) => findings), ({ cause, severity }) => `${cause} ${severity}`);
-  return [...grouped].sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([, [first, ...rest]]) =>
-    first === undefined ? [] : [{ labels: { cause: first.cause, severity: first.severity }, value: rest.length + 1 }]);
+  const grouped = Map.groupBy(
+    nodes.flatMap(({ findings }) => findings),
+    ({ cause, severity }) => `${cause} ${severity}`,
+  );
+  return [...grouped]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .flatMap(([, [first, ...rest]]) => (first === undefined ? [] : [{ labels: { cause: first.cause, severity: first.severity }, value: rest.length + 1 }]));
 }
 
 function family({ name, type, help }: { readonly name: string; readonly type: string; readonly help: string }, samples: readonly Sample[]): string {

@@ -13,16 +13,30 @@ const protocol = Type.Enum(['tcp', 'udp', 'sctp']);
 export const nodeParameters = Type.Object({ name: text });
 export const portParameters = Type.Object({ port });
 export const findingsQuery = Type.Object({
-  node: Type.Optional(text), cause: Type.Optional(text), service: Type.Optional(text), severity: Type.Optional(Type.Enum(['error', 'warning', 'info'])),
+  node: Type.Optional(text),
+  cause: Type.Optional(text),
+  service: Type.Optional(text),
+  severity: Type.Optional(Type.Enum(['error', 'warning', 'info'])),
   state: Type.Enum(['open', 'closed', 'all'], { default: 'open', description: 'Open ones are answered from memory, the others from the history.' }),
-  from: Type.Optional(time), to: Type.Optional(time), limit: { ...limit, default: limits.apiItemsMax },
+  from: Type.Optional(time),
+  to: Type.Optional(time),
+  limit: { ...limit, default: limits.apiItemsMax },
 });
 export const changesQuery = Type.Object({
-  node: Type.Optional(text), kind: Type.Optional(text), subject: Type.Optional(text), from: Type.Optional(time), to: Type.Optional(time), limit, cursor: Type.Optional(text),
+  node: Type.Optional(text),
+  kind: Type.Optional(text),
+  subject: Type.Optional(text),
+  from: Type.Optional(time),
+  to: Type.Optional(time),
+  limit,
+  cursor: Type.Optional(text),
 });
 export const timelineQuery = Type.Object({ node: Type.Optional(text), from: Type.Optional(time), to: Type.Optional(time), limit });
-export const explainQuery = Type.Object({ node: text, port, protocol: Type.Optional(protocol), family: Type.Optional(Type.Enum([4, 6])) });
-export const traceBody = Type.Object({ node: text, packet: Type.Record(Type.String({ maxLength: 32 }), Type.String({ maxLength: 256 })) }, { additionalProperties: false });
+export const explainQuery = Type.Object({ node: text, port, protocol: Type.Optional(protocol) });
+export const traceBody = Type.Object(
+  { node: text, packet: Type.Record(Type.String({ maxLength: 32 }), Type.String({ maxLength: 256 })) },
+  { additionalProperties: false },
+);
 
 export type FindingsQuery = Static<typeof findingsQuery>;
 export type ChangesQuery = Static<typeof changesQuery>;
@@ -32,7 +46,12 @@ export type TraceBody = Static<typeof traceBody>;
 
 /** The answer of a list: `kind` is its name, items are objects. */
 export const listOf = (kind: string) =>
-  Type.Object({ apiVersion: Type.Literal(apiVersion), kind: Type.Literal(kind), items: Type.Array(Type.Object({}, { additionalProperties: true })), next: Type.Optional(Type.String({ description: 'Cursor of the next page.' })) });
+  Type.Object({
+    apiVersion: Type.Literal(apiVersion),
+    kind: Type.Literal(kind),
+    items: Type.Array(Type.Object({}, { additionalProperties: true })),
+    next: Type.Optional(Type.String({ description: 'Cursor of the next page.' })),
+  });
 /** The answer of a single object. */
 export const objectOf = (kind: string) => Type.Object({ apiVersion: Type.Literal(apiVersion), kind: Type.Literal(kind) }, { additionalProperties: true });
 export const problem = Type.Object({ type: Type.String(), title: Type.String(), status: Type.Integer(), detail: Type.String() });

@@ -87,7 +87,9 @@ export function nodeItem(view: NodeView, objects: ClusterObjects, now: number): 
     nodePorts: { ok: count('ok'), fault: count('fault'), 'by-design': count('by-design'), pending: count('pending'), unknown: count('unknown') },
     findings: countFindings(view.findings),
     pending: view.pending.length,
-    failedSources: [...view.facts.values()].flatMap((fact) => (fact.kind === 'source' && fact.outcome === 'failed' ? [{ source: fact.source, reason: fact.reason ?? '' }] : [])),
+    failedSources: [...view.facts.values()].flatMap((fact) =>
+      fact.kind === 'source' && fact.outcome === 'failed' ? [{ source: fact.source, reason: fact.reason ?? '' }] : [],
+    ),
   };
 }
 
@@ -119,7 +121,15 @@ function serviceItem(service: Service, slices: readonly EndpointSlice[], finding
   const endpoints = slices.filter(({ addressType }) => addressType === (service.ipFamilies[0] ?? 'IPv4')).flatMap((slice) => slice.endpoints);
   const full = `${namespace}/${name}`;
   const own = findings.filter((finding) => finding.service === full || finding.service.startsWith(`${full}:`));
-  return { namespace, name, type, externalTrafficPolicy, ports, endpoints: { ready: endpoints.filter(({ ready }) => ready).length, total: endpoints.length }, findings: countFindings(own) };
+  return {
+    namespace,
+    name,
+    type,
+    externalTrafficPolicy,
+    ports,
+    endpoints: { ready: endpoints.filter(({ ready }) => ready).length, total: endpoints.length },
+    findings: countFindings(own),
+  };
 }
 
 /** The NodePorts that one node should serve, each with its state there. */
@@ -134,7 +144,15 @@ export function cellsOf(view: NodeView): { readonly port: number; readonly proto
     const symptom = symptomOfFact(view.facts.get(key));
     const unknown = !view.connected || unjudged.has(key) || symptom === 'unknown';
     const state = stateOf({ findings, pending: pending.has(key), unknown, expect: expectation.expect, symptom });
-    const cell: Cell = { node: view.name, family, state, expect: expectation.expect, symptom, endpoints: expectation.endpoints.length, causes: [...new Set(findings.map(({ cause }) => cause))] };
+    const cell: Cell = {
+      node: view.name,
+      family,
+      state,
+      expect: expectation.expect,
+      symptom,
+      endpoints: expectation.endpoints.length,
+      causes: [...new Set(findings.map(({ cause }) => cause))],
+    };
     return { port, protocol, service: servicePortText(expectation.service), cell };
   });
 }
@@ -162,8 +180,12 @@ function findingsByKey(findings: readonly Finding[], view: NodeView): ReadonlyMa
 }
 
 function keysOf(finding: Finding, view: NodeView): ReadonlySet<string> {
-  const own = view.expectations.map(({ nodePort }) => nodePort).filter(({ port, protocol, family }) =>
-    port === finding.port && (finding.protocol === '' || finding.protocol === protocol) && (finding.family === 0 || finding.family === family));
+  const own = view.expectations
+    .map(({ nodePort }) => nodePort)
+    .filter(
+      ({ port, protocol, family }) =>
+        port === finding.port && (finding.protocol === '' || finding.protocol === protocol) && (finding.family === 0 || finding.family === family),
+    );
   return new Set([...own.map(nodePortFactKey), ...(finding.consequences ?? [])]);
 }
 

@@ -1,10 +1,27 @@
 // Causes of packets that are dropped or rejected on their way: the decider of each outcome names the program, the program the cause.
-import { deciderOfOutcome, type Drift } from '../compare/index.ts';
+
 import type { Evidence } from '../../shared/model/finding.ts';
 import type { Decider, Outcome } from '../../shared/model/outcome.ts';
+import { type Drift, deciderOfOutcome } from '../compare/index.ts';
 import { type DeciderCause, deciderCauses } from './decider-causes.ts';
 import {
-  clientsText, decidersOf, deciderKey, type Detector, type Diagnosed, type Diagnosis, findingOf, listText, nodePortText, outcomesOf, severityOf, subjectOf, symptomOfDrift, symptomText,
+  clientsText,
+  consequencesMax,
+  counted,
+  type Detector,
+  type Diagnosed,
+  type Diagnosis,
+  deciderKey,
+  decidersOf,
+  findingOf,
+  listText,
+  nodePortText,
+  outcomesOf,
+  severityOf,
+  shareText,
+  subjectOf,
+  symptomOfDrift,
+  symptomText,
 } from './detector.ts';
 import { deciderText } from './owner.ts';
 
@@ -13,7 +30,8 @@ export const blocked: Detector = {
   causes: [...new Set(deciderCauses.map(({ cause }) => cause))],
   detect: (diagnosis) => {
     const drifts = diagnosis.drifts.filter(({ kind }) => kind === 'blocked');
-    return drifts.flatMap((drift) => findingsOf(diagnosis, drift, drifts));
+    const keys = keysByDecider(drifts);
+    return drifts.flatMap((drift) => findingsOf(diagnosis, drift, keys));
   },
 };
 
@@ -21,68 +39,106 @@ export const blocked: Detector = {
 export const causeOf = (decider: Decider, diagnosis: Diagnosis, outcome: Outcome): DeciderCause =>
   deciderCauses.find(({ matches }) => matches(decider, diagnosis, outcome)) ?? (deciderCauses.at(-1) as DeciderCause);
 
-function findingsOf(diagnosis: Diagnosis, drift: Drift, all: readonly Drift[]): Diagnosed[] {
+type KeysByDecider = ReadonlyMap<string, ReadonlySet<string>>;
+
+function findingsOf(diagnosis: Diagnosis, drift: Drift, keys: KeysByDecider): Diagnosed[] {
   const decided = outcomesOf(drift).flatMap((outcome) => {
     const decider = deciderOfOutcome(outcome);
     return decider === undefined ? [] : [{ outcome, decider, cause: causeOf(decider, diagnosis, outcome) }];
   });
   if (decided.length === 0) return [undecided(diagnosis, drift)];
   const byCause = Map.groupBy(decided, ({ cause }) => cause);
-  return [...byCause].map(([cause, parts]) => findingOfCause({ diagnosis, drift, all, cause, outcomes: new Set(parts.map(({ outcome }) => outcome)) }));
+  return [...byCause].map(([cause, parts]) => findingOfCause({ diagnosis, drift, keys, cause, outcomes: new Set(parts.map(({ outcome }) => outcome)) }));
 }
 
 interface Part {
   readonly diagnosis: Diagnosis;
   readonly drift: Drift;
-  readonly all: readonly Drift[];
+  readonly keys: KeysByDecider;
   readonly cause: DeciderCause;
   readonly outcomes: ReadonlySet<Outcome>;
 }
 
-function findingOfCause({ diagnosis, drift, all, cause, outcomes }: Part): Diagnosed {
-  const affected = drift.affected.map((each) => ({ ...each, outcomes: each.outcomes.filter((outcome) => outcomes.has(outcome)) })).filter((each) => each.outcomes.length > 0);
+function findingOfCause({ diagnosis, drift, keys, cause, outcomes }: Part): Diagnosed {
+  const affected = drift.affected
+    .map((each) => ({ ...each, outcomes: each.outcomes.filter((outcome) => outcomes.has(outcome)) }))
+    .filter((each) => each.outcomes.length > 0);
   const part: Drift = { ...drift, affected };
   const deciders = decidersOf([...outcomes]);
   const symptom = symptomOfDrift(part);
   const described = cause.describe({ diagnosis, drift: part, deciders, outcomes: [...outcomes] });
   const finding = findingOf(diagnosis, subjectOf(drift), {
-    cause: cause.cause, title: described.title, confidence: described.confidence ?? 'certain', severity: described.severity ?? severityOf(part), symptom, deciders,
-    summary: `${nodePortText(drift.nodePort, drift.expectation)}: ${shareText(part)}${symptomText[symptom]} for ${clientsText(part)}: ${described.because}.`,
+    cause: cause.cause,
+    title: described.title,
+    confidence: described.confidence ?? 'certain',
+    severity: described.severity ?? severityOf(part),
+    symptom,
+    deciders,
+    summary: `${nodePortText(drift.nodePort, drift.expectation)}: ${shareText(part)}${symptomText[symptom]} for ${described.clients ?? clientsText(part)}: ${described.because}.`,
     evidence: [...deciders.map(decidedBy), ...countersOf(deciders), ...(described.evidence ?? []), ...endpointsReady(drift)],
     remedy: described.remedy,
-    consequences: sharing(all, drift, new Set(deciders.map(deciderKey))),
+    consequences: sharing(keys, drift, deciders),
   });
   return { finding, explains: [drift] };
 }
 
-const decidedBy = (decider: Decider): Evidence => ({ witness: decider.by === 'sysctl' ? 'settings' : 'rules', text: `Decided by ${deciderText(decider)}.`, decider });
+const decidedBy = (decider: Decider): Evidence => ({
+  witness: decider.by === 'sysctl' ? 'settings' : 'rules',
+  text: `Decided by ${deciderText(decider)}.`,
+  decider,
+});
 
 function countersOf(deciders: readonly Decider[]): Evidence[] {
-  return deciders.filter(({ packets }) => packets !== undefined && packets !== '0').map((decider) => ({ witness: 'counters', text: `${deciderText(decider)} has counted ${decider.packets} packets.` }));
+  return deciders
+    .filter(({ packets }) => packets !== undefined && packets !== '0')
+    .map((decider) => ({ witness: 'counters', text: `${deciderText(decider)} has counted ${decider.packets} packets.` }));
 }
 
 function endpointsReady({ expectation }: Drift): Evidence[] {
   if (expectation === undefined) return [];
-  return [{ witness: 'objects', text: `The Service is not the cause: ${expectation.clusterEndpoints.length} endpoints are ready (${listText(expectation.clusterEndpoints.slice(0, 4))}).` }];
+  return [
+    {
+      witness: 'objects',
+      text: `The Service is not the cause: it has ${counted(expectation.clusterEndpoints.length, 'ready endpoint')} (${listText(expectation.clusterEndpoints.slice(0, 4))}).`,
+    },
+  ];
 }
 
-// With several endpoints a part of the connections may get through.
-function shareText({ affected }: Drift): string {
-  const first = affected[0];
-  const weight = first?.outcomes.reduce((sum, outcome) => sum + outcome.weight, 0) ?? 1;
-  const split = first?.outcomes.some(({ sources }) => sources !== undefined) ?? false;
-  return split || weight > 0.995 || weight <= 0 ? '' : `about ${Math.round(weight * 100)} % of `;
+// One rule may close thousands of NodePorts: they are grouped once, and a finding names the first of them.
+function keysByDecider(drifts: readonly Drift[]): KeysByDecider {
+  const found = new Map<string, Set<string>>();
+  for (const drift of drifts) {
+    for (const decider of decidersOf(outcomesOf(drift))) {
+      const name = deciderKey(decider);
+      const keys = found.get(name) ?? new Set();
+      found.set(name, keys.add(drift.key));
+    }
+  }
+  return found;
 }
 
-const sharing = (all: readonly Drift[], drift: Drift, keys: ReadonlySet<string>): string[] =>
-  all.filter((other) => other.key !== drift.key && decidersOf(outcomesOf(other)).some((decider) => keys.has(deciderKey(decider)))).map(({ key }) => key);
+function sharing(keys: KeysByDecider, drift: Drift, deciders: readonly Decider[]): string[] {
+  const shared = new Set<string>();
+  for (const decider of deciders) {
+    for (const key of keys.get(deciderKey(decider)) ?? []) {
+      if (shared.size === consequencesMax) return [...shared];
+      if (key !== drift.key) shared.add(key);
+    }
+  }
+  return [...shared];
+}
 
 function undecided(diagnosis: Diagnosis, drift: Drift): Diagnosed {
   const symptom = symptomOfDrift(drift);
   const finding = findingOf(diagnosis, subjectOf(drift), {
-    cause: 'D17', title: 'packets do not reach the endpoints', severity: severityOf(drift), confidence: 'possible', symptom,
+    cause: 'D17',
+    title: 'packets do not reach the endpoints',
+    severity: severityOf(drift),
+    confidence: 'possible',
+    symptom,
     summary: `${nodePortText(drift.nodePort, drift.expectation)}: ${symptomText[symptom]} for ${clientsText(drift)}, and nothing that was read says why.`,
-    evidence: endpointsReady(drift), remedy: ['ip route', 'ip -br link'],
+    evidence: endpointsReady(drift),
+    remedy: ['ip route', 'ip -br link'],
   });
   return { finding, explains: [drift] };
 }

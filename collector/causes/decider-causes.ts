@@ -1,7 +1,8 @@
 // The table from deciders to causes: which firewall, setting or route closes the gate, and the commands that open it.
-import type { Drift } from '../compare/index.ts';
+
 import type { Evidence, Finding } from '../../shared/model/finding.ts';
 import type { Decider, Outcome } from '../../shared/model/outcome.ts';
+import type { Drift } from '../compare/index.ts';
 import { type Diagnosis, listText, proxyOf } from './detector.ts';
 import { deciderText, placeText, programOf, ruleBody } from './owner.ts';
 import { acceptTranslated, allowRouted, removeDecider, restartProxy, splitTarget } from './remedy.ts';
@@ -23,6 +24,8 @@ export interface Described {
   readonly confidence?: Finding['confidence'];
   /** Where it does not follow from whom it shuts out. */
   readonly severity?: Finding['severity'];
+  /** Who is shut out, where it does not follow from the outcomes. */
+  readonly clients?: string;
 }
 
 export interface DeciderCause {
@@ -36,15 +39,32 @@ export const deciderCauses: readonly DeciderCause[] = [
   { cause: 'D01', matches: (decider) => isSetting(decider, /ip_forward|conf\.all\.forwarding/), describe: forwardingOff },
   { cause: 'D02', matches: (decider) => isSetting(decider, /conf\.\S+\.forwarding/), describe: forwardingOff },
   { cause: 'D04', matches: (decider) => isSetting(decider, /route_localnet/), describe: settingWrong },
-  { cause: 'D03', matches: (decider) => isSetting(decider, /rp_filter/) || (decider.by !== 'rule' && /rp_filter|reverse path/i.test(decider.text)), describe: reversePath },
+  {
+    cause: 'D03',
+    matches: (decider) => isSetting(decider, /rp_filter/) || (decider.by !== 'rule' && /rp_filter|reverse path/i.test(decider.text)),
+    describe: reversePath,
+  },
   { cause: 'D05', matches: (decider) => decider.by === 'sysctl', describe: settingWrong },
   { cause: 'D20', matches: (decider, _, outcome) => decider.by === 'route' && outcome.reply !== undefined, describe: noWayBack },
   { cause: 'D17', matches: (decider) => decider.by === 'route' || decider.by === 'socket', describe: noRoute },
-  { cause: 'C03', matches: (decider, diagnosis) => programOf(decider)?.owner === 'ufw' || (isPolicy(decider) && hasUfw(diagnosis, decider)), describe: ufwDenies },
+  {
+    cause: 'C03',
+    matches: (decider, diagnosis) => programOf(decider)?.owner === 'ufw' || (isPolicy(decider) && hasUfw(diagnosis, decider)),
+    describe: ufwDenies,
+  },
   { cause: 'C05', matches: (decider) => programOf(decider)?.owner === 'firewalld' && decider.backend !== 'nft', describe: firewalldRejects },
   { cause: 'C07', matches: isForeignTable, describe: foreignTable },
-  { cause: 'B12', matches: (decider, diagnosis) => isPolicy(decider) && decider.chain === 'INPUT' && proxyOf(diagnosis)?.mode === 'ipvs', describe: policyDrops },
-  { cause: 'B13', matches: (decider, diagnosis) => isPolicy(decider) && decider.chain === 'FORWARD' && proxyOf(diagnosis)?.mode === 'ipvs', describe: policyDrops },
+  {
+    cause: 'B12',
+    matches: (decider, diagnosis) => isPolicy(decider) && decider.chain === 'INPUT' && proxyOf(diagnosis)?.mode === 'ipvs',
+    describe: policyDrops,
+  },
+  {
+    cause: 'B13',
+    matches: (decider, diagnosis) => isPolicy(decider) && decider.chain === 'FORWARD' && proxyOf(diagnosis)?.mode === 'ipvs',
+    describe: policyDrops,
+  },
+  { cause: 'C10', matches: isOtherBackend, describe: otherBackend },
   { cause: 'C01', matches: (decider) => isPolicy(decider) && decider.chain === 'FORWARD', describe: policyDrops },
   { cause: 'C02', matches: (decider) => programOf(decider)?.owner === 'docker', describe: programDrops },
   { cause: 'C15', matches: (decider) => programOf(decider)?.name === 'kube-router', describe: programDrops },
@@ -75,6 +95,43 @@ function isForeignTable(decider: Decider): boolean {
   return decider.backend === 'nft' && owner !== undefined && !['kube-proxy', 'network-policy', 'cni', 'tailscale', 'docker'].includes(owner);
 }
 
+// The backend that kube-proxy's translation stands in, and an administrator's (or nobody's) rule or policy in the other one.
+function isOtherBackend(decider: Decider, diagnosis: Diagnosis): boolean {
+  const owner = programOf(decider)?.owner;
+  if (decider.backend === undefined || decider.backend === 'nft' || (owner !== 'admin' && owner !== 'unknown')) return false;
+  const own = proxyBackend(diagnosis);
+  return own !== undefined && own !== 'nft' && own !== decider.backend;
+}
+
+function proxyBackend({ facts }: Diagnosis): Decider['backend'] {
+  if (!backends.has(facts)) backends.set(facts, findProxyBackend(facts));
+  return backends.get(facts);
+}
+
+const backends = new WeakMap<Diagnosis['facts'], Decider['backend']>();
+
+function findProxyBackend(facts: Diagnosis['facts']): Decider['backend'] {
+  for (const fact of facts.values()) {
+    const outcomes = fact.kind === 'nodeport' ? Object.values(fact.outcomes).flat() : [];
+    const found = outcomes.find(({ decidedBy }) => /^KUBE-(SEP|SVC|SVL|EXT|EXTERNAL)/.test(decidedBy?.chain ?? ''));
+    if (found?.decidedBy?.backend !== undefined) return found.decidedBy.backend;
+  }
+  return undefined;
+}
+
+function otherBackend({ diagnosis, deciders }: Decided): Described {
+  const names = { legacy: 'iptables-legacy', 'iptables-nft': 'iptables-nft', nft: 'nft' } as const;
+  const decider = first(deciders);
+  const own = names[proxyBackend(diagnosis) ?? 'nft'];
+  const other = names[decider.backend ?? 'nft'];
+  return {
+    title: `${other} holds rules beside those of ${own}, and they block`,
+    because: `${rulesText(deciders)} decides; it stands in the tables of ${other}, while kube-proxy writes ${own}, and both run`,
+    remedy: deciders.flatMap(removeDecider),
+    evidence: [{ witness: 'rules', text: `"${own} -S" does not show it: "${other} -S" does.` }],
+  };
+}
+
 const first = (deciders: readonly Decider[]): Decider => deciders[0] as Decider;
 const rulesText = (deciders: readonly Decider[]): string => listText(deciders.slice(0, 3).map(deciderText));
 
@@ -98,7 +155,11 @@ function reversePath({ deciders }: Decided): Described {
 }
 
 function settingWrong({ deciders }: Decided): Described {
-  return { title: 'a kernel setting keeps packets from the pods', because: listText(deciders.map(({ text }) => text)), remedy: deciders.map(({ text }) => `sysctl -w ${settingName(text)}=1`) };
+  return {
+    title: 'a kernel setting keeps packets from the pods',
+    because: listText(deciders.map(({ text }) => text)),
+    remedy: deciders.map(({ text }) => `sysctl -w ${settingName(text)}=1`),
+  };
 }
 
 const settingName = (text: string): string => /[a-z0-9_-]+(\.[\w/-]+)+/.exec(text)?.[0] ?? text;
@@ -108,7 +169,10 @@ function noRoute({ deciders, outcomes }: Decided): Described {
   return {
     title: 'the node has no way to the endpoints',
     because: listText(deciders.map(({ text }) => text)),
-    remedy: [...addresses.slice(0, 3).map((address) => `ip route get ${address}`), 'ip -br link  # the CNI makes this route: look whether its interface and its pod on this node are up'],
+    remedy: [
+      ...addresses.slice(0, 3).map((address) => `ip route get ${address}`),
+      'ip -br link  # the CNI makes this route: look whether its interface and its pod on this node are up',
+    ],
     confidence: 'likely',
   };
 }
@@ -120,7 +184,9 @@ function noWayBack({ diagnosis, deciders }: Decided): Described {
     title: 'the node has no route back to some clients',
     because: `the node has no route for the answer (${deciders[0]?.text})`,
     remedy: ['ip route', 'ip -6 route', 'ip rule'],
-    confidence: 'likely', ...(lost ? {} : { severity: 'info' as const }),
+    confidence: 'likely',
+    clients: 'clients in networks that the node has no route to',
+    ...(lost ? {} : { severity: 'info' as const }),
   };
 }
 
@@ -128,7 +194,10 @@ function ufwDenies({ diagnosis, drift, deciders, outcomes }: Decided): Described
   const networks = [...diagnosis.objects.nodes.values()].flatMap(({ podCIDRs }) => podCIDRs);
   const own = outcomes.filter(({ dnat }) => dnat !== null && drift.expectation?.endpoints.includes(dnat));
   const routed = allowRouted(own.length > 0 ? own : outcomes, drift.nodePort.protocol, networks);
-  const unmarked = drift.expectation?.externalTrafficPolicy === 'Local' ? ' (externalTrafficPolicy Local: its packets carry no masquerade mark, which KUBE-FORWARD would accept)' : '';
+  const unmarked =
+    drift.expectation?.externalTrafficPolicy === 'Local'
+      ? ' (externalTrafficPolicy Local: its packets carry no masquerade mark, which KUBE-FORWARD would accept)'
+      : '';
   return {
     title: 'ufw denies routed traffic',
     because: `ufw denies forwarded packets by ${rulesText(deciders)}${unmarked}`,
@@ -138,7 +207,11 @@ function ufwDenies({ diagnosis, drift, deciders, outcomes }: Decided): Described
 }
 
 function firewalldRejects({ diagnosis, deciders }: Decided): Described {
-  return { title: 'firewalld rejects packets to pods', because: `firewalld ends in ${rulesText(deciders)}: the pod network is in no trusted zone`, remedy: trustPods(diagnosis) };
+  return {
+    title: 'firewalld rejects packets to pods',
+    because: `firewalld ends in ${rulesText(deciders)}: the pod network is in no trusted zone`,
+    remedy: trustPods(diagnosis),
+  };
 }
 
 function trustPods(diagnosis: Diagnosis): string[] {
@@ -168,24 +241,46 @@ function policyDrops({ diagnosis, drift, deciders }: Decided): Described {
   return {
     title: `${decider.chain} has the policy DROP`,
     because: `no rule of ${placeText(decider)} accepts the packet and ${deciderText(decider)}${who} ends it`,
-    remedy: [...deciders.flatMap(removeDecider), ...(docker.length > 0 ? [`# so that Docker does not set it again: "ip-forward-no-drop": true in /etc/docker/daemon.json`] : [])],
+    remedy: [
+      ...deciders.flatMap(removeDecider),
+      ...(docker.length > 0 ? [`# so that Docker does not set it again: "ip-forward-no-drop": true in /etc/docker/daemon.json`] : []),
+    ],
     confidence: docker.length > 0 ? 'certain' : 'likely',
     evidence: [
-      ...(docker.length > 0 ? [{ witness: 'rules', text: `Docker's chains are on this node: ${listText([...new Set(docker)].slice(0, 4))}.` } satisfies Evidence] : []),
-      ...(local ? [{ witness: 'objects', text: 'externalTrafficPolicy is Local: such packets carry no masquerade mark, and KUBE-FORWARD accepts marked ones only.' } satisfies Evidence] : []),
+      ...(docker.length > 0
+        ? [{ witness: 'rules', text: `Docker's chains are on this node: ${listText([...new Set(docker)].slice(0, 4))}.` } satisfies Evidence]
+        : []),
+      ...(local
+        ? [
+            {
+              witness: 'objects',
+              text: 'externalTrafficPolicy is Local: such packets carry no masquerade mark, and KUBE-FORWARD accepts marked ones only.',
+            } satisfies Evidence,
+          ]
+        : []),
     ],
   };
 }
 
 function programDrops({ deciders }: Decided): Described {
   const program = programOf(first(deciders))?.name ?? 'a program';
-  return { title: `${program} drops or rejects the packets`, because: `${program} decides by ${rulesText(deciders)}`, remedy: programRemedies[program] ?? deciders.flatMap(removeDecider) };
+  return {
+    title: `${program} drops or rejects the packets`,
+    because: `${program} decides by ${rulesText(deciders)}`,
+    remedy: programRemedies[program] ?? deciders.flatMap(removeDecider),
+  };
 }
 
 // Rules of a running program come back when they are deleted: its own configuration is the place.
 const programRemedies: Readonly<Record<string, readonly string[]>> = {
-  'kube-router': ['kubectl get networkpolicies -A', '# allow the clients (or the node addresses that stand in for them) in the ingress of the policy that selects the pod'],
-  Calico: ['calicoctl get globalnetworkpolicies,networkpolicies,hostendpoints -A -o wide', '# allow the clients in the policy; HostEndpoints need applyOnForward or preDNAT rules for NodePorts'],
+  'kube-router': [
+    'kubectl get networkpolicies -A',
+    '# allow the clients (or the node addresses that stand in for them) in the ingress of the policy that selects the pod',
+  ],
+  Calico: [
+    'calicoctl get globalnetworkpolicies,networkpolicies,hostendpoints -A -o wide',
+    '# allow the clients in the policy; HostEndpoints need applyOnForward or preDNAT rules for NodePorts',
+  ],
   tailscale: ['tailscale set --netfilter-mode=nodivert', '# or advertise the route that the client comes from'],
 };
 
@@ -193,7 +288,8 @@ function proxyDrops({ diagnosis, deciders }: Decided): Described {
   return {
     title: 'a rule of kube-proxy that does not belong to the present state drops the packets',
     because: `kube-proxy's own ${rulesText(deciders)} ends it although the Service has endpoints`,
-    remedy: restartProxy(diagnosis.objects, diagnosis.node, proxyOf(diagnosis)), confidence: 'likely',
+    remedy: restartProxy(diagnosis.objects, diagnosis.node, proxyOf(diagnosis)),
+    confidence: 'likely',
   };
 }
 
@@ -201,9 +297,15 @@ function staticRule({ drift, deciders, outcomes }: Decided): Described {
   const decider = first(deciders);
   const target = outcomes.find(({ dnat }) => dnat !== null)?.dnat;
   const port = target === undefined || target === null ? undefined : splitTarget(target).port;
-  const names = port !== undefined && port !== drift.nodePort.port && new RegExp(`\\b${port}\\b`).test(ruleBody(decider)) ? `, which names the target port ${port} and not the NodePort,` : '';
+  const names =
+    port !== undefined && port !== drift.nodePort.port && new RegExp(`\\b${port}\\b`).test(ruleBody(decider))
+      ? `, which names the target port ${port} and not the NodePort,`
+      : '';
   return {
-    title: decider.by === 'policy' ? `the policy of ${placeText(decider)} drops the packets` : `a firewall rule of ${programOf(decider)?.name ?? 'an administrator'} ${actionOf(outcomes)} the packets`,
+    title:
+      decider.by === 'policy'
+        ? `the policy of ${placeText(decider)} drops the packets`
+        : `a firewall rule of ${programOf(decider)?.name ?? 'an administrator'} ${actionOf(outcomes)} the packets`,
     because: `${rulesText(deciders)}${names} ${actionOf(outcomes)} them`,
     remedy: deciders.flatMap(removeDecider),
   };

@@ -1,12 +1,13 @@
 // What a detector of causes gets and gives, and how a finding is put together from it.
-import { changeThatMade, changeThatRemoved } from '../correlate/index.ts';
-import type { ClusterObjects, Service } from '../kubernetes/objects.ts';
-import { coversMost, deciderOfOutcome, type Drift } from '../compare/index.ts';
+
 import type { Change } from '../../shared/model/change.ts';
 import { type Expectation, servicePortText } from '../../shared/model/expectation.ts';
 import type { ChainsFact, Fact, NodePortKey, ProxyFact } from '../../shared/model/fact.ts';
 import type { Evidence, Finding } from '../../shared/model/finding.ts';
 import { type Decider, type Outcome, type Symptom, symptomOf } from '../../shared/model/outcome.ts';
+import { coversMost, type Drift, deciderOfOutcome } from '../compare/index.ts';
+import { changeThatMade, changeThatRemoved, correlate, durationText } from '../correlate/index.ts';
+import type { ClusterObjects, Service } from '../kubernetes/objects.ts';
 
 /** A chain of the node's ruleset that belongs to some program: that it is there says who may have set a policy. */
 export interface NeighbourChain {
@@ -27,6 +28,8 @@ export interface Diagnosis {
   readonly changes: readonly Change[];
   /** Milliseconds since 1970. */
   readonly now: number;
+  /** When each NodePort's drift was first seen, by key; absent offline. Lets changes be weighed by time where none is known to have caused it. */
+  readonly onsets?: ReadonlyMap<string, number>;
   /** Chains of programs other than kube-proxy; absent when the caller does not know them. */
   readonly neighbours?: readonly NeighbourChain[];
 }
@@ -45,7 +48,8 @@ export interface Detector {
 }
 
 /** A finding but for what follows from the NodePort and the ledger. */
-export interface Diagnosing extends Pick<Finding, 'cause' | 'title' | 'severity' | 'confidence' | 'symptom' | 'summary' | 'evidence' | 'remedy' | 'consequences'> {
+export interface Diagnosing
+  extends Pick<Finding, 'cause' | 'title' | 'severity' | 'confidence' | 'symptom' | 'summary' | 'evidence' | 'remedy' | 'consequences'> {
   /** The rules, policies or settings that decide: their making is looked up in the ledger. */
   readonly deciders?: readonly Decider[];
   /** Words of a rule that is missing: its removal is looked up in the ledger. */
@@ -68,9 +72,12 @@ export function findingOf(diagnosis: Diagnosis, subject: Subject, given: Diagnos
     protocol: subject?.nodePort.protocol ?? '',
     family: subject?.nodePort.family ?? 0,
     ...(consequences === undefined || consequences.length === 0 ? {} : { consequences }),
-    ...(trigger === undefined ? {} : triggerParts(trigger, given.evidence)),
+    ...(trigger === undefined ? suspicionParts(diagnosis, subject, given) : triggerParts(trigger, given.evidence)),
   };
 }
+
+/** Keys that one finding names as consequences of the same root: enough to see that it is not alone. */
+export const consequencesMax = 100;
 
 /** What a drift is about. */
 export const subjectOf = (drift: Drift): NonNullable<Subject> => drift.expectation ?? drift;
@@ -99,7 +106,8 @@ export function clientsText(drift: Pick<Drift, 'affected'>): string {
   const words = drift.affected.map(({ vantage, outcomes }) => (vantage === 'external' ? externalText(outcomes) : vantageWords[vantage]));
   // Whoever shuts out all the world says the same of the other nodes.
   const distinct = words.includes(everyone) ? words.filter((word) => word !== vantageWords.peer) : words;
-  return listText(distinct.slice(0, 3));
+  const [first = '', ...rest] = distinct;
+  return [first, ...(rest.length === 0 ? [] : [`and for ${listText(rest)}`])].join(', ');
 }
 
 /** The symptom of a drift: the first vantage's first outcome that is not fine. */
@@ -110,13 +118,26 @@ export function symptomOfDrift(drift: Pick<Drift, 'affected'>): Symptom {
 
 /** What clients meet, as a verb: `connections time out`. */
 export const symptomText: Readonly<Record<Symptom, string>> = {
-  ok: 'connections are answered', refused: 'connections are refused', timeout: 'connections time out', unreachable: 'connections fail with "host unreachable"',
+  ok: 'connections are answered',
+  refused: 'connections are refused',
+  timeout: 'connections time out',
+  unreachable: 'connections fail with "host unreachable"',
   unknown: 'the outcome is not known',
 };
 
+/** `about 50 % of ` where only a part of the connections meets the drift, as with several endpoints; else nothing. */
+export function shareText({ affected }: Pick<Drift, 'affected'>): string {
+  const first = affected[0];
+  const weight = first?.outcomes.reduce((sum, outcome) => sum + outcome.weight, 0) ?? 1;
+  const split = first?.outcomes.some(({ sources }) => sources !== undefined) ?? false;
+  return split || weight > 0.995 || weight <= 0 ? '' : `about ${Math.round(weight * 100)} % of `;
+}
+
 /** Whether any outside client is shut out, all of them, or only clients inside (pods, the node itself). */
 export function severityOf(drift: Pick<Drift, 'affected'>): 'error' | 'warning' {
-  return drift.affected.some(({ vantage, outcomes }) => vantage === 'external' && outcomes.some((outcome) => coversMost(outcome.sources))) ? 'error' : 'warning';
+  return drift.affected.some(({ vantage, outcomes }) => vantage === 'external' && outcomes.some((outcome) => coversMost(outcome.sources)))
+    ? 'error'
+    : 'warning';
 }
 
 /** The outcomes of a drift at all vantages. */
@@ -134,6 +155,9 @@ export function decidersOf(outcomes: readonly Outcome[]): Decider[] {
 
 export const deciderKey = ({ family, table, chain, rule, text, backend }: Decider): string => [backend, family, table, chain, rule, text].join(' ');
 
+/** `1 endpoint`, `2 endpoints`. */
+export const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`;
+
 /** `a`, `a and b`, `a, b and c`. */
 export const listText = (words: readonly string[]): string => (words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`);
 
@@ -147,8 +171,33 @@ function externalText(outcomes: readonly Outcome[]): string {
 }
 
 function triggerOf(diagnosis: Diagnosis, deciders: readonly Decider[], removed: readonly string[]): Change | undefined {
-  const made = deciders.flatMap((decider) => changeThatMade(diagnosis.changes, diagnosis.node, decider) ?? []);
+  const made = deciders.flatMap((decider) => makingOf(diagnosis, decider) ?? []);
   return made[0] ?? changeThatRemoved(diagnosis.changes, diagnosis.node, removed);
+}
+
+// One rule may close thousands of NodePorts; the ledger is searched once for it.
+function makingOf({ changes, node }: Diagnosis, decider: Decider): Change | undefined {
+  const found = makings.get(changes) ?? new Map<string, Change | undefined>();
+  makings.set(changes, found);
+  const key = `${node} ${deciderKey(decider)}`;
+  if (!found.has(key)) found.set(key, changeThatMade(changes, node, decider));
+  return found.get(key);
+}
+
+const makings = new WeakMap<Diagnosis['changes'], Map<string, Change | undefined>>();
+
+// Without a cause on record: what changed shortly before is named as a suspicion, never as the trigger.
+function suspicionParts({ changes, node, onsets }: Diagnosis, subject: Subject, { severity, evidence }: Diagnosing): Partial<Finding> {
+  const onset = subject === undefined || severity === 'info' ? undefined : onsets?.get(subject.key);
+  if (onset === undefined || subject === undefined) return {};
+  const service = 'service' in subject ? { service: `${subject.service.namespace}/${subject.service.name}` } : {};
+  const best = correlate(changes, { at: onset, node, ...service, mentions: [String(subject.nodePort.port)] })[0];
+  if (best === undefined) return { since: onset };
+  const seen: Evidence = {
+    witness: 'changes',
+    text: `${best.change.subject} changed ${durationText(onset - best.change.at)} before; by time only: ${best.reasons.join(', ')}.`,
+  };
+  return { since: onset, evidence: [...evidence, seen] };
 }
 
 function triggerParts(trigger: Change, evidence: readonly Evidence[]): Partial<Finding> {

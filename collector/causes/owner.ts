@@ -1,7 +1,7 @@
 // Whose rule decides: the program a decider belongs to, by its table, chain and comment.
 import type { Owner } from '../../shared/model/change.ts';
-import { ownerOf } from '../../shared/netfilter/owners.ts';
 import type { Decider } from '../../shared/model/outcome.ts';
+import { ownerOf } from '../../shared/netfilter/owners.ts';
 
 /** A program that writes rules: its class, and its name for a person. */
 export interface Program {
@@ -18,7 +18,11 @@ export function programOf(decider: Decider): Program | undefined {
 }
 
 const ownerNames: Readonly<Partial<Record<Owner, string>>> = {
-  docker: 'Docker', cni: 'the CNI', 'network-policy': 'a network policy', admin: 'an administrator', unknown: 'an unknown program',
+  docker: 'Docker',
+  cni: 'the CNI',
+  'network-policy': 'a network policy',
+  admin: 'an administrator',
+  unknown: 'an unknown program',
 };
 
 // Two programs share the owner `network-policy`; their chains tell them apart.

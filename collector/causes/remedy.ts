@@ -10,7 +10,7 @@ export function removeDecider(decider: Decider): string[] {
   if (decider.by === 'rule') return [decider.backend === 'nft' ? deleteNftRule(decider) : deleteIptablesRule(decider)];
   if (decider.by !== 'policy') return [];
   if (decider.backend === 'nft') return [`nft chain ${nftPlace(decider)} '{ policy accept; }'`];
-  return [`${iptablesCommand(decider)} -P ${decider.chain} ACCEPT`];
+  return [`${iptablesCommand(decider)} -P ${shellWord(decider.chain ?? '')} ACCEPT`];
 }
 
 /** Lets translated packets pass a chain of a native nftables firewall: narrower than taking its last rule away. */
@@ -20,13 +20,16 @@ export const acceptTranslated = (decider: Decider): string => `nft insert rule $
 export function restartProxy(objects: ClusterObjects, node: string, proxy: ProxyFact | undefined): string[] {
   if (/\bk3s/.test(proxy?.evidence ?? '')) return ['systemctl restart k3s-agent || systemctl restart k3s'];
   const pods = [...objects.pods.values()].filter((pod) => pod.nodeName === node && pod.labels['k8s-app'] === 'kube-proxy');
-  if (pods.length > 0) return pods.map((pod) => `kubectl -n ${pod.namespace} delete pod ${pod.name}`);
-  return [`kubectl -n kube-system delete pod -l k8s-app=kube-proxy --field-selector spec.nodeName=${node}`, '# where kube-proxy is a systemd unit: systemctl restart kube-proxy'];
+  if (pods.length > 0) return pods.map((pod) => `${kubectl(pod.namespace)} delete pod ${shellWord(pod.name)}`);
+  return [
+    `kubectl -n kube-system delete pod -l k8s-app=kube-proxy --field-selector ${shellWord(`spec.nodeName=${node}`)}`,
+    '# where kube-proxy is a systemd unit: systemctl restart kube-proxy',
+  ];
 }
 
 /** Changes a Service by a JSON merge patch. */
 export const patchService = ({ namespace, name }: Pick<ServicePortRef, 'namespace' | 'name'>, patch: unknown): string =>
-  `kubectl -n ${namespace} patch service ${name} -p ${shellWord(JSON.stringify(patch))}`;
+  `${kubectl(namespace)} patch service ${shellWord(name)} -p ${shellWord(JSON.stringify(patch))}`;
 
 /** `ufw route allow` for the endpoints that the outcomes lead to: by pod network where it is known, else by address. */
 export function allowRouted(outcomes: readonly Outcome[], protocol: string, networks: readonly string[]): string[] {
@@ -40,8 +43,15 @@ export function splitTarget(target: string): { readonly address: string; readonl
   return { address: target.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(target.slice(colon + 1)) };
 }
 
+/** `kubectl -n NAMESPACE`. */
+export const kubectl = (namespace: string): string => `kubectl -n ${shellWord(namespace)}`;
+
+/** A text without control characters: rule texts and names come from elsewhere and end up in terminals. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+export const printable = (text: string): string => text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?');
+
 /** A text as one word of a shell line. */
-export const shellWord = (text: string): string => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
+export const shellWord = (text: string): string => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${printable(text).replaceAll("'", `'\\''`)}'`);
 
 /** `iptables`, `ip6tables`, `iptables-legacy` … with `-t TABLE` where it is not filter. */
 export function iptablesCommand({ family, backend, table }: Decider): string {
@@ -49,18 +59,27 @@ export function iptablesCommand({ family, backend, table }: Decider): string {
   return table === undefined || table === 'filter' ? binary : `${binary} -t ${table}`;
 }
 
-const deleteIptablesRule = (decider: Decider): string => `${iptablesCommand(decider)} ${decider.text.replace(/^-A /, '-D ')}`;
+const deleteIptablesRule = (decider: Decider): string => `${iptablesCommand(decider)} ${shellLine(decider.text.replace(/^-A /, '-D '))}`;
 
-const nftPlace = ({ family, table, chain }: Decider): string => `${family} ${table} ${chain}`;
+// iptables-save quotes with double quotes, in which a shell would still run what stands between backquotes: every word is quoted anew.
+function shellLine(text: string): string {
+  const words = text.match(/"(?:\\.|[^"\\])*"|\S+/g) ?? [];
+  return words.map((word) => shellWord(word.startsWith('"') ? word.slice(1, -1).replace(/\\(.)/g, '$1') : word)).join(' ');
+}
+
+const nftPlace = ({ family, table, chain }: Decider): string => [family, table, chain].map((word) => shellWord(word ?? '')).join(' ');
 
 // Without a handle (a dump taken without -a) the rule cannot be named; the listing shows it.
 function deleteNftRule(decider: Decider): string {
-  if (decider.handle === undefined) return `nft -a list chain ${nftPlace(decider)}  # shows the handle N of "${decider.text}" for: nft delete rule ${nftPlace(decider)} handle N`;
+  if (decider.handle === undefined)
+    return `nft -a list chain ${nftPlace(decider)}  # shows the handle N of the rule "${printable(decider.text)}" for: nft delete rule ${nftPlace(decider)} handle N`;
   return `nft delete rule ${nftPlace(decider)} handle ${decider.handle}`;
 }
 
 function networkOf(address: string, networks: readonly string[]): string {
   const parsed = parseAddress(address);
-  const found = networks.map(parsePrefix).find((prefix) => prefix !== undefined && prefix.family === parsed?.family && prefix.interval.lo <= parsed.value && parsed.value <= prefix.interval.hi);
+  const found = networks
+    .map(parsePrefix)
+    .find((prefix) => prefix !== undefined && prefix.family === parsed?.family && prefix.interval.lo <= parsed.value && parsed.value <= prefix.interval.hi);
   return found === undefined ? address : (formatPrefixes(found.family, [found.interval])[0] ?? address);
 }

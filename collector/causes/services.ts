@@ -1,30 +1,50 @@
 // Causes in the objects themselves: Services without usable endpoints, selectors and target ports that miss, and what is by design.
-import type { Pod, Service, ServicePort } from '../kubernetes/objects.ts';
-import { proxyNameLabel } from '../expect/index.ts';
-import { endpointsOf, slicesOf } from '../expect/endpoints.ts';
+
 import type { Expectation } from '../../shared/model/expectation.ts';
 import type { Evidence, Finding } from '../../shared/model/finding.ts';
 import { type Outcome, symptomOf } from '../../shared/model/outcome.ts';
-import { type Diagnosed, type Diagnosing, type Diagnosis, type Detector, findingOf, listText, nodePortText, serviceOf } from './detector.ts';
-import { patchService } from './remedy.ts';
+import type { Drift } from '../compare/index.ts';
+import { endpointsOf, slicesOf } from '../expect/endpoints.ts';
+import { proxyNameLabel } from '../expect/index.ts';
+import type { Pod, Service, ServicePort } from '../kubernetes/objects.ts';
+import { counted, type Detector, type Diagnosed, type Diagnosing, type Diagnosis, findingOf, listText, nodePortText, serviceOf } from './detector.ts';
+import { kubectl, patchService, shellWord, splitTarget } from './remedy.ts';
 import { wrongTargetPort } from './target-port.ts';
 
-/** A01, A02, A03: a Service that has no usable endpoint anywhere; its NodePort refuses clients, rightly. */
+/** A01, A02, A03, A10: a Service that has no usable endpoint anywhere; its NodePort refuses clients, rightly. */
 export const withoutEndpoints: Detector = {
-  causes: ['A01', 'A02', 'A03'],
-  detect: (diagnosis) => diagnosis.expectations.filter(({ expect }) => expect === 'reject').map((expectation) => ({ finding: whyNoEndpoints(diagnosis, expectation), explains: [] })),
+  causes: ['A01', 'A02', 'A03', 'A10'],
+  detect: (diagnosis) =>
+    diagnosis.expectations
+      .filter(({ expect }) => expect === 'reject')
+      .map((expectation) => ({ finding: whyNoEndpoints(diagnosis, expectation), explains: [] })),
 };
 
 /** A04: externalTrafficPolicy Local and no endpoint on this node. By design, said so that nobody searches. */
 export const localWithoutEndpoint: Detector = {
   causes: ['A04'],
-  detect: (diagnosis) => diagnosis.expectations.filter(({ expect }) => expect === 'drop').map((expectation) => ({ finding: localFinding(diagnosis, expectation), explains: [] })),
+  detect: (diagnosis) =>
+    diagnosis.expectations.filter(({ expect }) => expect === 'drop').map((expectation) => ({ finding: localFinding(diagnosis, expectation), explains: [] })),
 };
 
 /** A03: endpoints are there and rules lead to them, but their containers do not seem to listen on that port. */
 export const targetPort: Detector = {
   causes: ['A03'],
-  detect: (diagnosis) => diagnosis.expectations.filter(({ expect }) => expect === 'forward').flatMap((expectation) => targetPortFinding(diagnosis, expectation)),
+  detect: (diagnosis) =>
+    diagnosis.expectations.filter(({ expect }) => expect === 'forward').flatMap((expectation) => targetPortFinding(diagnosis, expectation)),
+};
+
+/** A07: every endpoint is terminating; they serve until they are gone. */
+export const terminatingOnly: Detector = {
+  causes: ['A07'],
+  detect: (diagnosis) =>
+    diagnosis.expectations.filter(({ expect }) => expect === 'forward').flatMap((expectation) => terminatingFinding(diagnosis, expectation)),
+};
+
+/** A15: a hostPort of a pod on this node has the NodePort's number and takes its packets. */
+export const hostPortShadows: Detector = {
+  causes: ['A15'],
+  detect: (diagnosis) => diagnosis.drifts.filter(({ kind }) => kind === 'endpoints').flatMap((drift) => hostPortFinding(diagnosis, drift)),
 };
 
 /** A11: a label hides the Service from kube-proxy; its NodePort is another program's business. */
@@ -41,7 +61,13 @@ function whyNoEndpoints(diagnosis: Diagnosis, expectation: Expectation): Finding
   const pods = service === undefined ? [] : podsOf(diagnosis, service.namespace);
   const why = explanationsOf({ diagnosis, expectation, service, pods }).find((each) => each !== undefined) ?? noReadyEndpoints(expectation);
   const symptom = observedSymptom(diagnosis, expectation) ?? 'refused';
-  return findingOf(diagnosis, expectation, { severity: 'error', confidence: 'certain', symptom, ...why, evidence: [...why.evidence, ...ruleEvidence(diagnosis, expectation)] });
+  return findingOf(diagnosis, expectation, {
+    severity: 'error',
+    confidence: 'certain',
+    symptom,
+    ...why,
+    evidence: [...why.evidence, ...ruleEvidence(diagnosis, expectation)],
+  });
 }
 
 type Why = Pick<Diagnosing, 'cause' | 'title' | 'summary' | 'evidence' | 'remedy'>;
@@ -55,20 +81,34 @@ interface Question {
 
 const explanationsOf = (question: Question): readonly (Why | undefined)[] => [selectorMisses(question), portNameMisses(question), podsNotReady(question)];
 
-function selectorMisses({ expectation, service, pods }: Question): Why | undefined {
-  if (service?.selector === undefined || pods.some((pod) => selects(service.selector ?? {}, pod.labels))) return undefined;
+function selectorMisses({ diagnosis, expectation, service, pods }: Question): Why | undefined {
+  // Without any pod among the objects they were not read: then nothing can be said of them.
+  if (service?.selector === undefined || diagnosis.objects.pods.size === 0 || pods.some((pod) => selects(service.selector ?? {}, pod.labels))) return undefined;
   const wanted = labelsText(service.selector);
   const near = nearestPod(service.selector, pods);
   const name = nodePortText(expectation.nodePort, expectation);
   return {
-    cause: 'A02', title: 'the selector matches no pod',
+    cause: 'A02',
+    title: 'the selector matches no pod',
     summary: `${name}: the selector ${wanted} matches no pod in namespace ${service.namespace}, so the Service has no endpoint and clients are refused.`,
     evidence: [
-      { witness: 'objects', text: `Of ${pods.length} pods in namespace ${service.namespace}, none has ${wanted}.` },
-      ...(near === undefined ? [] : [{ witness: 'objects', text: `The nearest is ${near.name} with ${labelsText(near.labels)}.` } satisfies Evidence]),
+      { witness: 'objects', text: `Of ${counted(pods.length, 'pod')} in namespace ${service.namespace}, none has ${wanted}.` },
+      ...(near === undefined
+        ? otherValues(service.selector, pods)
+        : [{ witness: 'objects', text: `The nearest is ${near.name} with ${labelsText(near.labels)}.` } satisfies Evidence]),
     ],
-    remedy: near === undefined ? [`kubectl -n ${service.namespace} get pods --show-labels`] : selectorRemedy(service, near, pods),
+    remedy: near === undefined ? [`${kubectl(service.namespace)} get pods --show-labels`] : selectorRemedy(service, near, pods),
   };
+}
+
+function otherValues(selector: Readonly<Record<string, string>>, pods: readonly Pod[]): Evidence[] {
+  const pairs = pods.flatMap(({ labels }) =>
+    Object.entries(labels)
+      .filter(([key]) => key in selector)
+      .map(([key, value]) => `${key}=${value}`),
+  );
+  const distinct = [...new Set(pairs)].sort();
+  return distinct.length === 0 ? [] : [{ witness: 'objects', text: `Pods there have ${listText(distinct.slice(0, 6))}.` }];
 }
 
 // Either side may be the one that is wrong: the Service's selector, or the labels of the pods.
@@ -76,12 +116,19 @@ function selectorRemedy(service: Service, near: Pod, pods: readonly Pod[]): stri
   const selector = service.selector ?? {};
   const shared = Object.entries(near.labels).filter(([key]) => key in selector);
   const taken = shared.length > 0 ? shared : Object.entries(near.labels).slice(0, 1);
-  const dropped = Object.keys(selector).filter((key) => !taken.some(([name]) => name === key)).map((key) => [key, null] as const);
+  const dropped = Object.keys(selector)
+    .filter((key) => !taken.some(([name]) => name === key))
+    .map((key) => [key, null] as const);
   const alike = pods.filter((pod) => taken.every(([key, value]) => pod.labels[key] === value));
-  const relabel = Object.entries(selector).map(([key, value]) => `${key}=${value}`).join(' ');
+  const relabel = Object.entries(selector)
+    .map(([key, value]) => shellWord(`${key}=${value}`))
+    .join(' ');
   return [
     patchService(service, { spec: { selector: Object.fromEntries([...taken, ...dropped]) } }),
-    `kubectl -n ${service.namespace} label --overwrite pod ${alike.map(({ name }) => name).slice(0, 5).join(' ')} ${relabel}  # instead, if the labels are wrong; lasting: in the pod template`,
+    `${kubectl(service.namespace)} label --overwrite pod ${alike
+      .slice(0, 5)
+      .map(({ name }) => shellWord(name))
+      .join(' ')} ${relabel}  # instead, if the labels are wrong; lasting: in the pod template`,
   ];
 }
 
@@ -94,10 +141,14 @@ function portNameMisses({ expectation, service, pods }: Question): Why | undefin
   const names = [...new Set(declared.map((each) => (each.name === undefined ? `${each.containerPort}` : `${each.name} (${each.containerPort})`)))];
   const first = declared[0];
   return {
-    cause: 'A03', title: 'no container has a port of the name that targetPort gives',
+    cause: 'A03',
+    title: 'no container has a port of the name that targetPort gives',
     summary: `${nodePortText(expectation.nodePort, expectation)}: targetPort is "${port.targetPort}", but no container of its ${selected.length} pods names a port so: there is no endpoint and clients are refused.`,
     evidence: [{ witness: 'objects', text: names.length === 0 ? `The pods declare no ${port.protocol} port.` : `The pods declare ${listText(names)}.` }],
-    remedy: first === undefined ? [`kubectl -n ${service.namespace} edit service ${service.name}`] : [patchTargetPort(service, port, first.name ?? first.containerPort)],
+    remedy:
+      first === undefined
+        ? [`${kubectl(service.namespace)} edit service ${shellWord(service.name)}`]
+        : [patchTargetPort(service, port, first.name ?? first.containerPort)],
   };
 }
 
@@ -110,10 +161,16 @@ function podsNotReady({ diagnosis, expectation, service, pods }: Question): Why 
   const waiting = selected.filter((pod) => !pod.ready);
   if (waiting.length === 0 && known.length === 0) return noEndpointOfFamily(expectation, selected);
   return {
-    cause: 'A02', title: 'no pod of the Service is Ready',
+    cause: 'A02',
+    title: 'no pod of the Service is Ready',
     summary: `${nodePortText(expectation.nodePort, expectation)}: ${selected.length === 1 ? 'its only pod is' : `none of its ${selected.length} pods is`} Ready, so there is no endpoint and clients are refused.`,
     evidence: [{ witness: 'objects', text: `${listText(selected.slice(0, 5).map(podText))}.` }],
-    remedy: waiting.slice(0, 2).flatMap(({ namespace, name }) => [`kubectl -n ${namespace} describe pod ${name}`, `kubectl -n ${namespace} logs ${name} --all-containers --tail=50`]),
+    remedy: waiting
+      .slice(0, 2)
+      .flatMap(({ namespace, name }) => [
+        `${kubectl(namespace)} describe pod ${shellWord(name)}`,
+        `${kubectl(namespace)} logs ${shellWord(name)} --all-containers --tail=50`,
+      ]),
   };
 }
 
@@ -122,10 +179,11 @@ function noEndpointOfFamily(expectation: Expectation, selected: readonly Pod[]):
   const lacks = selected.every((pod) => pod.podIPs.every((address) => address.includes(':') !== (family === 6)));
   return lacks
     ? {
-        cause: 'A10', title: `the pods have no IPv${family} address`,
+        cause: 'A10',
+        title: `the pods have no IPv${family} address`,
         summary: `${nodePortText(expectation.nodePort, expectation)}: the Service has an IPv${family} address but its pods have none, so clients are refused over IPv${family}.`,
         evidence: [{ witness: 'objects', text: `${listText(selected.slice(0, 5).map(({ name, podIPs }) => `${name} has ${podIPs.join(' and ')}`))}.` }],
-        remedy: [`kubectl -n ${expectation.service.namespace} get pods -o wide`],
+        remedy: [`${kubectl(expectation.service.namespace)} get pods -o wide`],
       }
     : noReadyEndpoints(expectation);
 }
@@ -133,10 +191,11 @@ function noEndpointOfFamily(expectation: Expectation, selected: readonly Pod[]):
 function noReadyEndpoints(expectation: Expectation): Why {
   const { namespace, name } = expectation.service;
   return {
-    cause: 'A01', title: 'the Service has no ready endpoint',
+    cause: 'A01',
+    title: 'the Service has no ready endpoint',
     summary: `${nodePortText(expectation.nodePort, expectation)}: the Service has no ready endpoint, so clients are refused.`,
     evidence: [{ witness: 'objects', text: `No EndpointSlice of ${namespace}/${name} holds a ready endpoint for this port.` }],
-    remedy: [`kubectl -n ${namespace} get endpointslices -l kubernetes.io/service-name=${name} -o wide`, `kubectl -n ${namespace} get pods -o wide`],
+    remedy: [`${kubectl(namespace)} get endpointslices -l kubernetes.io/service-name=${shellWord(name)} -o wide`, `${kubectl(namespace)} get pods -o wide`],
   };
 }
 
@@ -153,10 +212,19 @@ function localFinding(diagnosis: Diagnosis, expectation: Expectation): Finding {
   const where = count === 1 ? 'its only ready endpoint does not run here' : `none of its ${count} ready endpoints runs here`;
   const use = others.length === 0 ? '' : ` Use ${listOr(others.slice(0, 5))}, or set externalTrafficPolicy: Cluster (the client's address is then lost).`;
   return findingOf(diagnosis, expectation, {
-    cause: 'A04', title: 'externalTrafficPolicy Local and no endpoint on this node: by design', severity: 'info', confidence: 'certain',
+    cause: 'A04',
+    title: 'externalTrafficPolicy Local and no endpoint on this node: by design',
+    severity: 'info',
+    confidence: 'certain',
     symptom: observedSymptom(diagnosis, expectation) ?? 'timeout',
     summary: `${nodePortText(expectation.nodePort, expectation)}, drops clients on ${diagnosis.node} by design: externalTrafficPolicy is Local and ${where}.${use}`,
-    evidence: [{ witness: 'objects', text: `Endpoints: ${listText(expectation.clusterEndpoints.slice(0, 10))}${others.length === 0 ? '' : `, on ${listText(others.slice(0, 5))}`}.` }, ...ruleEvidence(diagnosis, expectation)],
+    evidence: [
+      {
+        witness: 'objects',
+        text: `Endpoints: ${listText(expectation.clusterEndpoints.slice(0, 10))}${others.length === 0 ? '' : `, on ${listText(others.slice(0, 5))}`}.`,
+      },
+      ...ruleEvidence(diagnosis, expectation),
+    ],
     remedy: [patchService({ namespace, name }, { spec: { externalTrafficPolicy: 'Cluster' } })],
   });
 }
@@ -165,7 +233,9 @@ function nodesWithEndpoints(diagnosis: Diagnosis, expectation: Expectation): str
   const service = serviceOf(diagnosis, expectation);
   const port = portOf(service, expectation);
   if (service === undefined || port === undefined) return [];
-  const usable = endpointsOf(slicesOf(diagnosis.objects, service), port, expectation.nodePort.family).filter(({ text }) => expectation.clusterEndpoints.includes(text));
+  const usable = endpointsOf(slicesOf(diagnosis.objects, service), port, expectation.nodePort.family).filter(({ text }) =>
+    expectation.clusterEndpoints.includes(text),
+  );
   return [...new Set(usable.flatMap(({ endpoint }) => endpoint.nodeName ?? []))].sort();
 }
 
@@ -173,16 +243,25 @@ function targetPortFinding(diagnosis: Diagnosis, expectation: Expectation): Diag
   const service = serviceOf(diagnosis, expectation);
   const port = portOf(service, expectation);
   if (service === undefined || port === undefined) return [];
-  const wrong = wrongTargetPort(diagnosis.objects, service, port, expectation);
+  const wrong = wrongTargetPort({ objects: diagnosis.objects, service, port, expectation });
   if (wrong === undefined) return [];
   const drifts = diagnosis.drifts.filter((drift) => drift.key === expectation.key && drift.kind !== 'unknown');
   const finding = findingOf(diagnosis, expectation, {
-    cause: 'A03', title: 'targetPort names a port that the containers do not declare',
+    cause: 'A03',
+    title: 'targetPort names a port that the containers do not declare',
     // Clients get as far as the pod only where nothing else stands in the way.
-    severity: drifts.length > 0 ? 'info' : wrong.severity, confidence: wrong.confidence, symptom: 'refused',
+    severity: drifts.length > 0 ? 'info' : wrong.severity,
+    confidence: wrong.confidence,
+    symptom: 'refused',
     summary: `${nodePortText(expectation.nodePort, expectation)}: rules lead to port ${wrong.port} of the pods, which none of their containers declares (they declare ${listText(wrong.declared)}): the pods are likely to refuse.`,
-    evidence: [...wrong.evidence, { witness: 'rules', text: `The rules of ${diagnosis.node} lead to ${listText(expectation.endpoints.slice(0, 4))}, as the EndpointSlices say.` }],
-    remedy: [patchTargetPort(service, port, wrong.suggestion), `kubectl -n ${service.namespace} exec ${wrong.pod} -- ss -ltn  # shows the ports that the pod listens on`],
+    evidence: [
+      ...wrong.evidence,
+      { witness: 'rules', text: `The rules of ${diagnosis.node} lead to ${listText(expectation.endpoints.slice(0, 4))}, as the EndpointSlices say.` },
+    ],
+    remedy: [
+      patchTargetPort(service, port, wrong.suggestion),
+      `${kubectl(service.namespace)} exec ${shellWord(wrong.pod)} -- ss -ltn  # shows the ports that the pod listens on`,
+    ],
   });
   return [{ finding, explains: [] }];
 }
@@ -191,37 +270,101 @@ function targetPortFinding(diagnosis: Diagnosis, expectation: Expectation): Diag
 const patchTargetPort = (service: Service, port: ServicePort, target: number | string): string =>
   patchService(service, { spec: { ports: [{ port: port.port, protocol: port.protocol.toUpperCase(), targetPort: target }] } });
 
+function terminatingFinding(diagnosis: Diagnosis, expectation: Expectation): Diagnosed[] {
+  const service = serviceOf(diagnosis, expectation);
+  const port = portOf(service, expectation);
+  if (service === undefined || port === undefined) return [];
+  const used = endpointsOf(slicesOf(diagnosis.objects, service), port, expectation.nodePort.family).filter(({ text }) => expectation.endpoints.includes(text));
+  if (used.length === 0 || used.some(({ endpoint }) => endpoint.ready)) return [];
+  const finding = findingOf(diagnosis, expectation, {
+    cause: 'A07',
+    title: 'only terminating endpoints serve',
+    severity: 'warning',
+    confidence: 'certain',
+    symptom: 'ok',
+    summary: `${nodePortText(expectation.nodePort, expectation)}: no endpoint that ${diagnosis.node} may use is ready; ${listText(expectation.endpoints.slice(0, 4))} still serve${used.length === 1 ? 's' : ''} while terminating.`,
+    evidence: [{ witness: 'objects', text: `${listText(expectation.endpoints.slice(0, 6))}: serving and terminating, not ready.` }],
+    remedy: [`${kubectl(service.namespace)} get pods -o wide`],
+  });
+  return [{ finding, explains: [] }];
+}
+
+function hostPortFinding(diagnosis: Diagnosis, drift: Drift): Diagnosed[] {
+  const { nodePort, expectation, extra } = drift;
+  const takers = [...diagnosis.objects.pods.values()].filter(
+    ({ nodeName, containers }) =>
+      nodeName === diagnosis.node &&
+      containers.some(({ ports }) => ports.some(({ hostPort, protocol }) => hostPort === nodePort.port && protocol === nodePort.protocol)),
+  );
+  const pod = takers.find(({ podIPs }) => extra.some((target) => podIPs.includes(splitTarget(target).address)));
+  if (pod === undefined) return [];
+  const finding = findingOf(diagnosis, expectation ?? drift, {
+    cause: 'A15',
+    title: 'a hostPort takes the packets of the NodePort',
+    severity: 'error',
+    confidence: 'certain',
+    symptom: 'ok',
+    summary: `${nodePortText(nodePort, expectation)}: pod ${pod.namespace}/${pod.name} has hostPort ${nodePort.port} on ${diagnosis.node}, and clients are sent to it instead of the Service.`,
+    evidence: [
+      { witness: 'objects', text: `Pod ${pod.namespace}/${pod.name} has hostPort ${nodePort.port}.` },
+      { witness: 'rules', text: `Clients are sent to ${listText(extra.slice(0, 4))}.` },
+    ],
+    remedy: [`${kubectl(pod.namespace)} get pod ${shellWord(pod.name)} -o yaml  # give its hostPort, or the Service's nodePort, another number`],
+  });
+  return [{ finding, explains: [drift] }];
+}
+
 const isHidden = (service: Service): boolean => proxyNameLabel in service.labels && (service.type === 'NodePort' || service.type === 'LoadBalancer');
 
 function hiddenFindings(diagnosis: Diagnosis, service: Service): Diagnosed[] {
   return service.ports.flatMap((port) => {
     if (port.nodePort === undefined) return [];
     const nodePort = { protocol: port.protocol, family: service.ipFamilies[0] === 'IPv6' ? 6 : 4, port: port.nodePort } as const;
-    const subject = { key: `nodeport/${port.protocol}/${nodePort.family}/${port.nodePort}`, nodePort, service: { namespace: service.namespace, name: service.name, port: port.name } };
+    const subject = {
+      key: `nodeport/${port.protocol}/${nodePort.family}/${port.nodePort}`,
+      nodePort,
+      service: { namespace: service.namespace, name: service.name, port: port.name },
+    };
     const proxy = service.labels[proxyNameLabel];
     const finding = findingOf(diagnosis, subject, {
-      cause: 'A11', title: 'a label leaves the Service to another proxy', severity: 'info', confidence: 'certain', symptom: 'refused',
+      cause: 'A11',
+      title: 'a label leaves the Service to another proxy',
+      severity: 'info',
+      confidence: 'certain',
+      symptom: 'refused',
       summary: `${nodePortText(nodePort, subject)}: the label ${proxyNameLabel}=${proxy} tells kube-proxy to leave this Service to "${proxy}"; unless that program runs, nothing serves the NodePort.`,
       evidence: [{ witness: 'objects', text: `Service ${service.namespace}/${service.name} has the label ${proxyNameLabel}=${proxy}.` }],
-      remedy: [`kubectl -n ${service.namespace} label service ${service.name} ${proxyNameLabel}-`],
+      remedy: [`${kubectl(service.namespace)} label service ${shellWord(service.name)} ${proxyNameLabel}-`],
     });
     return [{ finding, explains: [] }];
   });
 }
 
-const podsOf = (diagnosis: Diagnosis, namespace: string): Pod[] => [...diagnosis.objects.pods.values()].filter((pod) => pod.namespace === namespace);
+function podsOf({ objects }: Diagnosis, namespace: string): readonly Pod[] {
+  let index = podIndexes.get(objects);
+  if (index === undefined) {
+    index = Map.groupBy(objects.pods.values(), (pod) => pod.namespace);
+    podIndexes.set(objects, index);
+  }
+  return index.get(namespace) ?? [];
+}
+
+const podIndexes = new WeakMap<Diagnosis['objects'], ReadonlyMap<string, readonly Pod[]>>();
 
 const selects = (selector: Readonly<Record<string, string>>, labels: Readonly<Record<string, string>>): boolean =>
   Object.entries(selector).every(([key, value]) => labels[key] === value);
 
-/** The pod whose labels come nearest to a selector: most pairs in common, then most keys, then the most similar values. */
+/**
+ * The pod whose labels come nearest to a selector: most pairs in common, then values that begin alike. Undefined when none has a pair in common or a value that
+ * begins with the same two letters: a guess would send clients to another program.
+ */
 export function nearestPod(selector: Readonly<Record<string, string>>, pods: readonly Pod[]): Pod | undefined {
   const score = (pod: Pod): number =>
-    Object.entries(selector).reduce((sum, [key, value]) => sum + (pod.labels[key] === value ? 100 : pod.labels[key] === undefined ? 0 : 10 + similarity(value, pod.labels[key])), 0);
+    Object.entries(selector).reduce((sum, [key, value]) => sum + (pod.labels[key] === value ? 100 : similarity(value, pod.labels[key] ?? '')), 0);
   const ranked = pods.filter((pod) => pod.deletionTimestamp === undefined).map((pod) => ({ pod, score: score(pod) }));
   ranked.sort((a, b) => b.score - a.score || (a.pod.name < b.pod.name ? -1 : 1));
   const best = ranked[0];
-  return best === undefined || best.score === 0 ? undefined : best.pod;
+  return best === undefined || best.score < 2 ? undefined : best.pod;
 }
 
 function similarity(a: string, b: string): number {
@@ -230,7 +373,10 @@ function similarity(a: string, b: string): number {
   return Math.min(9, prefix);
 }
 
-const labelsText = (labels: Readonly<Record<string, string>>): string => Object.entries(labels).map(([key, value]) => `${key}=${value}`).join(',');
+const labelsText = (labels: Readonly<Record<string, string>>): string =>
+  Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(',');
 const listOr = (words: readonly string[]): string => (words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`);
 
 function externalOutcome(diagnosis: Diagnosis, expectation: Expectation): Outcome | undefined {

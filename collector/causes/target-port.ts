@@ -1,8 +1,9 @@
 // Whether a Service's target port looks wrong: no container declares it. Declaring ports is voluntary, so it takes a second sign before anybody is alarmed.
-import type { ClusterObjects, Pod, Service, ServicePort } from '../kubernetes/objects.ts';
-import { endpointsOf, slicesOf } from '../expect/endpoints.ts';
+
 import type { Expectation } from '../../shared/model/expectation.ts';
 import type { Evidence, Finding } from '../../shared/model/finding.ts';
+import { endpointsOf, slicesOf } from '../expect/endpoints.ts';
+import type { ClusterObjects, Pod, Service, ServicePort } from '../kubernetes/objects.ts';
 import { splitTarget } from './remedy.ts';
 
 export interface WrongTargetPort {
@@ -19,38 +20,64 @@ export interface WrongTargetPort {
   readonly evidence: readonly Evidence[];
 }
 
+export interface TargetPortQuestion {
+  readonly objects: ClusterObjects;
+  readonly service: Service;
+  readonly port: ServicePort;
+  /** Of a NodePort of that port, with endpoints. */
+  readonly expectation: Expectation;
+}
+
 /**
  * Judges the target port of a Service port by the container ports of its endpoint pods. Undefined when a pod declares the port, when pods are unknown or
  * declare nothing, or when another Service leads to the same number (then it is in use, merely not declared). `warning` with a second sign: a slip of a
  * digit, the Service's own port left as the default, or a single port that the pods declare; `info` without one.
  */
-export function wrongTargetPort(objects: ClusterObjects, service: Service, port: ServicePort, expectation: Expectation): WrongTargetPort | undefined {
-  const pods = endpointPods(objects, service, port, expectation);
+export function wrongTargetPort(question: TargetPortQuestion): WrongTargetPort | undefined {
+  const { objects, service, port, expectation } = question;
+  const pods = endpointPods(question);
   const number = splitTarget(expectation.endpoints[0] ?? '').port;
   const declared = declaredPorts(pods, port.protocol);
   const first = pods[0];
   if (first === undefined || declared.length === 0 || declared.includes(number) || usedElsewhere(objects, service, number)) return undefined;
   const sign = secondSign(number, port, declared);
   return {
-    port: number, declared: declared.map(String), suggestion: sign?.meant ?? (declared[0] as number), pod: first.name,
-    severity: sign === undefined ? 'info' : 'warning', confidence: sign === undefined ? 'possible' : 'likely',
+    port: number,
+    declared: declared.map(String),
+    suggestion: sign?.meant ?? (declared[0] as number),
+    pod: first.name,
+    severity: sign === undefined ? 'info' : 'warning',
+    confidence: sign === undefined ? 'possible' : 'likely',
     evidence: [
-      { witness: 'objects', text: `The containers of ${pods.length === 1 ? first.name : `all ${pods.length} endpoint pods`} declare ${port.protocol} ${declared.join(', ')}, not ${number}.` },
+      {
+        witness: 'objects',
+        text: `The containers of ${pods.length === 1 ? first.name : `all ${pods.length} endpoint pods`} declare ${port.protocol} ${declared.join(', ')}, not ${number}.`,
+      },
       ...(sign === undefined ? [] : [{ witness: 'objects', text: sign.text } satisfies Evidence]),
     ],
   };
 }
 
 // Only when every endpoint is a known pod that declares something can the absence of a port mean anything.
-function endpointPods(objects: ClusterObjects, service: Service, port: ServicePort, expectation: Expectation): Pod[] {
-  const endpoints = endpointsOf(slicesOf(objects, service), port, expectation.nodePort.family).filter(({ text }) => expectation.clusterEndpoints.includes(text));
-  const pods = endpoints.flatMap(({ endpoint: { targetRef } }) => (targetRef?.kind === 'Pod' ? (objects.pods.get(`${targetRef.namespace}/${targetRef.name}`) ?? []) : []));
+function endpointPods({ objects, service, port, expectation }: TargetPortQuestion): Pod[] {
+  const endpoints = endpointsOf(slicesOf(objects, service), port, expectation.nodePort.family).filter(({ text }) =>
+    expectation.clusterEndpoints.includes(text),
+  );
+  const pods = endpoints.flatMap(({ endpoint: { targetRef } }) =>
+    targetRef?.kind === 'Pod' ? (objects.pods.get(`${targetRef.namespace}/${targetRef.name}`) ?? []) : [],
+  );
   const complete = pods.length === endpoints.length && pods.every((pod) => pod.containers.some(({ ports }) => ports.length > 0));
   return complete ? pods : [];
 }
 
 const declaredPorts = (pods: readonly Pod[], protocol: string): number[] =>
-  [...new Set(pods.flatMap((pod) => pod.containers.flatMap(({ ports }) => ports.filter((each) => each.protocol === protocol).map(({ containerPort }) => containerPort))))].sort((a, b) => a - b);
+  [
+    ...new Set(
+      pods.flatMap((pod) =>
+        pod.containers.flatMap(({ ports }) => ports.filter((each) => each.protocol === protocol).map(({ containerPort }) => containerPort)),
+      ),
+    ),
+  ].sort((a, b) => a - b);
 
 function usedElsewhere(objects: ClusterObjects, service: Service, number: number): boolean {
   return [...objects.services.values()].some((other) => {
@@ -62,7 +89,8 @@ function usedElsewhere(objects: ClusterObjects, service: Service, number: number
 function secondSign(number: number, port: ServicePort, declared: readonly number[]): { readonly meant: number; readonly text: string } | undefined {
   const slip = declared.find((each) => isSlip(String(number), String(each)));
   if (slip !== undefined) return { meant: slip, text: `${number} differs from the declared port ${slip} by one slip of the keyboard.` };
-  if (number === port.port && number === port.targetPort) return { meant: declared[0] as number, text: `${number} is the Service's own port: targetPort may have been left out.` };
+  if (number === port.port && number === port.targetPort)
+    return { meant: declared[0] as number, text: `${number} is the Service's own port: targetPort may have been left out.` };
   return declared.length === 1 ? { meant: declared[0] as number, text: `${declared[0]} is the only ${port.protocol} port that the pods declare.` } : undefined;
 }
 

@@ -1,8 +1,9 @@
 // Compares what a node's rules do to clients with what they should do, vantage by vantage: the differences are drifts.
-import type { ClusterObjects } from '../kubernetes/objects.ts';
+
 import type { Expectation } from '../../shared/model/expectation.ts';
-import type { Fact, NodePortFact, NodePortKey } from '../../shared/model/fact.ts';
+import type { Fact, NodePortFact, NodePortKey, ProxyFact } from '../../shared/model/fact.ts';
 import { type Decider, type Outcome, type Vantage, vantages } from '../../shared/model/outcome.ts';
+import type { ClusterObjects } from '../kubernetes/objects.ts';
 
 /**
  * `blocked`: dropped or rejected on the way, or the answer is lost. `refused`: reaches the node's own stack although rules claim the port. `missing`: the same,
@@ -46,20 +47,24 @@ export interface Comparison {
 export function compareNode(comparison: Comparison): Drift[] {
   const { node, facts, expectations } = comparison;
   const known = new Set(expectations.map((expectation) => expectation.key));
-  const expected = expectations.flatMap((expectation) => compareNodePort(expectation, facts.get(expectation.key)));
+  const proxy = facts.get('proxy/kube-proxy');
+  const mode = proxy?.kind === 'proxy' ? proxy.mode : 'none';
+  const expected = expectations.flatMap((expectation) => compareNodePort(expectation, facts.get(expectation.key), mode));
   const unexpected = [...facts.values()].filter((fact) => fact.kind === 'nodeport' && fact.claimed.by === 'rule' && !known.has(fact.key));
   return [...expected, ...unexpected.map((fact) => unexpectedDrift(node, fact as NodePortFact))];
 }
 
-/** The drifts of one NodePort: one of each kind at most. */
-export function compareNodePort(expectation: Expectation, fact: Fact | undefined): Drift[] {
+/** The drifts of one NodePort: one of each kind at most. `mode` is that of the node's kube-proxy, as its ProxyFact says. */
+export function compareNodePort(expectation: Expectation, fact: Fact | undefined, mode: ProxyFact['mode'] = 'none'): Drift[] {
+  // In IPVS mode a Local Service without a local endpoint is sent to remote ones, whose answers the client discards: by design either way.
+  if (mode === 'ipvs' && expectation.expect === 'drop') return [];
   if (fact?.kind !== 'nodeport') return [{ ...driftOf(expectation), kind: 'unknown', affected: [] }];
   const base = { ...driftOf(expectation), fact };
   if (fact.outcomes.external === undefined && fact.outcomes.peer === undefined) return [{ ...base, kind: 'unknown', affected: [] }];
   const wrong = judgedVantages(expectation, fact).flatMap(({ vantage, outcomes }) =>
     outcomes
       .filter((outcome) => outcome.weight > 0 && !isExpected(expectation, vantage, outcome))
-      .map((outcome) => ({ vantage, outcome, kind: kindOf({ expectation, fact, outcome }) })),
+      .map((outcome) => ({ vantage, outcome, kind: kindOf({ fact, outcome, mode }) })),
   );
   const drifts = kinds.flatMap((kind) => {
     const affected = groupByVantage(wrong.filter((each) => each.kind === kind));
@@ -137,17 +142,21 @@ function isAllowed(expectation: Expectation, vantage: Vantage, { dnat, sources }
 }
 
 interface Wrong {
-  readonly expectation: Expectation;
   readonly fact: NodePortFact;
   readonly outcome: Outcome;
+  readonly mode: ProxyFact['mode'];
 }
 
-function kindOf({ fact, outcome }: Wrong): DriftKind {
-  if (isUncertain(outcome)) return 'unknown';
+function kindOf({ fact, outcome, mode }: Wrong): DriftKind {
+  const reachedStack = (outcome.verdict === 'refused' || outcome.verdict === 'local') && outcome.dnat === null;
+  // A virtual server is of one address: that the port is claimed and the packet passes by may be right for the address that was asked.
+  const sockets = outcome.unless?.every(({ by }) => by === 'socket') ?? outcome.decidedBy?.by === 'socket';
+  // Without the list of sockets it is open who answers on the node itself, yet certain that the Service does not.
+  if (outcome.verdict === 'unknown' && sockets && outcome.dnat === null && fact.claimed.by === 'none') return 'missing';
+  if (isUncertain(outcome) || (mode === 'ipvs' && reachedStack && fact.claimed.by === 'rule')) return 'unknown';
   if (isServed(outcome)) return 'endpoints';
   if (isNoEndpointRule(deciderOfOutcome(outcome))) return 'endpoints';
-  const reachedStack = outcome.verdict === 'refused' || outcome.verdict === 'local';
-  if (reachedStack && outcome.dnat === null) return fact.claimed.by === 'none' ? 'missing' : 'refused';
+  if (reachedStack) return fact.claimed.by === 'none' ? 'missing' : 'refused';
   return outcome.verdict === 'refused' ? 'refused' : 'blocked';
 }
 
@@ -189,7 +198,8 @@ function targetsOf(fact: NodePortFact, from: readonly Vantage[]): string[] {
 // A difference of endpoints shows either as outcomes that lead to a wrong one or, when some are only missing, not as a wrong outcome at all.
 function withEndpoints(drifts: readonly Drift[], base: DriftBase, difference: EndpointDifference): Drift[] {
   if (difference.extra.length === 0 && difference.missing.length === 0) return [...drifts];
-  const found = drifts.find((drift) => drift.kind === 'endpoints');
+  // Where packets fall through to the node's own stack, the endpoints that are missing are part of the same drift.
+  const found = drifts.find(({ kind }) => kind === 'endpoints') ?? (difference.extra.length === 0 ? drifts.find(({ kind }) => kind === 'refused') : undefined);
   if (found !== undefined) return drifts.map((drift) => (drift === found ? { ...drift, ...difference } : drift));
   return [...drifts, { ...base, kind: 'endpoints', affected: [], ...difference }];
 }

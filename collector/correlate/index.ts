@@ -46,14 +46,15 @@ export function correlate(changes: readonly Change[], onset: Onset): Correlation
 
 /** The latest change that made the deciding rule, policy or setting what it is; undefined when the ledger does not hold it. */
 export function changeThatMade(changes: readonly Change[], node: string, decider: Decider): Change | undefined {
-  const made = changes.filter((change) => change.node === node && concerns(change, decider) && gained(change, decider));
+  const made = changes.filter((change) => change.node === node && gained(change, decider) && concerns(change, decider));
   return latest(made);
 }
 
 /** The latest change that took away a line which holds all of `words` (a rule of a NodePort, a jump); undefined when the ledger does not hold it. */
 export function changeThatRemoved(changes: readonly Change[], node: string, words: readonly string[]): Change | undefined {
   if (words.length === 0) return undefined;
-  const holds = (text: string | null): boolean => (text ?? '').split('\n').some((line) => words.every((word) => hasWord(line, word)));
+  const holds = (text: string | null): boolean =>
+    text !== null && words.every((word) => text.includes(word)) && text.split('\n').some((line) => words.every((word) => hasWord(line, word)));
   return latest(changes.filter((change) => change.node === node && ruleKinds.has(change.kind) && holds(change.before) && !holds(change.after)));
 }
 
@@ -61,14 +62,22 @@ export function changeThatRemoved(changes: readonly Change[], node: string, word
 export function classOf(change: Change): ChangeClass | undefined {
   if (/security group/i.test(change.subject)) return 'security group';
   if (change.kind === 'process') return processClass(change);
-  if (ruleKinds.has(change.kind)) return change.owner === 'kube-proxy' ? 'kube-proxy' : change.owner === 'cni' || change.owner === 'network-policy' ? 'cni' : 'firewall';
+  if (ruleKinds.has(change.kind))
+    return change.owner === 'kube-proxy' ? 'kube-proxy' : change.owner === 'cni' || change.owner === 'network-policy' ? 'cni' : 'firewall';
   return classesByKind[change.kind];
 }
 
 const ruleKinds: ReadonlySet<ChangeKind> = new Set(['rule', 'chain', 'policy', 'set', 'table']);
 
 const classesByKind: Readonly<Partial<Record<ChangeKind, ChangeClass>>> = {
-  interface: 'interface', address: 'interface', route: 'interface', sysctl: 'interface', service: 'service', endpoints: 'service', node: 'service', pod: 'service',
+  interface: 'interface',
+  address: 'interface',
+  route: 'interface',
+  sysctl: 'interface',
+  service: 'service',
+  endpoints: 'service',
+  node: 'service',
+  pod: 'service',
 };
 
 function processClass(change: Change): ChangeClass | undefined {
@@ -86,7 +95,14 @@ function weigh(change: Change, onset: Onset, window: 'usual' | 'extended'): Corr
   const mentioned = mentionsOf(change, onset);
   const nearness = 1 - ageMs / widthMs;
   const score = (window === 'usual' ? 0.5 : 0.2) + 0.25 * nearness + (mentioned.length > 0 ? 0.25 : 0);
-  return [{ change, score: Math.round(score * 1000) / 1000, window, reasons: [...mentioned, `a ${kind} change ${durationText(ageMs)} before, window ${windows[kind][window]} min`] }];
+  return [
+    {
+      change,
+      score: Math.round(score * 1000) / 1000,
+      window,
+      reasons: [...mentioned, `a ${kind} change ${durationText(ageMs)} before, window ${windows[kind][window]} min`],
+    },
+  ];
 }
 
 function mentionsOf(change: Change, onset: Onset): string[] {
@@ -103,15 +119,17 @@ function concerns(change: Change, decider: Decider): boolean {
 }
 
 function gained(change: Change, decider: Decider): boolean {
-  if (decider.by === 'sysctl' || decider.by === 'route') return true;
+  if (decider.by === 'sysctl' || decider.by === 'route') return change.kind === decider.by;
   const text = decider.by === 'policy' ? policyWord(decider.text) : decider.text;
-  const count = (state: string | null): number => (state ?? '').split('\n').filter((line) => line.includes(text)).length;
+  const count = (state: string | null): number =>
+    state === null || !state.includes(text) ? 0 : state.split('\n').filter((line) => line.includes(text)).length;
   return count(change.after) > count(change.before);
 }
 
 const policyWord = (text: string): string => /\b(drop|reject)\b/i.exec(text)?.[0] ?? text;
 
-const latest = (changes: readonly Change[]): Change | undefined => changes.reduce<Change | undefined>((best, change) => (best === undefined || change.at >= best.at ? change : best), undefined);
+const latest = (changes: readonly Change[]): Change | undefined =>
+  changes.reduce<Change | undefined>((best, change) => (best === undefined || change.at >= best.at ? change : best), undefined);
 
 function hasWord(text: string, word: string): boolean {
   const escaped = word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');

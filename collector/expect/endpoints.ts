@@ -1,6 +1,7 @@
 // Which endpoints kube-proxy sends clients to: the rules of its endpoint selection (ready, terminating, local, zone hints).
-import type { ClusterObjects, Endpoint, EndpointSlice, Service, ServicePort } from '../kubernetes/objects.ts';
+
 import { type Family, formatAddress, parseAddress } from '../../shared/model/address.ts';
+import type { ClusterObjects, Endpoint, EndpointSlice, Service, ServicePort } from '../kubernetes/objects.ts';
 
 /** One address and port of a Service port, with its conditions. */
 export interface PortEndpoint {
@@ -20,7 +21,10 @@ export interface EndpointChoice {
  * Chooses among a port's endpoints as kube-proxy does. `external`: where clients of the NodePort are sent on this node. `usable`: all that are ready (or, when
  * none is, serving while they terminate), wherever they are. Both sorted. Not-ready addresses that a Service publishes are ready in its slices already.
  */
-export function chooseEndpoints(endpoints: readonly PortEndpoint[], choice: EndpointChoice): { readonly external: readonly string[]; readonly usable: readonly string[] } {
+export function chooseEndpoints(
+  endpoints: readonly PortEndpoint[],
+  choice: EndpointChoice,
+): { readonly external: readonly string[]; readonly usable: readonly string[] } {
   const usable = usableOf(endpoints);
   if (choice.policy === 'Cluster') return { external: texts(inZone(usable, choice.zone)), usable: texts(usable) };
   const local = endpoints.filter(({ endpoint }) => endpoint.nodeName === choice.nodeName);
@@ -40,16 +44,16 @@ export function endpointsOf(slices: readonly EndpointSlice[], port: ServicePort,
 
 /** The slices of a Service. Indexed once for each state of the objects. */
 export function slicesOf(objects: ClusterObjects, service: Pick<Service, 'namespace' | 'name'>): readonly EndpointSlice[] {
-  let index = indexes.get(objects.endpointSlices);
+  let index = indexes.get(objects);
   if (index === undefined) {
     index = Map.groupBy(objects.endpointSlices.values(), (slice) => `${slice.namespace}/${slice.serviceName}`);
-    indexes.set(objects.endpointSlices, index);
+    indexes.set(objects, index);
   }
   return index.get(`${service.namespace}/${service.name}`) ?? [];
 }
 
-// Keyed by the map itself: objects are never changed in place, a new state is a new map.
-const indexes = new WeakMap<ClusterObjects['endpointSlices'], ReadonlyMap<string, readonly EndpointSlice[]>>();
+// Keyed by the objects: a state of the cluster is never changed in place, a new state is a new object.
+const indexes = new WeakMap<ClusterObjects, ReadonlyMap<string, readonly EndpointSlice[]>>();
 
 // kube-proxy reads the first address of an endpoint only.
 function addEndpoint(found: Map<string, PortEndpoint>, endpoint: Endpoint, port: number): void {

@@ -1,8 +1,9 @@
 // What a correct kube-proxy does for every NodePort on one node, derived from Service, EndpointSlice and Node objects.
-import type { ClusterObjects, Node, Service, ServicePort } from '../kubernetes/objects.ts';
+
 import { contains, type Family, parseAddress, parsePrefix } from '../../shared/model/address.ts';
 import type { Expectation } from '../../shared/model/expectation.ts';
 import { type NodePortKey, nodePortFactKey } from '../../shared/model/fact.ts';
+import type { ClusterObjects, Node, Service, ServicePort } from '../kubernetes/objects.ts';
 import { chooseEndpoints, endpointsOf, slicesOf } from './endpoints.ts';
 
 /** What is known of the node's kube-proxy configuration; everything absent is kube-proxy's default. */
@@ -20,9 +21,9 @@ export interface ProxyConfiguration {
 export function expectationsFor(nodeName: string, objects: ClusterObjects, proxy: ProxyConfiguration = {}): Expectation[] {
   const node = objects.nodes.get(nodeName);
   const families = familiesOf(node, proxy.nodePortAddresses ?? []);
-  return [...objects.services.values()].filter(isProxied).flatMap((service) =>
-    nodePortsOf(service, families).map(({ port, nodePort }) => expectationOf({ nodeName, node, objects, service, port, nodePort })),
-  );
+  return [...objects.services.values()]
+    .filter(isProxied)
+    .flatMap((service) => nodePortsOf(service, families).map(({ port, nodePort }) => expectationOf({ nodeName, node, objects, service, port, nodePort })));
 }
 
 /** Whether kube-proxy programs NodePorts of this Service at all. */
@@ -48,7 +49,8 @@ const allFamilies: readonly Family[] = [4, 6];
 function familiesOf(node: Node | undefined, nodePortAddresses: readonly string[]): readonly Family[] {
   const addresses = (node?.addresses ?? []).filter(({ type }) => type === 'InternalIP' || type === 'ExternalIP').map(({ address }) => parseAddress(address));
   if (addresses.every((address) => address === undefined)) return allFamilies;
-  const serving = nodePortAddresses.length === 0 || nodePortAddresses.includes('primary') ? addresses : addresses.filter((address) => isIn(address, nodePortAddresses));
+  const serving =
+    nodePortAddresses.length === 0 || nodePortAddresses.includes('primary') ? addresses : addresses.filter((address) => isIn(address, nodePortAddresses));
   return allFamilies.filter((family) => serving.some((address) => address?.family === family));
 }
 
@@ -71,7 +73,9 @@ function expectationOf({ nodeName, node, objects, service, port, nodePort }: Exp
   const chosen = chooseEndpoints(endpoints, { policy: service.externalTrafficPolicy, nodeName, ...(zone === undefined ? {} : { zone }) });
   const expect = chosen.external.length > 0 ? 'forward' : chosen.usable.length > 0 ? 'drop' : 'reject';
   return {
-    key: nodePortFactKey(nodePort), node: nodeName, nodePort,
+    key: nodePortFactKey(nodePort),
+    node: nodeName,
+    nodePort,
     service: { namespace: service.namespace, name: service.name, port: port.name },
     expect,
     endpoints: chosen.external,

@@ -1,11 +1,12 @@
 // Answers "why": one NodePort on one node as a person wants to read it, first as data, then as text.
-import { isUncertain, type Drift } from '../compare/index.ts';
-import { type Diagnosis, listText, nodePortText, symptomText } from '../causes/detector.ts';
+
 import { actorText, type Change } from '../../shared/model/change.ts';
 import type { Expectation } from '../../shared/model/expectation.ts';
 import { type NodePortFact, nodePortFactKey, type Protocol } from '../../shared/model/fact.ts';
 import type { Finding, Severity } from '../../shared/model/finding.ts';
 import { type Outcome, type Vantage, vantages } from '../../shared/model/outcome.ts';
+import { type Diagnosis, listText, nodePortText, symptomText } from '../causes/detector.ts';
+import { coversMost, type Drift, isUncertain } from '../compare/index.ts';
 import { notTheCause } from './not-the-cause.ts';
 import { type WalkStep, walkSteps } from './walk-steps.ts';
 
@@ -51,13 +52,19 @@ export function explainNodePort(question: ExplainQuestion): Explanation {
   if (view === undefined) return noSuchNodePort(question, views.find(({ fact }) => fact !== undefined)?.fact);
   const kind = kindOf(view);
   const finding = view.findings[0];
-  const common = { kind, ...identityOf(question, view), walk: walkSteps(question, view, outcomeToShow(view, finding)), notIt: notTheCause(question, view), findings: view.findings };
-  if (finding === undefined) return { ...common, summary: healthySummary(question, view), seenBy: seenBy(view, undefined), fix: [] };
+  const common = {
+    kind,
+    ...identityOf(question, view),
+    walk: walkSteps(question, view, outcomeToShow(view, finding)),
+    notIt: notTheCause(question, view),
+    findings: view.findings,
+  };
+  if (finding === undefined || kind === 'healthy') return { ...common, summary: healthySummary(question, view), seenBy: seenBy(view, undefined), fix: [] };
   return {
     ...common,
     summary: kind === 'faulty' ? faultSummary(question, view, finding) : finding.summary,
     cause: { cause: finding.cause, title: finding.title, confidence: finding.confidence },
-    ...(kind === 'faulty' ? { who: whoText(finding) } : {}),
+    ...(kind === 'faulty' && (finding.trigger !== undefined || !finding.cause.startsWith('A')) ? { who: whoText(question, finding) } : {}),
     seenBy: seenBy(view, finding),
     fix: finding.remedy,
   };
@@ -105,23 +112,43 @@ function identityOf({ node, port, protocol }: ExplainQuestion, { expectation, fa
 // The outcome that the finding is about where there is one, else what becomes of an outside client.
 function outcomeToShow({ drifts, fact }: View, finding: Finding | undefined): Outcome | undefined {
   const drift = finding === undefined || finding.severity === 'info' ? undefined : drifts.find(({ affected }) => affected.length > 0);
-  return drift?.affected[0]?.outcomes[0] ?? fact?.outcomes.external?.find(({ weight }) => weight > 0);
+  return widest(drift?.affected[0]?.outcomes) ?? externalOutcome(fact);
 }
+
+/** What becomes of most outside clients. */
+const externalOutcome = (fact: NodePortFact | undefined): Outcome | undefined => widest(fact?.outcomes.external);
+
+const widest = (outcomes: readonly Outcome[] | undefined): Outcome | undefined => {
+  const weighty = outcomes?.filter(({ weight }) => weight > 0) ?? [];
+  return weighty.find(({ sources }) => coversMost(sources)) ?? weighty[0];
+};
 
 function faultSummary(question: ExplainQuestion, { expectation, fact }: View, finding: Finding): string {
   const name = nodePortText((expectation ?? fact)?.nodePort ?? { protocol: question.protocol, family: 4, port: question.port }, expectation);
   const since = finding.since === undefined ? '' : `, since ${clockText(finding.since)}`;
   // The finding names the NodePort itself; here the node is named as well.
   const rest = finding.summary.startsWith(`${name}: `) ? finding.summary.slice(name.length + 2) : finding.summary;
-  const word = finding.severity === 'warning' && finding.symptom === 'ok' ? 'is not as it should be' : finding.severity === 'warning' ? 'does not answer everybody' : 'does not answer';
+  const word = wordOf(finding);
   return `${name}, ${word} on ${question.node}${since}: ${rest}`;
+}
+
+function wordOf({ severity, symptom, confidence }: Finding): string {
+  if (severity === 'error') return 'does not answer';
+  if (symptom === 'ok') return 'is not as it should be';
+  return confidence === 'certain' ? 'does not answer everybody' : 'is likely not to answer';
 }
 
 function healthySummary(question: ExplainQuestion, { expectation, fact }: View): string {
   const name = nodePortText((expectation ?? fact)?.nodePort ?? { protocol: question.protocol, family: 4, port: question.port }, expectation);
-  const outcomes = fact?.outcomes.external ?? [];
+  const all = fact?.outcomes.external ?? [];
+  const most = all.filter(({ sources, reply }) => coversMost(sources) && reply === undefined);
+  const outcomes = most.length > 0 ? most : all;
   const targets = [...new Set(outcomes.flatMap(({ dnat }) => dnat ?? []))];
-  const kept = outcomes.every(({ masquerade }) => !masquerade) ? "keeps the client's address" : outcomes.every(({ masquerade }) => masquerade) ? "replaces the client's address by the node's" : '';
+  const kept = outcomes.every(({ masquerade }) => !masquerade)
+    ? "keeps the client's address"
+    : outcomes.every(({ masquerade }) => masquerade)
+      ? "replaces the client's address by the node's"
+      : '';
   const address = fact?.address === undefined || fact.address === '' ? '' : ` (address ${fact.address})`;
   return `${name}, answers on ${question.node}${address}: ${listText(servedVantages(fact))} are sent to ${targets.slice(0, 6).join(' or ')}${targets.length > 6 ? ' …' : ''}${kept === '' ? '' : `; the node ${kept}`}.`;
 }
@@ -129,35 +156,60 @@ function healthySummary(question: ExplainQuestion, { expectation, fact }: View):
 const vantageNames: Readonly<Record<Vantage, string>> = { external: 'clients outside', peer: 'other nodes', pod: 'pods', node: 'processes on the node' };
 
 function servedVantages(fact: NodePortFact | undefined): string[] {
-  return vantages.filter((vantage) => fact?.outcomes[vantage]?.every((outcome) => outcome.dnat !== null && !isUncertain(outcome))).map((vantage) => vantageNames[vantage]);
+  return vantages
+    .filter((vantage) => fact?.outcomes[vantage]?.every((outcome) => outcome.dnat !== null && !isUncertain(outcome)))
+    .map((vantage) => vantageNames[vantage]);
 }
 
-function whoText(finding: Finding): string {
-  if (finding.trigger === undefined) return 'not known: no change on record made it';
+function whoText({ changes }: ExplainQuestion, finding: Finding): string {
+  if (finding.trigger === undefined) return changes.length === 0 ? 'not known: there is no record of changes' : 'not known: no change on record made it';
   return [actorText(finding.actor), clockText(finding.trigger.at), ownerText(finding.trigger)].filter((part) => part !== '').join(', ');
 }
 
 const ownerText = ({ owner, subject }: Change): string => `${subject}${owner === undefined || owner === 'unknown' ? '' : ` (${owner})`}`;
 
 function seenBy({ fact }: View, finding: Finding | undefined): string[] {
-  const outcome = fact?.outcomes.external?.find(({ weight }) => weight > 0);
+  const outcome = externalOutcome(fact);
   const packets = finding?.evidence.find(({ decider }) => decider?.packets !== undefined && decider.packets !== '0')?.decider?.packets;
   return [
-    ...(outcome === undefined ? [] : [`rules: ${outcome.verdict}`]),
+    ...(outcome === undefined ? [] : [`rules: ${isUncertain(outcome) ? 'not known' : outcome.verdict}`]),
     ...(packets === undefined ? [] : [`counter: ${packets} packets`]),
-    ...[...new Set((finding?.evidence ?? []).map(({ witness }) => witness))].filter((witness) => witness !== 'rules' && witness !== 'counters').map((witness) => `${witness}: ${finding?.evidence.find((each) => each.witness === witness)?.text.replace(/\.$/, '')}`),
+    ...otherWitnesses(finding),
   ];
 }
 
+// That the objects are well stands under "not it"; they are witnesses where the fault is theirs.
+function otherWitnesses(finding: Finding | undefined): string[] {
+  const evidence = (finding?.evidence ?? []).filter(
+    ({ witness }) => !['rules', 'counters', ...(finding?.cause.startsWith('A') ? [] : ['objects'])].includes(witness),
+  );
+  const byWitness = Map.groupBy(evidence, ({ witness }) => witness);
+  return [...byWitness].map(([witness, [first]]) => `${witness}: ${first?.text.replace(/\.$/, '')}`);
+}
+
 function noSuchNodePort(question: ExplainQuestion, fact: NodePortFact | undefined): Explanation {
-  const near = [...new Map(question.expectations.map((expectation) => [`${expectation.nodePort.port}/${expectation.nodePort.protocol}`, expectation])).entries()]
+  const near = [
+    ...new Map(question.expectations.map((expectation) => [`${expectation.nodePort.port}/${expectation.nodePort.protocol}`, expectation])).entries(),
+  ]
     .sort(([, a], [, b]) => Math.abs(a.nodePort.port - question.port) - Math.abs(b.nodePort.port - question.port))
     .slice(0, 3)
     .map(([text, { service }]) => `${text} (${service.namespace}/${service.name})`);
   const met = fact?.outcomes.external?.[0];
-  const says = met === undefined ? '' : ` A client outside meets: ${met.verdict === 'local' ? 'a process of the node itself' : symptomText[met.verdict === 'refused' ? 'refused' : 'timeout']}.`;
+  const says =
+    met === undefined
+      ? ''
+      : ` A client outside meets: ${met.verdict === 'local' ? 'a process of the node itself' : symptomText[met.verdict === 'refused' ? 'refused' : 'timeout']}.`;
   return {
-    kind: 'none', node: question.node, port: question.port, protocol: question.protocol, service: '', walk: [], seenBy: [], notIt: [], fix: [], findings: [],
+    kind: 'none',
+    node: question.node,
+    port: question.port,
+    protocol: question.protocol,
+    service: '',
+    walk: [],
+    seenBy: [],
+    notIt: [],
+    fix: [],
+    findings: [],
     summary: `No Service has NodePort ${question.port}/${question.protocol}.${says}${near.length === 0 ? '' : ` The nearest NodePorts are ${listText(near)}.`}`,
   };
 }

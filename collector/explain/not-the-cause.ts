@@ -1,7 +1,7 @@
 // What was looked at and is well: saves the reader from looking there.
 import { proxyOf, serviceOf } from '../causes/detector.ts';
-import { endpointsOf, slicesOf } from '../expect/endpoints.ts';
 import { classOf, windows } from '../correlate/index.ts';
+import { endpointsOf, slicesOf } from '../expect/endpoints.ts';
 import type { ExplainQuestion, View } from './explain.ts';
 
 /** Short clauses, each with what it rests on. Nothing is claimed that was not read. */
@@ -39,7 +39,9 @@ function forwardingText({ facts }: ExplainQuestion, { key }: View): string[] {
 // A ledger that holds nothing at all cannot say that something did not change.
 function quietText({ changes, node, now, findings }: ExplainQuestion, view: View): string[] {
   const onset = view.findings[0]?.since ?? findings.find(({ since }) => since !== undefined)?.since ?? now;
-  const near = changes.filter((change) => (change.node === '' || change.node === node) && change.at <= onset && onset - change.at < windows.service.usual * 60_000);
+  const near = changes.filter(
+    (change) => (change.node === '' || change.node === node) && change.at <= onset && onset - change.at < windows.service.usual * 60_000,
+  );
   if (changes.length === 0) return [];
   const changed = new Set(near.map(classOf));
   const quiet = (['interface', 'service', 'cni'] as const).filter((each) => !changed.has(each));

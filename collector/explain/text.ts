@@ -1,5 +1,6 @@
 // An explanation as text for a terminal: the paragraph, the walk, and labelled lines, no line longer than a wide terminal.
 import { styleText } from 'node:util';
+import { printable } from '../causes/remedy.ts';
 import type { Explanation } from './explain.ts';
 import type { WalkStep } from './walk-steps.ts';
 
@@ -16,23 +17,40 @@ export function explanationText(explanation: Explanation, options: TextOptions =
   const paint = painter(options.colour === true);
   const { walk, cause, who, seenBy, notIt, fix, kind } = explanation;
   const [start = ''] = [explanation.summary];
+  const unlabelled = kind === 'by-design' || kind === 'healthy' || cause === undefined || cause.cause === 'unknown';
   const blocks = [
     wrapped(start, '', paint(colours[kind])),
     walk.length === 0 ? [] : ['', `  client → ${explanation.node}:${explanation.port}`, ...walkLines(walk)],
-    [...(kind === 'by-design' || cause === undefined ? [] : ['', ...labelled('Cause', `${cause.cause === 'unknown' ? '' : `${cause.cause}  `}${cause.title}   ${cause.confidence}`)]), ...(who === undefined ? [] : labelled('Who', who))],
-    [...(kind === 'healthy' || kind === 'by-design' ? [''] : []), ...labelled('Seen by', seenBy.join(' · ')), ...labelled('Not it', notIt.join(' · '))],
-    fix.flatMap((command, index) => [`  ${(index === 0 ? 'Fix' : '').padEnd(labelWidth)}${command}`]),
+    [
+      ...(unlabelled ? [] : ['', ...labelled('Cause', `${cause.cause}  ${cause.title}   ${cause.confidence}`)]),
+      ...(who === undefined ? [] : labelled('Who', who)),
+    ],
+    [...(unlabelled ? [''] : []), ...labelled('Seen by', seenBy.join(' · ')), ...labelled('Not it', notIt.join(' · '))],
+    fix.flatMap((command, index) => [`  ${(index === 0 ? 'Fix' : '').padEnd(labelWidth)}${printable(command)}`]),
     others(explanation),
   ];
-  return `${blocks.flat().filter((line, index, all) => line !== '' || (all[index - 1] !== '' && index < all.length - 1)).join('\n')}\n`;
+  return `${blocks
+    .flat()
+    .filter((line, index, all) => line !== '' || (all[index - 1] !== '' && index < all.length - 1))
+    .join('\n')}\n`;
 }
 
 const labelWidth = 9;
 
-const colours: Readonly<Record<Explanation['kind'], 'red' | 'green' | 'yellow' | 'cyan'>> = { faulty: 'red', 'by-design': 'cyan', healthy: 'green', unknown: 'yellow', none: 'yellow' };
+const colours: Readonly<Record<Explanation['kind'], 'red' | 'green' | 'yellow' | 'cyan'>> = {
+  faulty: 'red',
+  'by-design': 'cyan',
+  healthy: 'green',
+  unknown: 'yellow',
+  none: 'yellow',
+};
 
 type Paint = (text: string) => string;
-const painter = (colour: boolean) => (name: 'red' | 'green' | 'yellow' | 'cyan'): Paint => (text) => (colour ? styleText(name, text, { validateStream: false }) : text);
+const painter =
+  (colour: boolean) =>
+  (name: 'red' | 'green' | 'yellow' | 'cyan'): Paint =>
+  (text) =>
+    colour ? styleText(name, text, { validateStream: false }) : text;
 
 function labelled(label: string, text: string): string[] {
   if (text === '') return [];
@@ -49,12 +67,15 @@ function walkLines(walk: readonly WalkStep[]): string[] {
   });
 }
 
-const cut = (text: string, width: number): string => (text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`);
+const cut = (raw: string, width: number): string => {
+  const text = printable(raw);
+  return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
+};
 
 function wrapped(text: string, indent: string, paint: Paint = (line) => line): string[] {
   const lines: string[] = [];
   let line = '';
-  for (const word of text.split(' ')) {
+  for (const word of printable(text).split(' ')) {
     if (line !== '' && indent.length + line.length + 1 + word.length > columns) {
       lines.push(line);
       line = word;

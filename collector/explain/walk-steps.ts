@@ -1,8 +1,9 @@
 // The way of a client's packet as a short list of steps: where it is translated, and where it is decided.
-import { deciderOfOutcome } from '../compare/index.ts';
+
+import type { Decider, Outcome } from '../../shared/model/outcome.ts';
 import { proxyOf } from '../causes/detector.ts';
 import { ruleBody } from '../causes/owner.ts';
-import type { Decider, Outcome } from '../../shared/model/outcome.ts';
+import { deciderOfOutcome, isUncertain } from '../compare/index.ts';
 import type { ExplainQuestion, View } from './explain.ts';
 
 export interface WalkStep {
@@ -21,15 +22,22 @@ export function walkSteps(question: ExplainQuestion, view: View, outcome: Outcom
   if (outcome === undefined) return [];
   const decider = deciderOfOutcome(outcome);
   const deciding = decider === undefined ? [] : [decidingStep(decider, outcome)];
-  const translation = outcome.dnat === null ? [] : [translationStep(question, view, decider === undefined || isServed(outcome))];
+  const translation = outcome.dnat === null ? [] : [translationStep(question, targetsOf(view, outcome), isServed(outcome))];
   const last = isServed(outcome) ? [] : deciding.length > 0 ? deciding : [endStep(outcome)];
-  return [...translation, ...last];
+  const steps = [...translation, ...last];
+  return isUncertain(outcome) ? steps.map((step) => ({ ...step, decides: false, text: step.decides ? `may decide: ${step.text}` : step.text })) : steps;
 }
 
-const isServed = (outcome: Outcome): boolean => (outcome.verdict === 'forward' || outcome.verdict === 'local') && outcome.reply === undefined && outcome.dnat !== null;
+const isServed = (outcome: Outcome): boolean =>
+  (outcome.verdict === 'forward' || outcome.verdict === 'local') && outcome.reply === undefined && outcome.dnat !== null;
 
-function translationStep(question: ExplainQuestion, { fact }: View, decides: boolean): WalkStep {
-  const targets = [...new Set((fact?.outcomes.external ?? []).flatMap(({ dnat }) => dnat ?? []))];
+// The targets of the clients that the outcome is about: those with the same sources.
+function targetsOf({ fact }: View, outcome: Outcome): string[] {
+  const same = Object.values(fact?.outcomes ?? {}).find((outcomes) => outcomes.includes(outcome)) ?? [outcome];
+  return [...new Set(same.filter(({ sources }) => String(sources) === String(outcome.sources)).flatMap(({ dnat }) => dnat ?? []))];
+}
+
+function translationStep(question: ExplainQuestion, targets: readonly string[], decides: boolean): WalkStep {
   const text = `DNAT to ${targets.slice(0, 3).join(' or ')}${targets.length > 3 ? ` or ${targets.length - 3} more` : ''}`;
   switch (proxyOf(question)?.mode) {
     case 'nftables':
@@ -46,7 +54,13 @@ function decidingStep(decider: Decider, outcome: Outcome): WalkStep {
   if (decider.by === 'rule' || decider.by === 'policy') {
     const chain = decider.chain === hookOf(decider, outcome) ? '' : `${decider.chain} `;
     const text = decider.by === 'policy' ? decider.text : `${chain}rule ${decider.rule ?? '?'}  ${ruleBody(decider)}`;
-    return { hook: hookOf(decider, outcome), table: decider.backend === 'nft' ? `${decider.family} ${decider.table}` : (decider.table ?? ''), text, decides: true, ...packets };
+    return {
+      hook: hookOf(decider, outcome),
+      table: decider.backend === 'nft' ? `${decider.family} ${decider.table}` : (decider.table ?? ''),
+      text,
+      decides: true,
+      ...packets,
+    };
   }
   const hook = decider.by === 'socket' ? 'sockets' : 'routing';
   return { hook, table: '', text: decider.text, decides: true, ...packets };
@@ -66,6 +80,11 @@ function hookOf(decider: Decider, outcome: Outcome): string {
 }
 
 function endStep(outcome: Outcome): WalkStep {
-  const text = outcome.verdict === 'refused' ? 'the packet reaches the node itself, where nothing listens' : outcome.verdict === 'local' ? 'a process of the node takes the packet' : outcome.verdict;
+  const text =
+    outcome.verdict === 'refused'
+      ? 'the packet reaches the node itself, where nothing listens'
+      : outcome.verdict === 'local'
+        ? 'a process of the node takes the packet'
+        : outcome.verdict;
   return { hook: 'INPUT', table: '', text, decides: true };
 }

@@ -20,9 +20,16 @@ const protocol = Type.Union([Type.Literal('tcp'), Type.Literal('udp'), Type.Lite
 const port = Type.Integer({ minimum: 0, maximum: 65_535 });
 const mode = Type.Enum(['iptables', 'nftables', 'ipvs', 'none']);
 const decider = Type.Object({
-  by: Type.Enum(['rule', 'policy', 'route', 'sysctl', 'socket']), text,
-  family: Type.Optional(text), table: Type.Optional(text), chain: Type.Optional(text), rule: Type.Optional(Type.Number()), backend: Type.Optional(text),
-  line: Type.Optional(Type.Number()), handle: Type.Optional(Type.Number()), packets: Type.Optional(text),
+  by: Type.Enum(['rule', 'policy', 'route', 'sysctl', 'socket']),
+  text,
+  family: Type.Optional(text),
+  table: Type.Optional(text),
+  chain: Type.Optional(text),
+  rule: Type.Optional(Type.Number()),
+  backend: Type.Optional(text),
+  line: Type.Optional(Type.Number()),
+  handle: Type.Optional(Type.Number()),
+  packets: Type.Optional(text),
 });
 const outcome = Type.Object({
   verdict: Type.Enum(['forward', 'local', 'refused', 'drop', 'reject', 'unknown']),
@@ -40,17 +47,28 @@ const key = { key: text };
 
 const schemas = {
   nodeport: Type.Object({
-    ...key, nodePort: Type.Object({ protocol, family, port }), address: text,
+    ...key,
+    nodePort: Type.Object({ protocol, family, port }),
+    address: text,
     outcomes: Type.Object({ external: outcomes, peer: outcomes, pod: outcomes, node: outcomes }),
     claimed: Type.Object({ by: Type.Enum(['rule', 'none']), service: Type.Optional(text) }),
   }),
-  source: Type.Object({ ...key, source: text, outcome: Type.Enum(['facts', 'absent', 'failed']), reason: Type.Optional(text), watch: Type.Optional(Type.Enum(['events', 'poll'])) }),
+  source: Type.Object({
+    ...key,
+    source: text,
+    outcome: Type.Enum(['facts', 'absent', 'failed']),
+    reason: Type.Optional(text),
+    watch: Type.Optional(Type.Enum(['events', 'poll'])),
+  }),
   listener: Type.Object({ ...key, protocol, family, address: text, port, processes: Type.Array(Type.Object({ comm: text, pid: Type.Integer() })) }),
   interface: Type.Object({ ...key, name: text, up: Type.Boolean(), addresses: texts }),
   sysctl: Type.Object({ ...key, name: text, value: text }),
   proxy: Type.Object({ ...key, mode, running: Type.Enum(['yes', 'no', 'unknown']), evidence: text }),
   chains: Type.Object({
-    ...key, family, mode, parts: Type.Record(text, Type.Boolean()),
+    ...key,
+    family,
+    mode,
+    parts: Type.Record(text, Type.Boolean()),
     services: Type.Record(text, Type.Object({ nodePortRule: Type.Boolean(), chain: Type.Boolean(), endpoints: texts })),
   }),
   host: Type.Object({ ...key, hostname: text, kernel: text, os: text, bootedAt: Type.Number() }),

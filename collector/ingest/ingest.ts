@@ -42,7 +42,12 @@ export class Ingest {
   constructor(server: Server, options: IngestOptions) {
     this.#options = options;
     this.#server = server;
-    this.#sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: limits.frameBytesMax, handleProtocols: (offered) => offered.has(subprotocol) && subprotocol });
+    this.#sockets = new WebSocketServer({
+      noServer: true,
+      perMessageDeflate: false,
+      maxPayload: limits.frameBytesMax,
+      handleProtocols: (offered) => offered.has(subprotocol) && subprotocol,
+    });
     this.#unsubscribe = options.state.subscribe((event) => {
       if (event.kind === 'objects') for (const session of this.#byNode.values()) session.sendWant();
     });

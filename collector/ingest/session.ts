@@ -21,8 +21,8 @@ export interface SessionOptions extends IngestOptions {
 
 /** Facts that one node may hold: 60,000 NodePorts with room for everything else. */
 const factsMax = 250_000;
-/** Batches of changes that wait for the store before the socket is no longer read. */
-const waitingBatchesMax = 8;
+/** Messages that wait for the store before the socket is no longer read. */
+const waitingMax = 16;
 const traceTimeoutMs = 10_000;
 const closeTimeoutMs = 1_000;
 const helloTimeoutMs = 10_000;
@@ -46,7 +46,7 @@ export class AgentSession {
   /** The highest seq committed, or being committed, per stream. */
   readonly #lastSeqs = new Map<string, number>();
   #acknowledged = 0;
-  #waitingBatches = 0;
+  #waiting = 0;
   #queue: Promise<void> = Promise.resolve();
   #lastWant = '';
   #refused = false;
@@ -77,7 +77,8 @@ export class AgentSession {
     const text = JSON.stringify(want);
     if (text === this.#lastWant) return;
     this.#lastWant = text;
-    if (left > 0) this.#options.log.warn({ node: this.#hello.node, left }, 'some NodePorts do not fit in one message: the agent judges those it finds in rules');
+    if (left > 0)
+      this.#options.log.warn({ node: this.#hello.node, left }, 'some NodePorts do not fit in one message: the agent judges those it finds in rules');
     this.#send(want);
   }
 
@@ -123,6 +124,8 @@ export class AgentSession {
   }
 
   #beat(): void {
+    // While we do not read, an answer cannot reach us.
+    if (this.#socket.isPaused) return;
     if (!this.#answered) {
       this.#options.log.warn({ node: this.node }, 'a heartbeat was not answered: the connection is cut');
       return this.#socket.terminate();
@@ -148,9 +151,17 @@ export class AgentSession {
     this.#heard();
     const decoded = decodeFromAgent(data);
     if (decoded.kind === 'malformed') return this.#reject(decoded.error);
-    if (decoded.message.type === 'changes' && ++this.#waitingBatches >= waitingBatchesMax) this.#socket.pause();
+    if (++this.#waiting >= waitingMax) this.#socket.pause();
     // One after the other: a state or a batch that comes right behind the hello waits until the store has said where the stream stands.
-    this.#queue = this.#queue.then(() => this.#handle(decoded.message)).catch((error: unknown) => this.#reject(error));
+    this.#queue = this.#queue
+      .then(() => this.#handle(decoded.message))
+      .catch((error: unknown) => this.#reject(error))
+      .finally(() => this.#done());
+  }
+
+  #done(): void {
+    this.#waiting--;
+    if (this.#socket.isPaused && this.#waiting < waitingMax / 2) this.#socket.resume();
   }
 
   #reject(error: unknown): void {
@@ -165,11 +176,16 @@ export class AgentSession {
     if (this.#ended || this.#refused) return;
     if (this.#hello === undefined && message.type !== 'hello') throw failure('FRAME_INVALID', [message.type, 'the first message must be hello']);
     switch (message.type) {
-      case 'hello': return this.#greet(message);
-      case 'state': return this.#takeState(message);
-      case 'changes': return this.#takeChanges(message);
-      case 'traced': return this.#traces.get(message.id)?.(message);
-      case 'error': return this.#options.log.warn({ node: this.node, code: message.code, reason: message.message }, 'an agent reports an error');
+      case 'hello':
+        return this.#greet(message);
+      case 'state':
+        return this.#takeState(message);
+      case 'changes':
+        return this.#takeChanges(message);
+      case 'traced':
+        return this.#traces.get(message.id)?.(message);
+      case 'error':
+        return this.#options.log.warn({ node: this.node, code: message.code, reason: message.message }, 'an agent reports an error');
     }
   }
 
@@ -181,6 +197,7 @@ export class AgentSession {
     const now = Date.now();
     const resumeAfter = await store.lastSeq(node, stream);
     await store.saveNode({ name: node, version, bootId, stream, lastSeenAt: now });
+    if (state.needsRecall(node)) state.recall(node, (await store.changes({ node, limit: limits.apiItemsMax })).items);
     if (this.#ended) return;
     this.#hello = hello;
     this.#lastSeqs.set(stream, resumeAfter);
@@ -188,7 +205,12 @@ export class AgentSession {
     this.#options.onHello(node);
     state.connect(node, { session: this.id, version, bootId, stream, capabilities, clockOffsetMs: Math.round(hello.clock - now) });
     log.info({ node, version, address: this.address, clockOffsetMs: Math.round(hello.clock - now), resumeAfter }, 'agent connected');
-    this.#send({ type: 'welcome', session: this.id, resumeAfter, limits: { frameBytesMax: limits.frameBytesMax, heartbeatMs: this.#options.heartbeatMs ?? limits.heartbeatMs } });
+    this.#send({
+      type: 'welcome',
+      session: this.id,
+      resumeAfter,
+      limits: { frameBytesMax: limits.frameBytesMax, heartbeatMs: this.#options.heartbeatMs ?? limits.heartbeatMs },
+    });
     this.sendWant();
   }
 
@@ -218,14 +240,8 @@ export class AgentSession {
   }
 
   async #takeChanges(message: ChangesMessage): Promise<void> {
-    try {
-      const changes = message.changes as readonly SequencedChange[];
-      await this.#commit(changes);
-      this.#acknowledge();
-    } finally {
-      this.#waitingBatches--;
-      if (this.#socket.isPaused) this.#socket.resume();
-    }
+    await this.#commit(message.changes as readonly SequencedChange[]);
+    this.#acknowledge();
   }
 
   async #commit(changes: readonly SequencedChange[]): Promise<void> {

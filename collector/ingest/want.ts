@@ -7,7 +7,9 @@ import type { ClusterObjects, Service } from '../kubernetes/objects.ts';
 /** The message for one node. `left` counts the NodePorts that did not fit in a frame. */
 export function wantOf(node: string, objects: ClusterObjects): { readonly want: Want; readonly left: number } {
   const keys = [...objects.services.values()].flatMap(nodePortKeys);
-  const peers = [...objects.nodes.values()].filter(({ name }) => name !== node).flatMap((other) => other.addresses.filter(({ type }) => type === 'InternalIP').map(({ address }) => address));
+  const peers = [...objects.nodes.values()]
+    .filter(({ name }) => name !== node)
+    .flatMap((other) => other.addresses.filter(({ type }) => type === 'InternalIP').map(({ address }) => address));
   const podNetworks = [...new Set([...objects.nodes.values()].flatMap(({ podCIDRs }) => podCIDRs))];
   const rest = { type: 'want' as const, peers: shortTexts(peers, 45), podNetworks: shortTexts(podNetworks, 49) };
   const room = limits.frameBytesMax - Buffer.byteLength(JSON.stringify(rest)) - 1_024;

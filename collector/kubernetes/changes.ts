@@ -1,7 +1,17 @@
 // Differences between two readings of the cluster's objects as entries of the ledger. Pure.
 import { limits } from '../../shared/limits.ts';
 import type { Actor, Change } from '../../shared/model/change.ts';
-import { type ClusterObjects, type EndpointSlice, type KindObjects, type Node, type ObjectKind, objectKinds, objectsOfKind, type Pod, type Service } from './objects.ts';
+import {
+  type ClusterObjects,
+  type EndpointSlice,
+  type KindObjects,
+  type Node,
+  type ObjectKind,
+  objectKinds,
+  objectsOfKind,
+  type Pod,
+  type Service,
+} from './objects.ts';
 
 /** An actor for an object that has changed, where its managers do not say who it was. */
 export type ActorOf = (kind: ObjectKind, key: string) => Actor;
@@ -31,7 +41,9 @@ function changeOf({ kind, key, before, after }: Pair, { at, actorOf }: { readonl
   return [{ at, node: '', kind: changeKinds[kind], subject: `${kind} ${key}`, before: cut(was), after: cut(is), actor }];
 }
 
-const changeKinds = { Service: 'service', EndpointSlice: 'endpoints', Node: 'node', Pod: 'pod' } as const satisfies { readonly [K in ObjectKind]: Change['kind'] };
+const changeKinds = { Service: 'service', EndpointSlice: 'endpoints', Node: 'node', Pod: 'pod' } as const satisfies {
+  readonly [K in ObjectKind]: Change['kind'];
+};
 
 // A removed object's managers wrote it, they did not remove it; a manager whose last write is no later than before did not make this change either.
 function managerOf(before: Pair['before'], after: Pair['after']): Actor | undefined {
@@ -46,26 +58,47 @@ const managersOf = (object: Pair['after']): readonly Manager[] => (object !== un
 /** The fields of an object that matter, one `name: value` a line, in an order that does not depend on the API's. */
 export function objectText(kind: ObjectKind, object: KindObjects[ObjectKind]): string {
   const fields = texts[kind](object as never);
-  return Object.entries(fields).filter(([, value]) => value !== '' && value !== undefined).map(([name, value]) => `${name}: ${value}`).join('\n');
+  return Object.entries(fields)
+    .filter(([, value]) => value !== '' && value !== undefined)
+    .map(([name, value]) => `${name}: ${value}`)
+    .join('\n');
 }
 
 type Fields = Readonly<Record<string, string | number | boolean | undefined>>;
-const texts: { readonly [K in ObjectKind]: (object: KindObjects[K]) => Fields } = { Service: serviceFields, EndpointSlice: sliceFields, Node: nodeFields, Pod: podFields };
+const texts: { readonly [K in ObjectKind]: (object: KindObjects[K]) => Fields } = {
+  Service: serviceFields,
+  EndpointSlice: sliceFields,
+  Node: nodeFields,
+  Pod: podFields,
+};
 
 const sorted = (texts: readonly string[]): string => [...texts].sort().join(', ');
 const pairs = (labels: Readonly<Record<string, string>> | undefined): string => sorted(Object.entries(labels ?? {}).map(([name, value]) => `${name}=${value}`));
 
 function serviceFields(service: Service): Fields {
-  const ports = service.ports.map(({ name, protocol, port, targetPort, nodePort }) => `${name === '' ? '' : `${name} `}${port}/${protocol} → ${targetPort}${nodePort === undefined ? '' : ` nodePort ${nodePort}`}`);
+  const ports = service.ports.map(
+    ({ name, protocol, port, targetPort, nodePort }) =>
+      `${name === '' ? '' : `${name} `}${port}/${protocol} → ${targetPort}${nodePort === undefined ? '' : ` nodePort ${nodePort}`}`,
+  );
   const proxyName = service.labels['service.kubernetes.io/service-proxy-name'];
   return {
-    type: service.type, ports: sorted(ports), selector: service.selector === undefined ? 'none' : pairs(service.selector),
-    clusterIPs: service.clusterIPs.join(', '), ipFamilies: service.ipFamilies.join(', '),
-    externalTrafficPolicy: service.externalTrafficPolicy, internalTrafficPolicy: service.internalTrafficPolicy,
-    sessionAffinity: service.sessionAffinity, sessionAffinityTimeoutSeconds: service.sessionAffinityTimeoutSeconds, healthCheckNodePort: service.healthCheckNodePort,
-    loadBalancerSourceRanges: sorted(service.loadBalancerSourceRanges), externalIPs: sorted(service.externalIPs), loadBalancerIPs: sorted(service.loadBalancerIPs),
-    publishNotReadyAddresses: service.publishNotReadyAddresses, allocateLoadBalancerNodePorts: service.allocateLoadBalancerNodePorts,
-    trafficDistribution: service.trafficDistribution, 'service-proxy-name': proxyName,
+    type: service.type,
+    ports: sorted(ports),
+    selector: service.selector === undefined ? 'none' : pairs(service.selector),
+    clusterIPs: service.clusterIPs.join(', '),
+    ipFamilies: service.ipFamilies.join(', '),
+    externalTrafficPolicy: service.externalTrafficPolicy,
+    internalTrafficPolicy: service.internalTrafficPolicy,
+    sessionAffinity: service.sessionAffinity,
+    sessionAffinityTimeoutSeconds: service.sessionAffinityTimeoutSeconds,
+    healthCheckNodePort: service.healthCheckNodePort,
+    loadBalancerSourceRanges: sorted(service.loadBalancerSourceRanges),
+    externalIPs: sorted(service.externalIPs),
+    loadBalancerIPs: sorted(service.loadBalancerIPs),
+    publishNotReadyAddresses: service.publishNotReadyAddresses,
+    allocateLoadBalancerNodePorts: service.allocateLoadBalancerNodePorts,
+    trafficDistribution: service.trafficDistribution,
+    'service-proxy-name': proxyName,
   };
 }
 
@@ -80,17 +113,35 @@ function sliceFields(slice: EndpointSlice): Fields {
 
 function nodeFields(node: Node): Fields {
   return {
-    addresses: sorted(node.addresses.map(({ type, address }) => `${type} ${address}`)), podCIDRs: node.podCIDRs.join(', '), ready: node.ready,
-    unschedulable: node.unschedulable, taints: sorted(node.taints.map(({ key, value, effect }) => `${key}${value === '' ? '' : `=${value}`}:${effect}`)),
-    zone: node.labels['topology.kubernetes.io/zone'], 'exclude-from-load-balancers': node.labels['node.kubernetes.io/exclude-from-external-load-balancers'],
+    addresses: sorted(node.addresses.map(({ type, address }) => `${type} ${address}`)),
+    podCIDRs: node.podCIDRs.join(', '),
+    ready: node.ready,
+    unschedulable: node.unschedulable,
+    taints: sorted(node.taints.map(({ key, value, effect }) => `${key}${value === '' ? '' : `=${value}`}:${effect}`)),
+    zone: node.labels['topology.kubernetes.io/zone'],
+    'exclude-from-load-balancers': node.labels['node.kubernetes.io/exclude-from-external-load-balancers'],
   };
 }
 
 function podFields(pod: Pod): Fields {
   return {
-    node: pod.nodeName, phase: pod.phase, ready: pod.ready, podIPs: pod.podIPs.join(', '), labels: pairs(pod.labels), hostNetwork: pod.hostNetwork,
-    containerPorts: sorted(pod.containers.flatMap(({ name, ports }) => ports.map((port) => `${name} ${port.containerPort}/${port.protocol}${port.hostPort === undefined ? '' : ` hostPort ${port.hostPort}`}`))),
-    containers: sorted(pod.containerStatuses.map(({ name, ready, restartCount, waitingReason }) => `${name} ${ready ? 'ready' : 'not ready'}, restarts ${restartCount}${waitingReason === undefined ? '' : `, ${waitingReason}`}`)),
+    node: pod.nodeName,
+    phase: pod.phase,
+    ready: pod.ready,
+    podIPs: pod.podIPs.join(', '),
+    labels: pairs(pod.labels),
+    hostNetwork: pod.hostNetwork,
+    containerPorts: sorted(
+      pod.containers.flatMap(({ name, ports }) =>
+        ports.map((port) => `${name} ${port.containerPort}/${port.protocol}${port.hostPort === undefined ? '' : ` hostPort ${port.hostPort}`}`),
+      ),
+    ),
+    containers: sorted(
+      pod.containerStatuses.map(
+        ({ name, ready, restartCount, waitingReason }) =>
+          `${name} ${ready ? 'ready' : 'not ready'}, restarts ${restartCount}${waitingReason === undefined ? '' : `, ${waitingReason}`}`,
+      ),
+    ),
     deleting: pod.deletionTimestamp === undefined ? undefined : true,
   };
 }
@@ -98,5 +149,7 @@ function podFields(pod: Pod): Fields {
 function cut(text: string | null): string | null {
   if (text === null || Buffer.byteLength(text) <= limits.changeTextBytesMax) return text;
   const note = `\n… cut, ${Buffer.byteLength(text)} bytes in all`;
-  return `${Buffer.from(text).subarray(0, limits.changeTextBytesMax - 64).toString('utf8')}${note}`;
+  return `${Buffer.from(text)
+    .subarray(0, limits.changeTextBytesMax - 64)
+    .toString('utf8')}${note}`;
 }

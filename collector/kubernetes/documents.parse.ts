@@ -70,9 +70,11 @@ function valueOf(read: () => unknown, line: number | undefined): Read {
 
 function opened(value: unknown, line?: number): Read {
   const at = line === undefined ? {} : { line };
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return { documents: [], issues: [{ ...at, reason: 'holds no Kubernetes object' }] };
-  const { kind, items } = value as { kind?: unknown; items?: unknown };
-  if (typeof kind !== 'string') return { documents: [], issues: [{ ...at, reason: 'has no kind' }] };
+  // Lists of something else (`ip -j addr` of a capture in the same directory) and objects without any mark of Kubernetes are none of our business.
+  if (Array.isArray(value)) return { documents: [], issues: [] };
+  if (typeof value !== 'object' || value === null) return { documents: [], issues: [{ ...at, reason: 'holds no Kubernetes object' }] };
+  const { kind, apiVersion, metadata, items } = value as { kind?: unknown; apiVersion?: unknown; metadata?: unknown; items?: unknown };
+  if (typeof kind !== 'string') return { documents: [], issues: apiVersion === undefined && metadata === undefined ? [] : [{ ...at, reason: 'has no kind' }] };
   if (!kind.endsWith('List')) return { documents: [{ kind, value, ...at }], issues: [] };
   // The items of a ServiceList do not repeat their kind.
   const itemKind = kind.slice(0, -'List'.length);

@@ -5,7 +5,7 @@ import { basename, join } from 'node:path';
 import { failure, reasonOf } from '../../shared/errors.ts';
 import { limits } from '../../shared/limits.ts';
 import { objectChanges } from './changes.ts';
-import { clusterObjects, type ClusterObjects, type KeyedObject, noObjects, type ObjectIssue, readFileObjects } from './objects.ts';
+import { type ClusterObjects, clusterObjects, type KeyedObject, noObjects, type ObjectIssue, readFileObjects } from './objects.ts';
 import type { ObjectSource, ObjectsUpdate } from './source.ts';
 
 export interface FilesOptions {
@@ -100,7 +100,10 @@ class FileSource implements ObjectSource {
     const actorOf = actorFrom(this.#files, files);
     this.#files = files;
     this.#lastIssues = issueText;
-    this.#objects = clusterObjects([...files.values()].flatMap(({ objects }) => objects), at);
+    this.#objects = clusterObjects(
+      [...files.values()].flatMap(({ objects }) => objects),
+      at,
+    );
     const changes = turn === 'first' ? [] : objectChanges(before, this.#objects, { at, actorOf });
     this.#options.onUpdate({ objects: this.#objects, changes, issues });
   }
@@ -108,7 +111,10 @@ class FileSource implements ObjectSource {
 
 const isManifest = (name: string): boolean => /\.(json|ya?ml)$/i.test(name) && !name.startsWith('.');
 
-async function readDirectory(directory: string, known: ReadonlyMap<string, KnownFile>): Promise<{ files: ReadonlyMap<string, KnownFile>; issues: readonly ObjectIssue[] }> {
+async function readDirectory(
+  directory: string,
+  known: ReadonlyMap<string, KnownFile>,
+): Promise<{ files: ReadonlyMap<string, KnownFile>; issues: readonly ObjectIssue[] }> {
   try {
     const names = (await readdir(directory)).filter(isManifest).sort();
     const read = await Promise.all(names.map(async (name) => [name, await readKnown(join(directory, name), known.get(name))] as const));
@@ -125,7 +131,8 @@ async function readKnown(path: string, before: KnownFile | undefined): Promise<K
   try {
     const { mtimeMs, size, ino: inode } = await stat(path);
     if (before?.mtimeMs === mtimeMs && before.size === size && before.inode === inode) return before;
-    if (size > limits.inputFileBytesMax) return kept({ mtimeMs, size, inode }, before, { where: name, reason: `has ${size} bytes, over the limit of ${limits.inputFileBytesMax}` });
+    if (size > limits.inputFileBytesMax)
+      return kept({ mtimeMs, size, inode }, before, { where: name, reason: `has ${size} bytes, over the limit of ${limits.inputFileBytesMax}` });
     const { objects, issues, broken } = readFileObjects({ name, text: await readFile(path, 'utf8') });
     return { mtimeMs, size, inode, objects: broken ? withObjects(before, objects) : objects, issues };
   } catch (error) {
@@ -134,7 +141,11 @@ async function readKnown(path: string, before: KnownFile | undefined): Promise<K
   }
 }
 
-const kept = (seen: Pick<KnownFile, 'mtimeMs' | 'size' | 'inode'>, before: KnownFile | undefined, issue: ObjectIssue): KnownFile => ({ ...seen, objects: before?.objects ?? [], issues: [issue] });
+const kept = (seen: Pick<KnownFile, 'mtimeMs' | 'size' | 'inode'>, before: KnownFile | undefined, issue: ObjectIssue): KnownFile => ({
+  ...seen,
+  objects: before?.objects ?? [],
+  issues: [issue],
+});
 
 // Of a broken file the documents that could be read are new, the others are as they were.
 const withObjects = (before: KnownFile | undefined, objects: readonly KeyedObject[]): readonly KeyedObject[] => [...(before?.objects ?? []), ...objects];

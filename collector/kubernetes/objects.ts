@@ -168,7 +168,11 @@ export const noObjects: ClusterObjects = { services: new Map(), endpointSlices: 
  * Reads one object as the API or a manifest gives it. Never throws: what is missing or absurd becomes an issue, and the object is returned without it; an
  * object without a name is not returned at all.
  */
-export function readObject<K extends ObjectKind>(kind: K, raw: unknown, where: string): { readonly object?: KindObjects[K]; readonly issues: readonly ObjectIssue[] } {
+export function readObject<K extends ObjectKind>(
+  kind: K,
+  raw: unknown,
+  where: string,
+): { readonly object?: KindObjects[K]; readonly issues: readonly ObjectIssue[] } {
   const value = record(raw);
   const metadata = record(value.metadata);
   const name = text(metadata.name);
@@ -176,18 +180,36 @@ export function readObject<K extends ObjectKind>(kind: K, raw: unknown, where: s
   if (name === '' || name.length > 253) return { issues: [{ where, object: kind, reason: 'metadata.name is missing' }] };
   const issues: ObjectIssue[] = [];
   const object = kind === 'Node' ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;
-  const source: Source = { value, metadata, spec: record(value.spec), status: record(value.status), namespace, name, issue: (reason) => issues.push({ where, object, reason }) };
+  const source: Source = {
+    value,
+    metadata,
+    spec: record(value.spec),
+    status: record(value.status),
+    namespace,
+    name,
+    issue: (reason) => issues.push({ where, object, reason }),
+  };
   return { object: readers[kind](source), issues };
 }
 
 /** Reads files of objects (JSON or YAML, single objects, Lists, several documents in one file). Later files win over earlier ones of the same name. */
 export function readObjects(files: readonly ObjectFile[]): { readonly objects: ClusterObjects; readonly issues: readonly ObjectIssue[] } {
   const read = files.map((file) => readFileObjects(file));
-  return { objects: clusterObjects(read.flatMap((file) => file.objects), 0), issues: read.flatMap((file) => file.issues) };
+  return {
+    objects: clusterObjects(
+      read.flatMap((file) => file.objects),
+      0,
+    ),
+    issues: read.flatMap((file) => file.issues),
+  };
 }
 
 /** Reads one file. `broken` when its syntax could not be read to the end: what it held before is then worth keeping. */
-export function readFileObjects(file: ObjectFile): { readonly objects: readonly KeyedObject[]; readonly issues: readonly ObjectIssue[]; readonly broken: boolean } {
+export function readFileObjects(file: ObjectFile): {
+  readonly objects: readonly KeyedObject[];
+  readonly issues: readonly ObjectIssue[];
+  readonly broken: boolean;
+} {
   const { documents, issues } = readDocuments(file);
   const read = documents.map((document) => readDocument(document, file.name));
   const found = issues.map((issue) => ({ where: file.name, ...issue }));
@@ -196,7 +218,12 @@ export function readFileObjects(file: ObjectFile): { readonly objects: readonly 
 
 /** Puts objects into maps; a later object replaces an earlier one of the same kind and key. */
 export function clusterObjects(all: readonly KeyedObject[], readAt: number): ClusterObjects {
-  const maps = { Service: new Map<string, Service>(), EndpointSlice: new Map<string, EndpointSlice>(), Node: new Map<string, Node>(), Pod: new Map<string, Pod>() };
+  const maps = {
+    Service: new Map<string, Service>(),
+    EndpointSlice: new Map<string, EndpointSlice>(),
+    Node: new Map<string, Node>(),
+    Pod: new Map<string, Pod>(),
+  };
   for (const { kind, key, object } of all) (maps[kind] as Map<string, unknown>).set(key, object);
   return { services: maps.Service, endpointSlices: maps.EndpointSlice, nodes: maps.Node, pods: maps.Pod, readAt };
 }
@@ -208,10 +235,14 @@ export const objectKey = (object: { readonly namespace?: string; readonly name: 
 /** The map of one kind. */
 export function objectsOfKind(objects: ClusterObjects, kind: ObjectKind): ReadonlyMap<string, KindObjects[ObjectKind]> {
   switch (kind) {
-    case 'Service': return objects.services;
-    case 'EndpointSlice': return objects.endpointSlices;
-    case 'Node': return objects.nodes;
-    case 'Pod': return objects.pods;
+    case 'Service':
+      return objects.services;
+    case 'EndpointSlice':
+      return objects.endpointSlices;
+    case 'Node':
+      return objects.nodes;
+    case 'Pod':
+      return objects.pods;
   }
 }
 
@@ -236,13 +267,21 @@ interface Source {
   readonly issue: (reason: string) => void;
 }
 
-const readers: { readonly [K in ObjectKind]: (source: Source) => KindObjects[K] } = { Service: readService, EndpointSlice: readEndpointSlice, Node: readNode, Pod: readPod };
+const readers: { readonly [K in ObjectKind]: (source: Source) => KindObjects[K] } = {
+  Service: readService,
+  EndpointSlice: readEndpointSlice,
+  Node: readNode,
+  Pod: readPod,
+};
 
 function readService({ metadata, spec, status, namespace, name, issue }: Source): Service {
   const clusterIPs = texts(spec.clusterIPs).length > 0 ? texts(spec.clusterIPs) : texts([spec.clusterIP]);
   const affinity = record(record(spec.sessionAffinityConfig).clientIP).timeoutSeconds;
   return {
-    namespace, name, uid: text(metadata.uid), labels: labels(metadata.labels),
+    namespace,
+    name,
+    uid: text(metadata.uid),
+    labels: labels(metadata.labels),
     ...given('annotations', metadata.annotations === undefined ? undefined : labels(metadata.annotations)),
     type: text(spec.type) || 'ClusterIP',
     clusterIPs,
@@ -272,7 +311,15 @@ function readServicePort(raw: Raw, path: string, issue: (reason: string) => void
   const port = requiredPort(raw.port, `${path}.port`, issue);
   if (protocol === undefined || port === undefined) return [];
   const nodePort = optionalPort(raw.nodePort, `${path}.nodePort`, issue);
-  return [{ name: text(raw.name), protocol, port, targetPort: targetPortOf(raw.targetPort, port, (reason) => issue(`${path}.targetPort ${reason}`)), ...given('nodePort', nodePort) }];
+  return [
+    {
+      name: text(raw.name),
+      protocol,
+      port,
+      targetPort: targetPortOf(raw.targetPort, port, (reason) => issue(`${path}.targetPort ${reason}`)),
+      ...given('nodePort', nodePort),
+    },
+  ];
 }
 
 function targetPortOf(raw: unknown, port: number, issue: (reason: string) => void): number | string {
@@ -285,7 +332,8 @@ function targetPortOf(raw: unknown, port: number, issue: (reason: string) => voi
 
 function readEndpointSlice({ value, metadata, namespace, name, issue }: Source): EndpointSlice {
   return {
-    namespace, name,
+    namespace,
+    name,
     serviceName: labels(metadata.labels)['kubernetes.io/service-name'] ?? '',
     addressType: text(value.addressType) || 'IPv4',
     ports: list(value.ports).flatMap((port, index) => readSlicePort(record(port), `ports[${index}]`, issue)),
@@ -315,7 +363,10 @@ function readEndpoint(raw: Raw, namespace: string): Endpoint {
     ...given('nodeName', text(raw.nodeName) || undefined),
     ...given('zone', text(raw.zone) || undefined),
     ...given('hintsForZones', zones.length === 0 ? undefined : zones),
-    ...given('targetRef', text(target.name) === '' ? undefined : { kind: text(target.kind), namespace: text(target.namespace) || namespace, name: text(target.name) }),
+    ...given(
+      'targetRef',
+      text(target.name) === '' ? undefined : { kind: text(target.kind), namespace: text(target.namespace) || namespace, name: text(target.name) },
+    ),
   };
 }
 
@@ -323,19 +374,28 @@ function readNode({ metadata, spec, status, name }: Source): Node {
   const podCIDRs = texts(spec.podCIDRs).length > 0 ? texts(spec.podCIDRs) : texts([spec.podCIDR]);
   const ready = conditionStatus(status.conditions, 'Ready');
   return {
-    name, uid: text(metadata.uid),
-    addresses: list(status.addresses).map((address) => ({ type: text(record(address).type), address: text(record(address).address) })).filter(({ address }) => address !== ''),
-    podCIDRs, labels: labels(metadata.labels),
+    name,
+    uid: text(metadata.uid),
+    addresses: list(status.addresses)
+      .map((address) => ({ type: text(record(address).type), address: text(record(address).address) }))
+      .filter(({ address }) => address !== ''),
+    podCIDRs,
+    labels: labels(metadata.labels),
     unschedulable: spec.unschedulable === true,
     ready: ready === undefined || ready === 'True',
-    taints: list(spec.taints).map(record).map((taint) => ({ key: text(taint.key), value: text(taint.value), effect: text(taint.effect) })),
+    taints: list(spec.taints)
+      .map(record)
+      .map((taint) => ({ key: text(taint.key), value: text(taint.value), effect: text(taint.effect) })),
   };
 }
 
 function readPod({ metadata, spec, status, namespace, name, issue }: Source): Pod {
   const podIPs = texts(list(status.podIPs).map((each) => record(each).ip));
   return {
-    namespace, name, uid: text(metadata.uid), labels: labels(metadata.labels),
+    namespace,
+    name,
+    uid: text(metadata.uid),
+    labels: labels(metadata.labels),
     ...given('nodeName', text(spec.nodeName) || undefined),
     phase: text(status.phase),
     ready: conditionStatus(status.conditions, 'Ready') === 'True',
@@ -348,13 +408,15 @@ function readPod({ metadata, spec, status, namespace, name, issue }: Source): Po
 }
 
 function readContainer(raw: Raw, path: string, issue: (reason: string) => void): Container {
-  const ports = list(raw.ports).map(record).flatMap((port, index) => {
-    const protocol = protocolOf(port.protocol, `${path}.ports[${index}].protocol`, issue);
-    const containerPort = requiredPort(port.containerPort, `${path}.ports[${index}].containerPort`, issue);
-    if (protocol === undefined || containerPort === undefined) return [];
-    const hostPort = optionalPort(port.hostPort, `${path}.ports[${index}].hostPort`, issue);
-    return [{ ...given('name', text(port.name) || undefined), containerPort, protocol, ...given('hostPort', hostPort) }];
-  });
+  const ports = list(raw.ports)
+    .map(record)
+    .flatMap((port, index) => {
+      const protocol = protocolOf(port.protocol, `${path}.ports[${index}].protocol`, issue);
+      const containerPort = requiredPort(port.containerPort, `${path}.ports[${index}].containerPort`, issue);
+      if (protocol === undefined || containerPort === undefined) return [];
+      const hostPort = optionalPort(port.hostPort, `${path}.ports[${index}].hostPort`, issue);
+      return [{ ...given('name', text(port.name) || undefined), containerPort, protocol, ...given('hostPort', hostPort) }];
+    });
   return { name: text(raw.name), ports, readinessProbe: typeof raw.readinessProbe === 'object' && raw.readinessProbe !== null };
 }
 
@@ -362,7 +424,9 @@ function readContainerStatus(raw: Raw): ContainerStatus {
   const waiting = text(record(record(raw.state).waiting).reason);
   const terminated = text(record(record(raw.lastState).terminated).reason);
   return {
-    name: text(raw.name), ready: raw.ready === true, restartCount: typeof raw.restartCount === 'number' ? raw.restartCount : 0,
+    name: text(raw.name),
+    ready: raw.ready === true,
+    restartCount: typeof raw.restartCount === 'number' ? raw.restartCount : 0,
     ...given('waitingReason', waiting || undefined),
     ...given('lastTerminationReason', terminated || undefined),
   };
@@ -374,7 +438,8 @@ const record = (raw: unknown): Raw => (typeof raw === 'object' && raw !== null &
 const list = (raw: unknown): readonly unknown[] => (Array.isArray(raw) ? raw : []);
 const text = (raw: unknown): string => (typeof raw === 'string' ? raw : '');
 const texts = (raw: unknown): string[] => list(raw).filter((each): each is string => typeof each === 'string' && each !== '');
-const labels = (raw: unknown): Labels => Object.fromEntries(Object.entries(record(raw)).filter((entry): entry is [string, string] => typeof entry[1] === 'string'));
+const labels = (raw: unknown): Labels =>
+  Object.fromEntries(Object.entries(record(raw)).filter((entry): entry is [string, string] => typeof entry[1] === 'string'));
 const isPort = (raw: unknown): raw is number => Number.isInteger(raw) && (raw as number) >= 1 && (raw as number) <= 65535;
 const shown = (raw: unknown): string => (raw === undefined ? 'missing' : (JSON.stringify(raw) ?? String(raw)).slice(0, 60));
 
@@ -394,9 +459,12 @@ const optionalPort = (raw: unknown, path: string, issue: (reason: string) => voi
 
 function protocolOf(raw: unknown, path: string, issue: (reason: string) => void): Protocol | undefined {
   switch (raw ?? 'TCP') {
-    case 'TCP': return 'tcp';
-    case 'UDP': return 'udp';
-    case 'SCTP': return 'sctp';
+    case 'TCP':
+      return 'tcp';
+    case 'UDP':
+      return 'udp';
+    case 'SCTP':
+      return 'sctp';
     default:
       issue(`${path} is ${shown(raw)}, not TCP, UDP or SCTP`);
       return undefined;
@@ -409,7 +477,10 @@ function time(raw: unknown): number | undefined {
 }
 
 function managersOf(metadata: Raw): FieldManager[] {
-  return list(metadata.managedFields).map(record).filter((each) => text(each.manager) !== '').map((each) => ({ manager: text(each.manager), at: time(each.time) ?? 0 }));
+  return list(metadata.managedFields)
+    .map(record)
+    .filter((each) => text(each.manager) !== '')
+    .map((each) => ({ manager: text(each.manager), at: time(each.time) ?? 0 }));
 }
 
 function familiesOf(clusterIPs: readonly string[]): string[] {
@@ -418,6 +489,8 @@ function familiesOf(clusterIPs: readonly string[]): string[] {
 }
 
 function conditionStatus(raw: unknown, type: string): string | undefined {
-  const found = list(raw).map(record).find((condition) => condition.type === type);
+  const found = list(raw)
+    .map(record)
+    .find((condition) => condition.type === type);
   return found === undefined ? undefined : text(found.status);
 }

@@ -58,9 +58,8 @@ export interface StateOptions {
   /** Milliseconds after which several inputs are evaluated as one. */
   readonly debounceMs?: number;
   readonly now?: () => number;
-  /** Findings that were open when the collector stopped, and changes it stored, so that a restart neither reopens nor forgets. */
+  /** Findings that were open when the collector stopped, so that a restart does not open them again. */
   readonly open?: readonly FindingRecord[];
-  readonly changes?: readonly SequencedChange[];
 }
 
 /** Changes kept in memory for each node, and for the cluster: what diagnosis looks through. */
@@ -96,6 +95,10 @@ export class CollectorState {
   readonly #openBefore = new Map<string, FindingRecord[]>();
   readonly #listeners = new Set<(event: LiveEvent) => void>();
   #objects: ClusterObjects = noObjects;
+  /** Nodes whose time has come, in order. */
+  readonly #due = new Set<MutableNode>();
+  #turn: NodeJS.Immediate | undefined;
+  readonly #recalled = new Set<string>();
   #changesTotal = 0;
   #closed = false;
 
@@ -104,7 +107,6 @@ export class CollectorState {
     this.#debounceMs = options.debounceMs ?? 50;
     this.#now = options.now ?? Date.now;
     for (const record of options.open ?? []) this.#openBefore.set(record.finding.node, [...(this.#openBefore.get(record.finding.node) ?? []), record]);
-    for (const change of [...(options.changes ?? [])].sort((a, b) => a.at - b.at)) this.#remember(change);
     for (const node of this.#openBefore.keys()) this.#node(node);
   }
 
@@ -139,6 +141,7 @@ export class CollectorState {
 
   /** Takes over new objects; every node is compared again. */
   setObjects(objects: ClusterObjects): void {
+    const first = this.#objects.readAt === 0;
     this.#objects = objects;
     for (const name of objects.nodes.keys()) this.#node(name);
     for (const [name, node] of this.#nodes) {
@@ -146,6 +149,8 @@ export class CollectorState {
       if (known) this.#schedule(node);
       else this.#nodes.delete(name);
     }
+    // Whoever asks right after the start shall not be told that there is nothing.
+    if (first) for (const name of this.#nodes.keys()) this.settle(name);
     this.#tell({ kind: 'objects', objects });
   }
 
@@ -191,13 +196,32 @@ export class CollectorState {
     }
   }
 
-  /** Evaluates every node that waits for it now, for a caller that wants the answer of this moment. */
-  settle(): void {
-    for (const node of this.#nodes.values()) if (node.timer !== undefined) this.#evaluate(node);
+  /** Evaluates a node now if it waits for that, for a caller that wants the answer of this moment. */
+  settle(name: string): void {
+    const node = this.#nodes.get(name);
+    if (node?.timer !== undefined) this.#evaluate(node);
+  }
+
+  /** Whether the stored changes of a node (empty: of the cluster) are still to be given to `recall`. */
+  needsRecall(node: string): boolean {
+    return !this.#recalled.has(node);
+  }
+
+  /** Takes over changes of before this run, so that a fault that outlived a restart still finds its trigger. They are told to nobody. */
+  recall(node: string, changes: readonly SequencedChange[]): void {
+    this.#recalled.add(node);
+    const known = this.#recent.get(node) ?? [];
+    const seen = new Set(known.map(({ stream, seq }) => `${stream} ${seq}`));
+    const older = changes.filter(({ stream, seq }) => !seen.has(`${stream} ${seq}`));
+    this.#recent.set(
+      node,
+      [...older, ...known].sort((a, b) => a.at - b.at),
+    );
   }
 
   close(): void {
     this.#closed = true;
+    clearImmediate(this.#turn);
     for (const node of this.#nodes.values()) clearTimeout(node.timer);
     this.#listeners.clear();
   }
@@ -207,7 +231,17 @@ export class CollectorState {
     if (existing !== undefined) return existing;
     const before = this.#openBefore.get(name) ?? [];
     const findings = before.map(({ finding }) => finding);
-    const node: MutableNode = { name, connected: false, facts: new Map(), expectations: [], drifts: [], findings, pending: [], episodes: newEpisodes(before), dueAt: 0 };
+    const node: MutableNode = {
+      name,
+      connected: false,
+      facts: new Map(),
+      expectations: [],
+      drifts: [],
+      findings,
+      pending: [],
+      episodes: newEpisodes(before),
+      dueAt: 0,
+    };
     this.#nodes.set(name, node);
     return node;
   }
@@ -225,32 +259,48 @@ export class CollectorState {
     if (this.#closed || (node.timer !== undefined && node.dueAt <= dueAt)) return;
     clearTimeout(node.timer);
     node.dueAt = dueAt;
-    node.timer = setTimeout(() => this.#evaluate(node), afterMs);
+    node.timer = setTimeout(() => this.#await(node), afterMs);
+  }
+
+  // One node a turn of the event loop: an edited Service concerns every node, and heartbeats and answers go on in between.
+  #await(node: MutableNode): void {
+    this.#due.add(node);
+    this.#turn ??= setImmediate(() => this.#next());
+  }
+
+  #next(): void {
+    this.#turn = undefined;
+    const [node] = this.#due;
+    if (node === undefined || this.#closed) return;
+    this.#evaluate(node);
+    if (this.#due.size > 0) this.#turn = setImmediate(() => this.#next());
   }
 
   #evaluate(node: MutableNode): void {
     clearTimeout(node.timer);
     node.timer = undefined;
-    // Without a full state nothing is known: findings of before neither end nor begin.
-    if (node.stateAt === undefined) {
-      node.expectations = expectationsFor(node.name, this.#objects);
-      return;
-    }
+    this.#due.delete(node);
     try {
-      this.#diagnose(node);
+      this.#compare(node);
+      // Without a full state nothing is known: findings of before neither end nor begin.
+      if (node.stateAt !== undefined) this.#diagnose(node);
     } catch (error) {
       this.#tell({ kind: 'failed', node: node.name, error });
     }
   }
 
-  #diagnose(node: MutableNode): void {
-    const now = this.#now();
+  #compare(node: MutableNode): void {
     const objects = this.#objects;
     const { name, facts } = node;
     if (node.expectedFrom !== objects) Object.assign(node, { expectations: expectationsFor(name, objects), expectedFrom: objects });
-    const { expectations } = node;
-    node.drifts = compareNode({ node: name, facts, expectations, objects });
-    const found = diagnoseNode({ node: name, facts, expectations, drifts: node.drifts, objects, changes: this.recentChanges(name), now });
+    node.drifts = compareNode({ node: name, facts, expectations: node.expectations, objects });
+  }
+
+  #diagnose(node: MutableNode): void {
+    const now = this.#now();
+    const objects = this.#objects;
+    const { name, facts, expectations, drifts } = node;
+    const found = diagnoseNode({ node: name, facts, expectations, drifts, objects, changes: this.recentChanges(name), now });
     const { episodes, open, pending, events } = stepEpisodes(node.episodes, { found, now, graceMs: this.#graceMs });
     Object.assign(node, { episodes, findings: open, pending });
     for (const event of events) this.#tell(event);

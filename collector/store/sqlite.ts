@@ -49,8 +49,9 @@ const schema = `
 `;
 
 const statements = {
-  insertChange: `INSERT OR IGNORE INTO changes (node, stream, seq, at, kind, subject, before, after, actor, owner, received_at)
-    VALUES (@node, @stream, @seq, @at, @kind, @subject, @before, @after, @actor, @owner, @receivedAt)`,
+  // Not INSERT OR IGNORE: that would swallow every other constraint too, and a change that is refused would be acknowledged.
+  insertChange: `INSERT INTO changes (node, stream, seq, at, kind, subject, before, after, actor, owner, received_at)
+    VALUES (@node, @stream, @seq, @at, @kind, @subject, @before, @after, @actor, @owner, @receivedAt) ON CONFLICT (node, stream, seq) DO NOTHING`,
   lastSeq: 'SELECT max(seq) AS seq FROM changes WHERE node = ? AND stream = ?',
   updateFinding: 'UPDATE findings SET body = @body, cause = @cause WHERE id = @id AND closed_at IS NULL',
   openFinding: 'INSERT INTO findings (id, node, cause, opened_at, closed_at, body) VALUES (@id, @node, @cause, @openedAt, NULL, @body)',
@@ -58,7 +59,7 @@ const statements = {
   saveNode: `INSERT INTO nodes (name, version, boot_id, stream, first_seen_at, last_seen_at) VALUES (@name, @version, @bootId, @stream, @lastSeenAt, @lastSeenAt)
     ON CONFLICT (name) DO UPDATE SET version = @version, boot_id = @bootId, stream = @stream, last_seen_at = @lastSeenAt`,
   nodes: 'SELECT name, version, boot_id AS bootId, stream, first_seen_at AS firstSeenAt, last_seen_at AS lastSeenAt FROM nodes ORDER BY name',
-  recordGap: 'INSERT OR IGNORE INTO gaps (node, stream, from_seq, to_seq, at) VALUES (@node, @stream, @from, @to, @at)',
+  recordGap: 'INSERT INTO gaps (node, stream, from_seq, to_seq, at) VALUES (@node, @stream, @from, @to, @at) ON CONFLICT DO NOTHING',
   gaps: 'SELECT node, stream, from_seq AS "from", to_seq AS "to", at FROM gaps WHERE node = ? ORDER BY at, from_seq',
 } as const;
 
@@ -123,7 +124,10 @@ function commitTogether(database: Database, requests: readonly Request[], run: (
 }
 
 function methodsOf(database: Database): Methods {
-  const prepared = Object.fromEntries(Object.entries(statements).map(([name, sql]) => [name, database.prepare(sql)])) as Record<keyof typeof statements, Sqlite.Statement>;
+  const prepared = Object.fromEntries(Object.entries(statements).map(([name, sql]) => [name, database.prepare(sql)])) as Record<
+    keyof typeof statements,
+    Sqlite.Statement
+  >;
   return {
     appendChanges: (changes) => changes.filter((change) => prepared.insertChange.run(rowOfChange(change)).changes === 1),
     lastSeq: (node, stream) => (prepared.lastSeq.get(node, stream) as { seq: number | null }).seq ?? 0,
@@ -134,7 +138,9 @@ function methodsOf(database: Database): Methods {
         if (prepared.updateFinding.run(row).changes === 0) prepared.openFinding.run(row);
       }
     },
-    closeFindings: (ids, at) => ids.forEach((id) => prepared.closeFinding.run(Math.round(at), id)),
+    closeFindings: (ids, at) => {
+      for (const id of ids) prepared.closeFinding.run(Math.round(at), id);
+    },
     findings: (query) => findingRecords(database, query),
     saveNode: (node) => void prepared.saveNode.run({ ...node, lastSeenAt: Math.round(node.lastSeenAt) }),
     nodes: () => prepared.nodes.all() as NodeRecord[],
@@ -147,8 +153,17 @@ function methodsOf(database: Database): Methods {
 function rowOfChange(change: SequencedChange): Record<string, unknown> {
   const { node, stream, seq, at, kind, subject, before, after, actor, owner } = change;
   return {
-    node, stream, seq, at: Math.round(at), kind, subject, before, after,
-    actor: actor === undefined ? null : JSON.stringify(actor), owner: owner ?? null, receivedAt: Date.now(),
+    node,
+    stream,
+    seq,
+    at: Math.round(at),
+    kind,
+    subject,
+    before,
+    after,
+    actor: actor === undefined ? null : JSON.stringify(actor),
+    owner: owner ?? null,
+    receivedAt: Date.now(),
   };
 }
 
@@ -186,7 +201,14 @@ function changePage(database: Database, query: ChangeQuery): ChangePage {
 
 function changeOfRow({ node, stream, seq, at, kind, subject, before, after, actor, owner }: ChangeRow): SequencedChange {
   return {
-    node, stream, seq, at, kind, subject, before, after,
+    node,
+    stream,
+    seq,
+    at,
+    kind,
+    subject,
+    before,
+    after,
     ...(actor === null ? {} : { actor: JSON.parse(actor) as Actor }),
     ...(owner === null ? {} : { owner }),
   };
@@ -204,7 +226,10 @@ function findingRecords(database: Database, query: FindingQuery): FindingRecord[
   return rows.map(({ openedAt, closedAt, body }) => ({ finding: JSON.parse(body) as Finding, openedAt, closedAt }));
 }
 
-function whereOf(conditions: readonly (readonly [string, ...(string | number)[]] | undefined)[]): { readonly where: string; readonly values: readonly (string | number)[] } {
+function whereOf(conditions: readonly (readonly [string, ...(string | number)[]] | undefined)[]): {
+  readonly where: string;
+  readonly values: readonly (string | number)[];
+} {
   const given = conditions.filter((condition) => condition !== undefined);
   const where = given.length === 0 ? '' : `WHERE ${given.map(([sql]) => sql).join(' AND ')}`;
   return { where, values: given.flatMap(([, ...values]) => values) };

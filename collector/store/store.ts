@@ -86,7 +86,9 @@ export interface Store {
 }
 
 /** One call of a store method, as it goes to the worker. */
-export type Request = { readonly [M in Exclude<keyof Store, never>]: { readonly id: number; readonly method: M; readonly arguments: Parameters<Store[M]> } }[keyof Store];
+export type Request = {
+  readonly [M in Exclude<keyof Store, never>]: { readonly id: number; readonly method: M; readonly arguments: Parameters<Store[M]> };
+}[keyof Store];
 export type Reply =
   | { readonly kind: 'result'; readonly id: number; readonly value: unknown }
   | { readonly kind: 'failed'; readonly id: number; readonly reason: string }
@@ -146,16 +148,36 @@ class WorkerStore implements Store {
     worker.on('exit', () => this.#fail('it is closed'));
   }
 
-  appendChanges(...args: Parameters<Store['appendChanges']>): ReturnType<Store['appendChanges']> { return this.#call('appendChanges', args); }
-  lastSeq(...args: Parameters<Store['lastSeq']>): ReturnType<Store['lastSeq']> { return this.#call('lastSeq', args); }
-  changes(...args: Parameters<Store['changes']>): ReturnType<Store['changes']> { return this.#call('changes', args); }
-  upsertFindings(...args: Parameters<Store['upsertFindings']>): Promise<void> { return this.#call('upsertFindings', args); }
-  closeFindings(...args: Parameters<Store['closeFindings']>): Promise<void> { return this.#call('closeFindings', args); }
-  findings(...args: Parameters<Store['findings']>): ReturnType<Store['findings']> { return this.#call('findings', args); }
-  saveNode(...args: Parameters<Store['saveNode']>): Promise<void> { return this.#call('saveNode', args); }
-  nodes(): ReturnType<Store['nodes']> { return this.#call('nodes', []); }
-  recordGap(...args: Parameters<Store['recordGap']>): Promise<void> { return this.#call('recordGap', args); }
-  gaps(...args: Parameters<Store['gaps']>): ReturnType<Store['gaps']> { return this.#call('gaps', args); }
+  appendChanges(...args: Parameters<Store['appendChanges']>): ReturnType<Store['appendChanges']> {
+    return this.#call('appendChanges', args);
+  }
+  lastSeq(...args: Parameters<Store['lastSeq']>): ReturnType<Store['lastSeq']> {
+    return this.#call('lastSeq', args);
+  }
+  changes(...args: Parameters<Store['changes']>): ReturnType<Store['changes']> {
+    return this.#call('changes', args);
+  }
+  upsertFindings(...args: Parameters<Store['upsertFindings']>): Promise<void> {
+    return this.#call('upsertFindings', args);
+  }
+  closeFindings(...args: Parameters<Store['closeFindings']>): Promise<void> {
+    return this.#call('closeFindings', args);
+  }
+  findings(...args: Parameters<Store['findings']>): ReturnType<Store['findings']> {
+    return this.#call('findings', args);
+  }
+  saveNode(...args: Parameters<Store['saveNode']>): Promise<void> {
+    return this.#call('saveNode', args);
+  }
+  nodes(): ReturnType<Store['nodes']> {
+    return this.#call('nodes', []);
+  }
+  recordGap(...args: Parameters<Store['recordGap']>): Promise<void> {
+    return this.#call('recordGap', args);
+  }
+  gaps(...args: Parameters<Store['gaps']>): ReturnType<Store['gaps']> {
+    return this.#call('gaps', args);
+  }
 
   async close(): Promise<void> {
     if (this.#broken !== undefined) return;

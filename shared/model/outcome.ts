@@ -57,12 +57,13 @@ export interface Outcome {
 /** What the client sees of an outcome, in the words of the traffic records: connection works, refused, times out, or is told it is unreachable. */
 export type Symptom = 'ok' | 'refused' | 'timeout' | 'unreachable' | 'unknown';
 
-/** The symptom that a client meets at this outcome, provided that the endpoint itself answers. */
+/** The symptom that a client meets at this outcome, provided that the endpoint itself answers. An answer that gets lost looks like silence, whatever it said. */
 export function symptomOf(outcome: Outcome): Symptom {
+  if (outcome.reply !== undefined) return outcome.reply.verdict === 'unknown' ? 'unknown' : 'timeout';
   switch (outcome.verdict) {
     case 'forward':
     case 'local':
-      return outcome.reply === undefined ? 'ok' : outcome.reply.verdict === 'unknown' ? 'unknown' : 'timeout';
+      return 'ok';
     case 'refused':
       return 'refused';
     case 'drop':

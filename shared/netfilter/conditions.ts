@@ -1,6 +1,6 @@
 // Judges one condition against a set of packets: yes, no, may, by chance, or yes for some of the sources and no for the others.
 import { type IntervalSet, intersect, subtract, union } from '../model/address.ts';
-import { addressValue, conntrackWord, interfaceMatches, narrowed, numberValue, type Surroundings, typeSet } from './fields.ts';
+import { addressValue, conntrackWord, interfaceMatches, narrowed, numberValue, type Surroundings, typeSet, typeSet6 } from './fields.ts';
 import { routeDestinations } from './host.ts';
 import { matchIpset } from './ipset.match.ts';
 import { matchLookup } from './lookup.ts';
@@ -105,7 +105,8 @@ function judgeStatus(state: State, anyOf: readonly string[], around: Surrounding
 
 function judgeAddressType(state: State, condition: Condition & { kind: 'addressType' }, around: Surroundings): Judgement {
   const device = condition.limit === undefined ? undefined : condition.limit === 'in' ? state.iif : state.oif;
-  const set = union(...condition.anyOf.map((type) => typeSet(state.family, type, { around, device })));
+  const x6 = state.family === 6 && around.table.backend !== 'nft';
+  const set = x6 ? typeSet6(condition.anyOf, { around, device }) : union(...condition.anyOf.map((type) => typeSet(state.family, type, { around, device })));
   const { host } = around.node;
   if (!host.known.routes && !host.known.interfaces) return may('the addresses of the node were not read');
   if (condition.limit !== undefined && device === undefined) return may('the interface is not known here');

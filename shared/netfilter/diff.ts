@@ -2,8 +2,8 @@
 import type { ChangeKind, Owner } from '../model/change.ts';
 import { elementText } from './element.text.ts';
 import { type OwnedObject, ownerOf } from './owners.ts';
-import type { BaseChain, Chain, NftSet, Table } from './ruleset.ts';
 import type { Backend, TableFamily } from './rule.ts';
+import type { BaseChain, Chain, NftSet, Table } from './ruleset.ts';
 
 /** One difference of a chain, set or table. */
 export interface RuleChange {
@@ -110,7 +110,9 @@ function policyDiffers(before: Chain | undefined, after: Chain | undefined): boo
 }
 
 const baseText = (base: BaseChain | undefined): string =>
-  base === undefined ? '' : `type ${base.type} hook ${base.hook}${base.devices === undefined ? '' : ` devices = { ${base.devices.join(', ')} }`} priority ${base.priority}; policy ${base.policy};`;
+  base === undefined
+    ? ''
+    : `type ${base.type} hook ${base.hook}${base.devices === undefined ? '' : ` devices = { ${base.devices.join(', ')} }`} priority ${base.priority}; policy ${base.policy};`;
 
 function chainLine(table: Table, chain: Chain): string {
   if (table.backend === 'nft') return chain.base === undefined ? `chain ${chain.name}` : `chain ${chain.name} { ${baseText(chain.base)} }`;
@@ -146,7 +148,8 @@ function diffSet(table: Table, before: NftSet | undefined, after: NftSet | undef
   const removed = [...was].filter((line) => !is.has(line));
   const added = [...is].filter((line) => !was.has(line));
   const declared = (each: NftSet | undefined, lines: readonly string[]) => each && [setLine(each), ...lines];
-  if (before === undefined || after === undefined) return [change(table, 'set', { object: set.name, before: declared(before, removed), after: declared(after, added) })];
+  if (before === undefined || after === undefined)
+    return [change(table, 'set', { object: set.name, before: declared(before, removed), after: declared(after, added) })];
   return removed.length + added.length === 0 ? [] : [change(table, 'set', { object: set.name, before: orNothing(removed), after: orNothing(added) })];
 }
 
@@ -207,7 +210,7 @@ function anchors(before: readonly string[], after: readonly string[]): [number, 
 /** Position of each line; −1 for those that occur more than once. */
 function uniquePositions(lines: readonly string[]): Map<string, number> {
   const positions = new Map<string, number>();
-  lines.forEach((line, i) => positions.set(line, positions.has(line) ? -1 : i));
+  for (const [i, line] of lines.entries()) positions.set(line, positions.has(line) ? -1 : i);
   return positions;
 }
 

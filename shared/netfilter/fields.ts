@@ -1,6 +1,6 @@
 // Reads the fields of a packet set: what is known of them at a hook, and what stays open.
-import { type Family, type IntervalSet, subtract, union } from '../model/address.ts';
-import { addressesOfType } from './host.ts';
+import { everything, type Family, type IntervalSet, intersect, single, subtract, union } from '../model/address.ts';
+import { addressesOfType, routeDestinations } from './host.ts';
 import type { NodeState } from './node.ts';
 import type { State } from './packet.ts';
 import type { AddressType, InterfacePattern, NumberField, Side } from './rule.ts';
@@ -59,7 +59,11 @@ export function numberValue(state: State, field: NumberField): bigint | undefine
     case 'connmark':
       return BigInt(state.connmark);
     case 'tcpFlags':
-      return state.protocol === 6 ? (state.direction === 'original' ? 0x02n : 0x12n) : undefined;
+      return state.protocol === 6 ? BigInt(state.tcpFlags ?? (state.direction === 'original' ? 0x02 : 0x12)) : undefined;
+    case 'icmpType':
+      return state.icmp === undefined ? undefined : BigInt(state.icmp.type);
+    case 'icmpCode':
+      return state.icmp === undefined ? undefined : BigInt(state.icmp.code);
     case 'family':
       return state.family === 4 ? 2n : 10n;
     case 'originalDestinationPort':
@@ -84,26 +88,38 @@ export function conntrackWord(state: State, word: string, around: Pick<Surroundi
   return word === state.conntrack;
 }
 
-/** Addresses of a type as addrtype and fib see them: by the local table alone in IPv4, where all that is not listed is unicast. */
+/**
+ * Addresses of a type as addrtype and fib see them. IPv4 goes by the local routing table alone (inet_addr_type): whatever is not listed there is unicast.
+ * IPv6 asks for a route (nft_fib6_eval_type): without one the address is unreachable.
+ */
 export function typeSet(family: Family, type: AddressType, context: { readonly around: Surroundings; readonly device: string | undefined }): IntervalSet {
   const { host } = context.around.node;
-  const everything: IntervalSet = [{ lo: 0n, hi: family === 4 ? 0xffffffffn : (1n << 128n) - 1n }];
-  const multicast: IntervalSet = family === 4 ? [{ lo: 0xe0000000n, hi: 0xefffffffn }] : [{ lo: 0xffn << 120n, hi: (1n << 128n) - 1n }];
-  const broadcast = (): IntervalSet =>
-    family === 6 ? [] : union([{ lo: 0n, hi: 0xffffffn }], [{ lo: 0xffffffffn, hi: 0xffffffffn }], addressesOfType(host, family, 'broadcast', context.device));
-  switch (type) {
-    case 'local':
-    case 'anycast':
-      return addressesOfType(host, family, type, context.device);
-    case 'multicast':
-      return multicast;
-    case 'broadcast':
-      return broadcast();
-    case 'unicast': {
-      const others = union(addressesOfType(host, family, 'local', context.device), addressesOfType(host, family, 'anycast', context.device), multicast, broadcast());
-      return subtract(everything, others);
-    }
-    default:
-      return [];
+  if (type === 'local' || type === 'anycast') return addressesOfType(host, family, type, context.device);
+  const multicast = family === 4 ? multicast4 : multicast6;
+  if (type === 'multicast') return multicast;
+  const local = union(addressesOfType(host, family, 'local', context.device), addressesOfType(host, family, 'anycast', context.device), multicast);
+  if (family === 4) {
+    const broadcast = union([{ lo: 0n, hi: 0xffffffn }], single(0xffffffffn), addressesOfType(host, 4, 'broadcast', context.device));
+    if (type === 'broadcast') return broadcast;
+    return type === 'unicast' ? subtract(everything(4), union(local, broadcast)) : [];
   }
+  const others = subtract(everything(6), local);
+  const parts = routeDestinations(host, 6, others, { mark: 0 });
+  const reached = union(...parts.filter(({ answer }) => answer.kind === 'route' && answer.route.type === 'unicast').map(({ set }) => set));
+  if (type === 'unicast') return reached;
+  return type === 'unreachable' ? subtract(others, reached) : [];
 }
+
+/** Addresses that match `-m addrtype` of ip6tables: all the types named must hold (match_type6), and UNICAST includes the node's own addresses. */
+export function typeSet6(types: readonly AddressType[], context: { readonly around: Surroundings; readonly device: string | undefined }): IntervalSet {
+  let set = everything(6);
+  if (types.includes('multicast')) set = intersect(set, multicast6);
+  if (types.includes('unicast')) set = subtract(set, union(multicast6, single(0n), mapped6));
+  if (types.includes('unspec')) set = intersect(set, single(0n));
+  const looked = types.filter((type) => type === 'local' || type === 'anycast' || type === 'unreachable');
+  return looked.length === 0 ? set : intersect(set, union(...looked.map((type) => typeSet(6, type, context))));
+}
+
+const multicast4: IntervalSet = [{ lo: 0xe0000000n, hi: 0xefffffffn }];
+const multicast6: IntervalSet = [{ lo: 0xffn << 120n, hi: (1n << 128n) - 1n }];
+const mapped6: IntervalSet = [{ lo: 0xffff00000000n, hi: 0xffffffffffffn }];

@@ -38,7 +38,7 @@ const knownOptions: ReadonlySet<string> = new Set([
 
 /** A quick look at the words that begin with a dash. False may be a false alarm (a comment with dashes): the decoder then says what is unknown. */
 function isFamiliar(text: string, table: IptablesTable): boolean {
-  if (text.includes('[unsupported')) return false;
+  if (text.includes('[unsupported') || text.includes('\\') || !hasQuotesInPairs(text)) return false;
   for (let at = text.indexOf(' -'); at >= 0; at = text.indexOf(' -', at + 1)) {
     const code = text.charCodeAt(at + 2);
     if (code === 62 || code === 32) continue;
@@ -47,6 +47,12 @@ function isFamiliar(text: string, table: IptablesTable): boolean {
     if (option.length === 2 && !isFamiliarName(option, wordAt(text, at + 4), table)) return false;
   }
   return true;
+}
+
+function hasQuotesInPairs(text: string): boolean {
+  let quotes = 0;
+  for (let at = text.indexOf('"'); at >= 0; at = text.indexOf('"', at + 1)) quotes++;
+  return quotes % 2 === 0;
 }
 
 function wordAt(text: string, at: number): string {

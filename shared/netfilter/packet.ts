@@ -37,13 +37,19 @@ export interface State {
   readonly oif: string | undefined;
   readonly mark: number;
   readonly connmark: number;
-  readonly conntrack: 'new' | 'established' | 'invalid' | 'untracked';
+  /** Set for an ICMP error that answers a packet. */
+  readonly icmp?: { readonly type: number; readonly code: number };
+  /** TCP flags where they are not those of a first packet (SYN) or its answer (SYN, ACK). */
+  readonly tcpFlags?: number;
+  readonly conntrack: 'related' | 'new' | 'established' | 'invalid' | 'untracked';
   readonly direction: 'original' | 'reply';
   /** Set by a DNAT or REDIRECT; what the client addressed is in `original`. */
   readonly dnat: boolean;
   /** The rule that translated the destination. */
   readonly dnatBy: Decider | undefined;
   readonly nat: Nat | undefined;
+  /** Translations that the NAT core still has to undo on an answer: the destination in prerouting or output, the source in postrouting. */
+  readonly undo?: { readonly destination?: IntervalSet; readonly source?: IntervalSet; readonly sourcePort?: number | undefined };
   /** Addresses and ports of the connection's first packet before any NAT. */
   readonly original: { readonly source: IntervalSet; readonly destination: IntervalSet; readonly destinationPort: number | undefined; readonly sourcePort: number | undefined };
   /** Share of connections, 0…1. */

@@ -156,6 +156,10 @@ function toSocket(walker: Walker, state: State): void {
   const { host } = walker.node;
   const protocol = protocolName(state.protocol);
   const [address] = state.destination;
+  if (state.direction === 'reply') {
+    end(walker, state, { verdict: 'local', decider: { by: 'socket', text: 'the socket of the client' } });
+    return;
+  }
   if (protocol === undefined || address === undefined || state.destinationPort === undefined) {
     end(walker, state, { verdict: 'local', decider: { by: 'socket', text: `IP protocol ${state.protocol} of the node itself` } });
     return;
@@ -244,16 +248,35 @@ function routeOut(walker: Walker, state: State): void {
 function atHook(walker: Walker, hook: Hook, states: readonly State[]): readonly State[] {
   let live = states;
   let beforeConntrack = hook === 'prerouting' || hook === 'output';
-  for (const stop of stopsOf(walker.node, (states[0] ?? { family: walker.packet.family }).family, hook)) {
-    if (stop.kind === 'conntrack') {
-      beforeConntrack = false;
-      continue;
-    }
+  for (const stop of stopsOf(walker.node, walker.packet.family, hook)) {
     if (live.length === 0) break;
-    live = coalesce(live.flatMap((state) => atStop(walker, hook, { stop, state, beforeConntrack: beforeConntrack && state.iif !== 'lo' && stop.priority < conntrackPriority })));
+    live = live.map((state) => undone(state, hook, stop.priority));
+    if (stop.kind === 'conntrack') beforeConntrack = false;
+    else live = coalesce(live.flatMap((state) => atStop(walker, hook, { stop, state, beforeConntrack: beforeConntrack && state.iif !== 'lo' && stop.priority < conntrackPriority })));
   }
-  return live;
+  return live.map((state) => undone(state, hook, Number.POSITIVE_INFINITY)).filter((state) => !isOrphaned(walker, state));
 }
+
+/** An answer that a rule has taken out of tracking keeps its translated addresses: nobody knows it at the other end. */
+function isOrphaned(walker: Walker, state: State): boolean {
+  if (state.direction === 'original' || state.conntrack !== 'untracked' || state.undo === undefined) return false;
+  end(walker, state, { verdict: 'drop', decider: { by: 'rule', text: 'the answer is not tracked (NOTRACK), so that its translation is not undone' } });
+  return true;
+}
+
+/** An answer as it is after the NAT core has undone a translation, from that core's priority on. */
+function undone(state: State, hook: Hook, priority: number): State {
+  const { undo, ...rest } = state;
+  if (undo === undefined || state.conntrack === 'untracked') return state;
+  if (undo.destination !== undefined && (hook === 'prerouting' || hook === 'output') && priority >= natPriorities[hook]) {
+    const { destination, ...left } = undo;
+    return { ...rest, destination, ...('source' in left ? { undo: left } : {}) };
+  }
+  if (undo.source !== undefined && hook === 'postrouting' && priority >= natPriorities[hook]) return { ...rest, source: undo.source, sourcePort: undo.sourcePort };
+  return state;
+}
+
+const natPriorities = { prerouting: -100, output: -100, postrouting: 100 } as const;
 
 function atStop(walker: Walker, hook: Hook, at: { readonly stop: Stop; readonly state: State; readonly beforeConntrack: boolean }): readonly State[] {
   const { stop, state } = at;
@@ -298,46 +321,69 @@ function end(walker: Walker, state: State, how: Omit<Ended, 'state'>): undefined
   return undefined;
 }
 
-/** The answers to all branches that got through: for each, which clients do not get theirs and why. */
+/** The answers to all branches that are answered at all: for each, which clients do not get theirs and why. */
 function repliesOf(walker: Walker): ReadonlyMap<Ended, readonly Ended[]> {
   const replies = new Map<Ended, readonly Ended[]>();
-  const node = walker.node;
   for (const branch of walker.ended) {
-    if (branch.verdict !== 'forward' && branch.verdict !== 'local') continue;
-    if (walker.packet.vantage === 'node') continue;
-    const back: Walker = { node, packet: walker.packet, options: { traced: false, reply: false }, ended: [], budget: { ...walker.budget } };
-    const answer = replyState(node, branch.state);
-    if (branch.verdict === 'local') leave(back, { ...answer, iif: undefined });
-    else arriveReply(back, answer, branch.state);
+    if (branch.verdict === 'drop' || branch.verdict === 'unknown') continue;
+    const back: Walker = { node: walker.node, packet: walker.packet, options: { traced: false, reply: false }, ended: [], budget: { ...walker.budget } };
+    const answer = branch.verdict === 'reject' || branch.verdict === 'refused' ? refusal(walker.node, branch) : replyState(walker.node, branch.state);
+    if (branch.verdict === 'forward') arrive(back, answer);
+    else leave(back, { ...answer, iif: undefined });
     replies.set(branch, back.ended);
   }
   return replies;
 }
 
+/** The answer to a packet that got through, as whoever took it sends it: translations are undone on its way. */
 function replyState(node: NodeState, state: State): State {
+  const undo = {
+    ...(state.nat === undefined ? {} : { destination: state.original.source }),
+    ...(state.dnat ? { source: state.original.destination, sourcePort: state.original.destinationPort } : {}),
+  };
+  const { undo: _, ...base } = state;
   return {
-    ...state, direction: 'reply', conntrack: state.conntrack === 'new' ? 'established' : state.conntrack,
-    source: state.destination, sourcePort: state.destinationPort, destination: state.original.source, destinationPort: state.original.sourcePort,
+    ...base, direction: 'reply', conntrack: state.conntrack === 'new' ? 'established' : state.conntrack,
+    source: state.destination, sourcePort: state.destinationPort,
+    destination: state.nat === undefined ? state.original.source : (natAddress(node, state) ?? state.original.source), destinationPort: state.original.sourcePort,
     iif: state.oif, oif: undefined, mark: 0, path: undefined, dnatBy: undefined,
-    ...(node.name === '' ? {} : {}),
+    ...(Object.keys(undo).length === 0 ? {} : { undo }),
   };
 }
 
-/** An answer that comes back in: before the translation is undone it is addressed to the node itself where the source was replaced. */
-function arriveReply(walker: Walker, answer: State, request: State): void {
-  const early = request.nat === undefined ? answer : { ...answer, destination: natAddress(walker, request) ?? answer.destination };
-  const stops = atHookUntilNat(walker, early);
-  for (const state of stops) routeIn(walker, { ...state, destination: answer.destination, original: answer.original });
+/** What the node itself answers to a packet that it refuses: a TCP reset, or an ICMP error, which belongs to the connection as RELATED. */
+function refusal(node: NodeState, branch: Ended): State {
+  const reply = { ...replyState(node, branch.state), iif: undefined };
+  const resets = branch.verdict === 'refused' ? branch.state.protocol === 6 : branch.rejectWith === 'tcp-reset';
+  const tracked = branch.state.conntrack === 'untracked' ? 'untracked' : 'related';
+  if (resets) return { ...reply, tcpFlags: 0x14, conntrack: branch.verdict === 'reject' ? tracked : reply.conntrack };
+  const icmp = icmpAnswer(branch.state.family, branch.rejectWith);
+  return { ...reply, ...(icmp === undefined ? {} : { icmp }), protocol: branch.state.family === 4 ? 1 : 58, conntrack: tracked, source: icmpSource(node, branch.state) };
 }
 
-function natAddress(walker: Walker, request: State): IntervalSet | undefined {
+/** ICMP errors come from the address that was asked, if it is the node's, else from the interface that the packet came in by. */
+function icmpSource(node: NodeState, state: State): IntervalSet {
+  const [asked] = state.destination;
+  if (asked !== undefined && interfaceOfAddress(node.host, state.family, asked.lo) !== undefined) return state.destination;
+  const own = node.host.interfaces.find((device) => device.name === state.iif)?.addresses.find((address) => address.family === state.family);
+  return own === undefined ? state.destination : single(own.value);
+}
+
+/** Type and code of an ICMP error by the word of the reject; undefined where the word is not known. */
+function icmpAnswer(family: Family, word = 'port-unreach'): { readonly type: number; readonly code: number } | undefined {
+  const codes = family === 4 ? icmpCodes : icmp6Codes;
+  const found = Object.entries(codes).find(([name]) => word.includes(name));
+  return found === undefined ? undefined : { type: family === 4 ? 3 : 1, code: found[1] };
+}
+
+const icmpCodes: Readonly<Record<string, number>> = { 'net-prohib': 9, 'host-prohib': 10, 'admin-prohib': 13, 'no-route': 0, 'net-unreach': 0, 'host-unreach': 1, 'prot': 2, 'port-unreach': 3 };
+const icmp6Codes: Readonly<Record<string, number>> = { 'no-route': 0, 'adm': 1, 'addr-unreach': 3, 'host-unreach': 3, 'port-unreach': 4, 'policy-fail': 5, 'reject-route': 6 };
+
+/** The address that stands in for the client's after SNAT or MASQUERADE. */
+function natAddress(node: NodeState, request: State): IntervalSet | undefined {
   if (request.nat?.kind === 'snat') return request.nat.address === undefined ? undefined : single(request.nat.address);
-  const own = walker.node.host.interfaces.find((device) => device.name === request.oif)?.addresses.find((address) => address.family === request.family);
+  const own = node.host.interfaces.find((device) => device.name === request.oif)?.addresses.find((address) => address.family === request.family);
   return own === undefined ? undefined : single(own.value);
-}
-
-function atHookUntilNat(walker: Walker, state: State): readonly State[] {
-  return atHook(walker, 'prerouting', [state]);
 }
 
 /**

@@ -50,6 +50,8 @@ export interface Session {
   readonly acknowledged: number;
   /** Highest seq that was sent on this connection. */
   readonly sentUpTo: number;
+  /** Highest seq that a collector can have of us: sent by this run on any connection, or left over from the run before. */
+  readonly toldUpTo: number;
   /** Facts as they are; undefined until the first reading is done. */
   readonly facts: ReadonlyMap<string, Fact> | undefined;
   readonly factsAt: number;
@@ -77,10 +79,24 @@ const batchesInFlightMax = 4;
 /** Room in a frame for what surrounds facts and changes. */
 const frameBytesUsable = limits.frameBytesMax - 4 * 1024;
 
-export function newSession(identity: Identity): Session {
+/** A session before its first connection. `left` are unacknowledged changes of an earlier run; they are of the stream that `identity` names, and it goes on. */
+export function newSession(identity: Identity, left: readonly SequencedChange[] = []): Session {
+  const queue = left.map((change) => ({ change, bytes: sizeOf(change) }));
+  const last = left.at(-1)?.seq ?? 0;
+  const acknowledged = (left[0]?.seq ?? 1) - 1;
   return {
-    identity, phase: 'closed', nextSeq: 1, queue: [], queueBytes: 0, acknowledged: 0, sentUpTo: 0,
-    facts: undefined, factsAt: 0, shared: undefined, stateSeq: 0,
+    identity,
+    phase: 'closed',
+    nextSeq: last + 1,
+    queue,
+    queueBytes: sum(queue),
+    acknowledged,
+    sentUpTo: acknowledged,
+    toldUpTo: last,
+    facts: undefined,
+    factsAt: 0,
+    shared: undefined,
+    stateSeq: 0,
   };
 }
 
@@ -88,7 +104,10 @@ export function newSession(identity: Identity): Session {
 export function step(state: Session, input: SessionInput): Stepped {
   switch (input.kind) {
     case 'connected':
-      return { state: { ...state, phase: 'greeting', shared: undefined, sentUpTo: state.acknowledged }, effects: [{ kind: 'send', message: helloOf(state, input.clock) }] };
+      return {
+        state: { ...state, phase: 'greeting', shared: undefined, sentUpTo: state.acknowledged },
+        effects: [{ kind: 'send', message: helloOf(state, input.clock) }],
+      };
     case 'disconnected':
       return { state: { ...state, phase: 'closed', shared: undefined }, effects: [] };
     case 'malformed':
@@ -104,8 +123,13 @@ export function step(state: Session, input: SessionInput): Stepped {
 
 function receive(state: Session, message: CollectorMessage): Stepped {
   if (state.phase === 'closed') return { state, effects: [] };
-  if (message.type === 'error') return { state: { ...state, phase: 'closed', shared: undefined }, effects: [{ kind: 'reconnect', reason: `the collector says ${message.code}: ${message.message}` }] };
-  if (message.type === 'welcome') return state.phase === 'greeting' ? welcomed(state, message) : refuse(state, 'FRAME_INVALID', `welcome in phase ${state.phase}`);
+  if (message.type === 'error')
+    return {
+      state: { ...state, phase: 'closed', shared: undefined },
+      effects: [{ kind: 'reconnect', reason: `the collector says ${message.code}: ${message.message}` }],
+    };
+  if (message.type === 'welcome')
+    return state.phase === 'greeting' ? welcomed(state, message) : refuse(state, 'FRAME_INVALID', `welcome in phase ${state.phase}`);
   if (state.phase !== 'open') return refuse(state, 'FRAME_INVALID', `${message.type} before welcome`);
   switch (message.type) {
     case 'want':
@@ -131,14 +155,32 @@ const helloOf = (state: Session, clock: number): AgentMessage => ({
 // What the collector still sends on a connection that is being given up is not read.
 function refuse(state: Session, code: string, message: string): Stepped {
   if (state.phase === 'closed') return { state, effects: [] };
-  return { state: { ...state, phase: 'closed', shared: undefined }, effects: [{ kind: 'send', message: { type: 'error', code, message: message.slice(0, 4096) } }, { kind: 'reconnect', reason: message }] };
+  return {
+    state: { ...state, phase: 'closed', shared: undefined },
+    effects: [
+      { kind: 'send', message: { type: 'error', code, message: message.slice(0, 4096) } },
+      { kind: 'reconnect', reason: message },
+    ],
+  };
 }
 
 function welcomed(state: Session, welcome: Welcome): Stepped {
-  if (welcome.resumeAfter >= state.nextSeq) return refuse(state, 'FRAME_INVALID', `resumeAfter ${welcome.resumeAfter} is beyond the last change ${state.nextSeq - 1}`);
-  const resumed = drop(state, welcome.resumeAfter);
+  const resumed = drop(renumber(state, welcome.resumeAfter), welcome.resumeAfter);
   const flushed = flush({ ...resumed, phase: 'open', sentUpTo: resumed.acknowledged });
   return { state: flushed.state, effects: [{ kind: 'open', welcome }, ...flushed.effects] };
+}
+
+/**
+ * A collector that has more of this stream than this run knows of was told by an earlier run that was killed before it could note the acknowledgement. What
+ * is new then takes the numbers after those, or it would be taken for what the collector has.
+ */
+function renumber(state: Session, resumeAfter: number): Session {
+  const shift = resumeAfter - state.toldUpTo;
+  if (shift <= 0) return state;
+  const queue = state.queue.map((queued) =>
+    queued.change.seq > state.toldUpTo ? { ...queued, change: { ...queued.change, seq: queued.change.seq + shift } } : queued,
+  );
+  return { ...state, queue, nextSeq: state.nextSeq + shift, toldUpTo: resumeAfter };
 }
 
 function acknowledge(state: Session, ack: Ack): Stepped {
@@ -151,13 +193,14 @@ function drop(state: Session, upTo: number): Session {
   return { ...state, queue: kept, queueBytes: sum(kept), acknowledged: Math.max(state.acknowledged, upTo) };
 }
 
+const sizeOf = (change: SequencedChange): number => Buffer.byteLength(JSON.stringify(change));
 const sum = (queue: readonly Queued[]): number => queue.reduce((total, { bytes }) => total + bytes, 0);
 
 function enqueue(state: Session, changes: readonly Change[]): Session {
   const { stream } = state.identity;
   const added = changes.map((each, i): Queued => {
     const change = { ...each, before: cut(each.before), after: cut(each.after), stream, seq: state.nextSeq + i };
-    return { change, bytes: Buffer.byteLength(JSON.stringify(change)) };
+    return { change, bytes: sizeOf(change) };
   });
   return { ...state, nextSeq: state.nextSeq + added.length, queue: [...state.queue, ...added], queueBytes: state.queueBytes + sum(added) };
 }
@@ -173,7 +216,11 @@ function cut(text: string | null): string | null {
     kept.push(line);
   }
   // A single line over the limit is cut where a character ends.
-  if (kept.length === 0) return `${Buffer.from(text).subarray(0, limits.changeTextBytesMax - 80).toString('utf8').replace(/\uFFFD+$/, '')}\n… cut`;
+  if (kept.length === 0)
+    return `${Buffer.from(text)
+      .subarray(0, limits.changeTextBytesMax - 80)
+      .toString('utf8')
+      .replace(/\uFFFD+$/, '')}\n… cut`;
   return [...kept, `… and ${lines.length - kept.length} more of ${lines.length} lines`].join('\n');
 }
 
@@ -187,8 +234,11 @@ function bound(state: Session): Session {
     bytes -= state.queue[lost]?.bytes ?? 0;
     lost++;
   }
-  const gap = gapOf(state, state.queue.slice(0, lost).map(({ change }) => change));
-  const queue = [{ change: gap, bytes: Buffer.byteLength(JSON.stringify(gap)) }, ...state.queue.slice(lost)];
+  const gap = gapOf(
+    state,
+    state.queue.slice(0, lost).map(({ change }) => change),
+  );
+  const queue = [{ change: gap, bytes: sizeOf(gap) }, ...state.queue.slice(lost)];
   return { ...state, queue, queueBytes: sum(queue) };
 }
 
@@ -197,9 +247,14 @@ function gapOf(state: Session, lost: readonly SequencedChange[]): SequencedChang
   const from = state.acknowledged + 1;
   const count = last.seq - from + 1;
   return {
-    stream: last.stream, seq: last.seq, at: last.at, node: last.node, kind: 'gap',
+    stream: last.stream,
+    seq: last.seq,
+    at: last.at,
+    node: last.node,
+    kind: 'gap',
     subject: `changes ${from} to ${last.seq}`,
-    before: null, after: `${count} changes were not kept: the collector was away too long`,
+    before: null,
+    after: `${count} changes were not kept: the collector was away too long`,
   };
 }
 
@@ -220,7 +275,15 @@ function flushFacts(state: Session): Stepped {
   if (!full && put.length + deleted.length === 0) return { state: next, effects: [] };
   const parts = stateParts(put, deleted);
   const effects = parts.map((part, i): SessionEffect => {
-    const message: StateMessage = { type: 'state', seq: state.stateSeq + 1 + i, full, more: i < parts.length - 1, at: state.factsAt, put: part.put as StateMessage['put'], delete: part.delete };
+    const message: StateMessage = {
+      type: 'state',
+      seq: state.stateSeq + 1 + i,
+      full,
+      more: i < parts.length - 1,
+      at: state.factsAt,
+      put: part.put as StateMessage['put'],
+      delete: part.delete,
+    };
     return { kind: 'send', message };
   });
   return { state: { ...next, stateSeq: state.stateSeq + parts.length }, effects };
@@ -280,7 +343,7 @@ function flushChanges(state: Session): Stepped {
     sentUpTo = (batch.at(-1) as SequencedChange).seq;
     effects.push({ kind: 'send', message: { type: 'changes', changes: batch as ChangesMessage['changes'] } });
   }
-  return { state: { ...state, sentUpTo }, effects };
+  return { state: { ...state, sentUpTo, toldUpTo: Math.max(state.toldUpTo, sentUpTo) }, effects };
 }
 
 function batchFrom(queue: readonly Queued[], at: number): SequencedChange[] {

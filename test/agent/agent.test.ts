@@ -4,20 +4,10 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { noNamespaces, Namespace } from './namespace.ts';
+import { inNamespace } from './namespace.ts';
 import { Peer, type ReceivedChange } from './peer.ts';
 
-async function outside(): Promise<void> {
-  if (noNamespaces !== false) {
-    t.comment(`SKIPPED: ${noNamespaces}`);
-    t.pass('the agent was not tested', { skip: noNamespaces });
-    return;
-  }
-  const namespace = new Namespace('agent');
-  t.teardown(() => namespace.close());
-  const arguments_ = ['netns', 'exec', namespace.name, process.execPath, fileURLToPath(import.meta.url)];
-  await t.spawn('ip', arguments_, { env: { ...process.env, PORTREEVE_TEST_NAMESPACE: namespace.name } }, 'in a namespace');
-}
+const timeoutMs = 120_000;
 
 const run = (command: string, ...args: string[]): string => execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 
@@ -35,7 +25,11 @@ function startAgent(url: string): Running {
     log += chunk.toString();
   });
   const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
-  return { child, log: () => log, stop: () => (child.kill('SIGTERM'), ended) };
+  const stop = () => {
+    child.kill('SIGTERM');
+    return ended;
+  };
+  return { child, log: () => log, stop };
 }
 
 const seen = (peer: Peer, expected: Partial<ReceivedChange>) => (): ReceivedChange | undefined =>
@@ -69,7 +63,13 @@ async function tests(): Promise<void> {
     const start = Date.now();
     run('iptables', '-I', 'FORWARD', '-p', 'tcp', '--dport', '8080', '-j', 'DROP');
     const change = await peer.wait(seen(peer, { subject: 'ip filter FORWARD', kind: 'rule' }), 2_000);
-    t.match(change, { before: null, after: '-A FORWARD -p tcp -m tcp --dport 8080 -j DROP', node: 'node1', owner: 'admin', actor: { comm: 'iptables', how: 'nft-generation' } });
+    t.match(change, {
+      before: null,
+      after: '-A FORWARD -p tcp -m tcp --dport 8080 -j DROP',
+      node: 'node1',
+      owner: 'admin',
+      actor: { comm: 'iptables', how: 'nft-generation' },
+    });
     t.ok((change.actor?.pid ?? 0) > 0);
     t.ok(Math.abs(change.at - start) < 2_000);
     run('iptables', '-D', 'FORWARD', '-p', 'tcp', '--dport', '8080', '-j', 'DROP');
@@ -79,7 +79,12 @@ async function tests(): Promise<void> {
 
   await t.test('a policy', async (t) => {
     run('iptables', '-P', 'FORWARD', 'DROP');
-    t.match(await peer.wait(seen(peer, { kind: 'policy' }), 2_000), { subject: 'ip filter FORWARD', before: '-P FORWARD ACCEPT', after: '-P FORWARD DROP', actor: { comm: 'iptables' } });
+    t.match(await peer.wait(seen(peer, { kind: 'policy' }), 2_000), {
+      subject: 'ip filter FORWARD',
+      before: '-P FORWARD ACCEPT',
+      after: '-P FORWARD DROP',
+      actor: { comm: 'iptables' },
+    });
     run('iptables', '-P', 'FORWARD', 'ACCEPT');
   });
 
@@ -89,8 +94,13 @@ async function tests(): Promise<void> {
   });
 
   await t.test('a native table', async (t) => {
-    run('nft', 'add table inet mine { chain in { type filter hook input priority 5; tcp dport 1 drop; } }');
-    t.match(await peer.wait(seen(peer, { subject: 'inet mine in' }), 2_000), { kind: 'chain', before: null, after: /tcp dport 1 drop/, actor: { comm: 'nft' } });
+    run('nft', 'add table inet mine { chain in { type filter hook input priority 5; tcp dport 1 drop; }; }');
+    t.match(await peer.wait(seen(peer, { subject: 'inet mine in' }), 2_000), {
+      kind: 'chain',
+      before: null,
+      after: /tcp dport 1 drop/,
+      actor: { comm: 'nft' },
+    });
     run('nft', 'delete', 'table', 'inet', 'mine');
     t.match(await peer.wait(seen(peer, { subject: 'inet mine', after: null }), 2_000), { kind: 'table', actor: { comm: 'nft' } });
   });
@@ -108,20 +118,23 @@ async function tests(): Promise<void> {
   });
 
   await t.test('an address and its route', async (t) => {
-    run('ip', 'link', 'add', 'eth7', 'type', 'dummy');
+    run('ip', 'link', 'add', 'eth7', 'type', 'veth', 'peer', 'name', 'eth8');
+    run('ip', 'link', 'set', 'eth8', 'up');
     run('ip', 'link', 'set', 'eth7', 'up');
     await peer.wait(seen(peer, { kind: 'interface', subject: 'interface eth7', after: 'up' }), 2_000);
     run('ip', 'addr', 'add', '192.0.2.7/24', 'dev', 'eth7');
-    t.match(await peer.wait(() => peer.changes.find(({ kind, after }) => kind === 'address' && after?.includes('192.0.2.7/24')), 2_000), { subject: 'interface eth7' });
+    t.match(await peer.wait(() => peer.changes.find(({ kind, after }) => kind === 'address' && after?.includes('192.0.2.7/24')), 2_000), {
+      subject: 'interface eth7',
+    });
     t.match(await peer.wait(seen(peer, { kind: 'route', subject: 'route 192.0.2.0/24' }), 2_000), { before: null, after: /dev eth7/ });
     t.match(await peer.wait(() => peer.facts.get('interface/eth7')), { up: true });
   });
 
   await t.test('a listener', async (t) => {
     const server = createServer().listen(30080, '127.0.0.1');
-    t.match(await peer.wait(seen(peer, { kind: 'listener', subject: 'tcp 127.0.0.1:30080' }), 6_000), { before: null });
+    t.match(await peer.wait(seen(peer, { kind: 'listener', subject: 'tcp 127.0.0.1:30080' }), 15_000), { before: null });
     server.close();
-    t.match(await peer.wait(seen(peer, { kind: 'listener', subject: 'tcp 127.0.0.1:30080', after: null }), 6_000), { before: /\w/ });
+    t.match(await peer.wait(seen(peer, { kind: 'listener', subject: 'tcp 127.0.0.1:30080', after: null }), 15_000), { before: /\w/ });
   });
 
   await t.test('NodePorts that the collector wants are judged', async (t) => {
@@ -154,7 +167,10 @@ async function tests(): Promise<void> {
   });
 
   await t.test('changes are numbered without a hole', async (t) => {
-    t.strictSame(peer.changes.map(({ seq }) => seq), peer.changes.map((_, i) => i + 1));
+    t.strictSame(
+      peer.changes.map(({ seq }) => seq),
+      peer.changes.map((_, i) => i + 1),
+    );
     t.strictSame(peer.malformed, []);
   });
 
@@ -172,5 +188,4 @@ async function tests(): Promise<void> {
   });
 }
 
-if (process.env.PORTREEVE_TEST_NAMESPACE === undefined) await outside();
-else await tests();
+await inNamespace(t, { purpose: 'agent', file: import.meta.url, timeoutMs, tests });

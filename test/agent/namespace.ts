@@ -1,6 +1,8 @@
 // A private network namespace for tests, with the real tools in it. Only root can make one: tests say so and are skipped otherwise.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import type { TAP } from 'tap';
 
 /** Why tests of the kernel cannot run here; false when they can. For tap's `skip`. */
 export const noNamespaces: string | false = whyNot();
@@ -35,6 +37,29 @@ export class Namespace {
     }
     execFileSync('ip', ['netns', 'del', this.name]);
   }
+}
+
+export interface InNamespace {
+  readonly purpose: string;
+  /** `import.meta.url` of the test file. */
+  readonly file: string;
+  readonly timeoutMs: number;
+  readonly tests: () => Promise<void>;
+}
+
+/** Runs the tests of a file in a new namespace: the file is run again inside, where everything that it starts is inside too. */
+export async function inNamespace(t: TAP, { purpose, file, timeoutMs, tests }: InNamespace): Promise<void> {
+  t.setTimeout(timeoutMs);
+  if (process.env.PORTREEVE_TEST_NAMESPACE !== undefined) return await tests();
+  if (noNamespaces !== false) {
+    t.comment(`SKIPPED: ${noNamespaces}`);
+    t.pass('not tested', { skip: noNamespaces });
+    return;
+  }
+  const namespace = new Namespace(purpose);
+  t.teardown(() => namespace.close());
+  const env = { ...process.env, PORTREEVE_TEST_NAMESPACE: namespace.name };
+  await t.spawn('ip', ['netns', 'exec', namespace.name, process.execPath, fileURLToPath(file)], { env, timeout: timeoutMs }, 'in a namespace');
 }
 
 function whyNot(): string | false {

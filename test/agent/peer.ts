@@ -28,28 +28,37 @@ export class Peer {
   /** Facts as a collector would have them now. */
   readonly facts = new Map<string, { readonly kind: string; readonly key: string }>();
   readonly malformed: string[] = [];
+  /** Kept after it is closed, for the next one to take. */
+  readonly port: number;
   #socket: WebSocket | undefined;
 
   private constructor(server: WebSocketServer, options: PeerOptions, stored: Map<string, number>) {
     this.#server = server;
     this.#options = options;
     this.stored = stored;
+    this.port = (server.address() as AddressInfo).port;
     server.on('connection', (socket) => this.#connected(socket));
   }
 
   /** Starts one; `stored` carries over what an earlier one had committed. */
   static async start(options: PeerOptions = {}, stored = new Map<string, number>()): Promise<Peer> {
-    const server = new WebSocketServer({ host: '127.0.0.1', port: options.port ?? 0, maxPayload: limits.frameBytesMax, handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false) });
+    const server = new WebSocketServer({
+      host: '127.0.0.1',
+      port: options.port ?? 0,
+      maxPayload: limits.frameBytesMax,
+      handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
+    });
     await new Promise((resolve, reject) => server.once('listening', resolve).once('error', reject));
     return new Peer(server, options, stored);
   }
 
-  get port(): number {
-    return (this.#server.address() as AddressInfo).port;
-  }
-
   get url(): string {
     return `ws://127.0.0.1:${this.port}`;
+  }
+
+  /** Called with the Authorization header of each connection from now on. */
+  onRequest(see: (authorization: string | undefined) => void): void {
+    this.#server.on('connection', (_socket, request) => see(request.headers.authorization));
   }
 
   send(message: CollectorMessage): void {
@@ -118,7 +127,14 @@ export class Peer {
     this.hellos.push(hello);
     if (this.#options.onHello !== undefined) return this.#options.onHello(hello, socket);
     const resumeAfter = this.stored.get(hello.stream) ?? 0;
-    socket.send(encode({ type: 'welcome', session: `s${this.hellos.length}`, resumeAfter, limits: { frameBytesMax: limits.frameBytesMax, heartbeatMs: limits.heartbeatMs } }));
+    socket.send(
+      encode({
+        type: 'welcome',
+        session: `s${this.hellos.length}`,
+        resumeAfter,
+        limits: { frameBytesMax: limits.frameBytesMax, heartbeatMs: limits.heartbeatMs },
+      }),
+    );
     for (const each of this.#options.afterWelcome ?? []) socket.send(encode(each));
   }
 

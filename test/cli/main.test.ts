@@ -1,7 +1,7 @@
 // The command line as a person meets it: help, errors that say what to do, exit codes, pipes, signals.
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, symlinkSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
@@ -64,6 +64,19 @@ t.test('the launcher works through a symbolic link from another directory', asyn
   t.match({ status, stdout }, { status: 0, stdout: /^portreeve / });
 });
 
+t.test('without the Node.js of npm the launcher takes one from PATH if it is new enough, else says what to do', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'portreeve-node-'));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  mkdirSync(join(directory, 'cli'));
+  copyFileSync(launcher, join(directory, 'cli/portreeve'));
+  const start = (newEnough: string) => {
+    writeFileSync(join(directory, 'node'), `#!/bin/sh\nif [ "$1" = -p ]; then echo ${newEnough}; else echo "started with $*"; fi\n`, { mode: 0o755 });
+    return spawnSync(join(directory, 'cli/portreeve'), ['get', 'nodes'], { encoding: 'utf8', env: { PATH: `${directory}:/usr/bin:/bin` } });
+  };
+  t.match(start('true'), { status: 0, stdout: `started with --disable-warning=ExperimentalWarning ${directory}/cli/main.ts get nodes\n` });
+  t.match(start('false'), { status: 2, stdout: '', stderr: /^portreeve: Node\.js 24 or newer is needed: run "make deps"/ });
+});
+
 t.test('a reader that has seen enough ends a command quietly', async (t) => {
   const { stdout, stderr } = spawnSync('bash', ['-c', `"$0" parse --print "$1" | head -n 1; echo "\${PIPESTATUS[0]}"`, launcher, dump], { encoding: 'utf8' });
   t.match(stdout, /^\*|^#/);
@@ -119,9 +132,14 @@ t.test('a command line is read against its table', async (t) => {
   t.equal(nearest('zzz', ['explain', 'get']), undefined);
 });
 
-t.test('SIGTERM ends a waiting command, and nothing is left', async (t) => {
-  const child = spawn(launcher, ['parse', '-'], { stdio: ['pipe', 'pipe', 'pipe'] });
-  child.stdin.end('*filter\nCOMMIT\n');
-  const [code] = await once(child, 'exit');
-  t.equal(code, 0, 'a finished command ends by itself');
+t.test('a daemon runs until SIGTERM and then ends by itself', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'portreeve-daemon-'));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  const words = ['collector', '--listen', '127.0.0.1:0', '--data', directory, '--cluster', join(root, 'test/fixtures/01-healthy-iptables-nft'), '--no-auth'];
+  const child = spawn(launcher, words, { stdio: ['ignore', 'pipe', 'ignore'] });
+  const [line] = await once(child.stdout, 'data');
+  t.match(String(line), /http:\/\/127\.0\.0\.1:\d+/);
+  child.kill('SIGTERM');
+  const [code, signal] = await once(child, 'exit');
+  t.same({ code, signal }, { code: 0, signal: null });
 });

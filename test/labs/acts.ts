@@ -6,7 +6,7 @@ import type { Cluster, KubernetesObject, NodeName } from './cluster.ts';
 export interface Deed {
   /** As an operator would have typed it. */
   readonly shown: string;
-  /** Process that did it; absent when an object was edited. */
+  /** Process that did it; absent when an object was edited, or where the kernel names nobody (iptables-legacy). */
   readonly pid?: number;
 }
 
@@ -16,7 +16,8 @@ export interface Act {
   /** What a client must meet while it is broken. */
   readonly outcome: 'refused' | 'timeout';
   readonly break: (cluster: Cluster) => Promise<Deed>;
-  readonly repair: (cluster: Cluster) => Promise<Deed>;
+  /** Undoes it; where the remedy of the finding is a command for the node, by that. */
+  readonly repair: (cluster: Cluster, finding: Finding | undefined) => Promise<Deed>;
   /** What is wrong with a finding as the answer to this act; empty when it is right. */
   readonly judge: (finding: Finding, deed: Deed) => readonly string[];
 }
@@ -38,7 +39,7 @@ export const acts: readonly Act[] = [
     node: 'node1',
     outcome: 'timeout',
     break: (cluster) => iptables(cluster, ['-I', 'FORWARD', ...dropRule]),
-    repair: (cluster) => iptables(cluster, ['-D', 'FORWARD', ...dropRule]),
+    repair: (cluster, finding) => follow(cluster, finding?.remedy[0] ?? `iptables -D FORWARD ${dropRule.join(' ')}`),
     judge: (finding, deed) => [...causeIs(finding, ['C08']), ...decidedBy(finding, '--dport 8080 -j DROP'), ...doneBy(finding, deed)],
   },
   {
@@ -55,7 +56,19 @@ async function iptables(cluster: Cluster, words: readonly string[]): Promise<Dee
   const { pid, exitCode, stderr } = await cluster.namespaces.run(cluster.nodes.node1, ['iptables', '-w', ...words]);
   const shown = `node1# iptables ${words.join(' ')}`;
   if (exitCode !== 0) throw new Error(`${shown} failed: ${stderr}`);
-  return { shown, pid };
+  return { shown, ...((await namesItself(cluster)) ? { pid } : {}) };
+}
+
+// Only nftables, and so only this backend, says with each change which process made it.
+async function namesItself(cluster: Cluster): Promise<boolean> {
+  return (await cluster.namespaces.run(cluster.nodes.node1, ['iptables', '-V'])).stdout.includes('nf_tables');
+}
+
+// A remedy is a line for a shell: what the operator copies is what is run.
+async function follow(cluster: Cluster, remedy: string): Promise<Deed> {
+  const { pid, exitCode, stderr } = await cluster.namespaces.run(cluster.nodes.node1, ['sh', '-c', `exec ${remedy}`]);
+  if (exitCode !== 0) throw new Error(`the remedy "${remedy}" failed: ${stderr}`);
+  return { shown: `node1# ${remedy}`, ...((await namesItself(cluster)) ? { pid } : {}) };
 }
 
 // The objects as the API server would show them while the pods of the Service fail their readiness probe: Pods first, then what the controller makes of them.
@@ -85,8 +98,8 @@ function decidedBy(finding: Finding, part: string): string[] {
   return rules.some((text) => text.includes(part)) ? [] : [`no evidence names the rule "${part}", but ${rules.join('; ') || 'none'}`];
 }
 
-// nftables tells who made each change; iptables of the legacy backend tells nobody.
 function doneBy(finding: Finding, deed: Deed): string[] {
+  if (deed.pid === undefined) return [];
   const actor = finding.actor ?? finding.trigger?.actor;
   if (actor === undefined || actor.how === 'unknown') return ['nobody is named who did it'];
   return actor.pid === deed.pid && /^iptables/.test(actor.comm ?? '')

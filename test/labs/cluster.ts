@@ -5,6 +5,7 @@
 //                        ┘            └─ node2 172.31.0.12       ── cni0 10.244.2.1 ── pods 10.244.2.11, .12
 //
 // Rules are written in each node by the stand-in for kube-proxy, from the objects of `directory`; pods and client are real processes with real sockets.
+import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -44,6 +45,11 @@ export async function labObstacle(): Promise<string | undefined> {
   }
   const made = await execa('unshare', ['-n', 'true'], { reject: false });
   return made.exitCode === 0 ? undefined : `the kernel refuses network namespaces: ${made.stderr}`;
+}
+
+/** Whether somebody who is not root may build a lab in a user namespace of their own. */
+export function userNamespaceWorks(): boolean {
+  return spawnSync('unshare', ['-Urnm', 'sh', '-c', 'mount -t tmpfs tmpfs /run && ip netns add probe']).status === 0;
 }
 
 /** Builds the cluster; when it resolves, every pod answers and both nodes have their rules. On failure everything made so far is removed. */

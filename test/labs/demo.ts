@@ -2,13 +2,14 @@
 //
 // DEMO_EXIT=1 ends after the last act, with exit code 0 only if every answer was right; otherwise it stays until Ctrl-C so that one can ask on.
 // DEMO_RESTART=1 kills the collector with SIGKILL before the second act's fault, starts it again after it, and checks that the ledger came out whole.
-// Without root it builds the lab in a user namespace; where the kernel refuses that, it replays captures of real clusters.
+// Without root it builds the lab in a user namespace; where the kernel refuses that, or with DEMO_REPLAY=1, it replays captures of real clusters.
 import { spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Change } from '../../shared/model/change.ts';
 import type { Finding } from '../../shared/model/finding.ts';
 import { type Act, acts, type Deed } from './acts.ts';
 import type { Meeting, Probe } from './client.ts';
-import { buildCluster, type Cluster, labObstacle } from './cluster.ts';
+import { buildCluster, type Cluster, labObstacle, userNamespaceWorks } from './cluster.ts';
 import { ledgerFaults, type Product, startProduct } from './product.ts';
 import { replay } from './replay.ts';
 
@@ -52,6 +53,8 @@ async function play(cluster: Cluster, stage: Stage): Promise<string[]> {
   await untilHealthy(stage);
   const [met] = await cluster.meet([probe]);
   say(`both nodes are compared and healthy; client → ${describe(met)}`);
+  const listed = await stage.product.ask('get', 'nodeports');
+  print(`\n    $ portreeve get nodeports\n${indented(listed.stdout + listed.stderr)}`);
   const faults = met?.outcome === 'ok' ? [] : ['a client does not get in although nothing is broken yet'];
   for (const [index, act] of acts.entries()) {
     stage.ending.throwIfAborted();
@@ -72,7 +75,7 @@ async function perform(cluster: Cluster, { product, ending, act, restart }: Stag
   const deed = await act.break(cluster);
   const since = performance.now();
   say(deed.shown);
-  const [met] = await cluster.meet([probe]);
+  const met = await meetUntil(cluster, act.outcome);
   say(`client → ${describe(met)}`);
   if (restart) {
     await product.startCollector();
@@ -82,13 +85,15 @@ async function perform(cluster: Cluster, { product, ending, act, restart }: Stag
   if (finding !== undefined) say(`found ${seconds(performance.now() - since)} after it happened`);
   const explained = await product.ask('explain', act.node, '30080');
   print(`\n    $ portreeve explain ${act.node} 30080\n${indented(explained.stdout + explained.stderr)}\n`);
-  const repaired = await act.repair(cluster);
+  const repaired = await act.repair(cluster, finding);
   say(repaired.shown);
   await untilHealthy({ product, ending });
-  const [again] = await cluster.meet([probe]);
+  const again = await meetUntil(cluster, 'ok');
   say(`healthy again; client → ${describe(again)}`);
+  const ledger = await product.changes();
   return [
     ...judge(act, { deed, met, finding }),
+    ...[deed, repaired].flatMap((done) => recorded(done, ledger)),
     ...(again?.outcome === 'ok' ? [] : [`${act.title}: the client does not get in after the repair`]),
     ...explainFaults(explained, finding),
   ];
@@ -103,21 +108,32 @@ function judge(act: Act, { deed, met, finding }: { readonly deed: Deed; readonly
   return [...faults, ...said].map((text) => `${act.title}: ${text}`);
 }
 
+// What one process did in one transaction is one entry of the ledger.
+function recorded(deed: Deed, ledger: readonly Change[]): string[] {
+  if (deed.pid === undefined) return [];
+  const entries = ledger.filter(({ actor }) => actor?.pid === deed.pid);
+  return entries.length === 1 ? [] : [`the ledger has ${entries.length} entries, not one, of ${deed.shown}`];
+}
+
 function explainFaults({ stdout }: { readonly stdout: string }, finding: Finding | undefined): string[] {
   return finding === undefined || stdout.includes(finding.cause) ? [] : [`explain does not name the cause ${finding.cause}`];
 }
 
+// kube-proxy needs a moment to write what follows from changed objects, so the client tries again until it meets what it must, or gives up after 5 s.
+async function meetUntil(cluster: Cluster, outcome: Meeting['outcome']): Promise<Meeting | undefined> {
+  for (const deadline = Date.now() + 5_000; ; await sleep(100)) {
+    const [met] = await cluster.meet([probe]);
+    if (met?.outcome === outcome || Date.now() > deadline) return met;
+  }
+}
+
 async function untilHealthy({ product, ending }: Stage): Promise<void> {
-  await poll(
-    ending,
-    async () => {
-      const nodes = await product.comparedNodes();
-      const errors = (await product.findings()).filter(({ severity }) => severity === 'error');
-      return nodes.length === 2 && errors.length === 0 ? true : undefined;
-    },
-    async () =>
-      `the nodes did not become healthy: compared ${(await product.comparedNodes()).join(', ') || 'none'}; ${(await product.findings()).map(({ node, cause, summary }) => `${node} ${cause} ${summary}`).join('; ')}`,
-  );
+  const healthy = async (): Promise<true | undefined> => ((await product.healthyNodes()).length === 2 ? true : undefined);
+  const complain = async (): Promise<string> => {
+    const findings = (await product.findings()).map(({ node, cause, summary }) => `${node} ${cause} ${summary}`);
+    return `the nodes did not become healthy: only ${(await product.healthyNodes()).join(', ') || 'none'} is; ${findings.join('; ')}`;
+  };
+  await poll(ending, healthy, complain);
 }
 
 async function untilFound({ product, ending }: Stage, act: Act): Promise<Finding | undefined> {
@@ -149,8 +165,11 @@ async function poll<T>(ending: AbortSignal, read: () => Promise<T | undefined>, 
 }
 
 async function stayUntil(ending: AbortSignal, product: Product): Promise<void> {
-  const server = `PORTREEVE_SERVER=${product.url} cli/portreeve`;
-  print(`\nThe cluster stays until Ctrl-C. Ask on:\n    ${server} get nodes\n    ${server} get nodeports\n    curl -s ${product.url}/api/v1/findings\n`);
+  const enter = process.env.DEMO_NAMESPACE === '1' ? `nsenter -U -n --preserve-credentials -t ${process.pid} ` : '';
+  const asked = ['get nodes', 'get nodeports', 'get changes', 'explain node2 30083'].map(
+    (words) => `    ${enter}cli/portreeve ${words} --server ${product.url}`,
+  );
+  print(['', 'The cluster stays until Ctrl-C. Ask on:', ...asked, `    ${enter}curl -s ${product.url}/api/v1/findings`, ''].join('\n'));
   await sleep(2 ** 31 - 1, undefined, { signal: ending }).catch(() => undefined);
 }
 
@@ -182,15 +201,11 @@ function seconds(ms: number): string {
 async function runProcess(): Promise<number> {
   const ending = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => ending.abort());
-  const obstacle = await labObstacle();
+  const obstacle = process.env.DEMO_REPLAY === '1' ? 'captures were asked for' : await labObstacle();
   if (obstacle === undefined) return demo(ending.signal);
-  if (process.env.DEMO_NAMESPACE !== '1' && userNamespaceWorks()) return inUserNamespace();
+  if (process.env.DEMO_NAMESPACE !== '1' && process.env.DEMO_REPLAY !== '1' && userNamespaceWorks()) return inUserNamespace();
   say(`no live demo here: ${obstacle}. Instead captures of real clusters are replayed.`);
   return replay();
-}
-
-function userNamespaceWorks(): boolean {
-  return spawnSync('unshare', ['-Urnm', 'sh', '-c', 'mount -t tmpfs tmpfs /run && ip netns add probe']).status === 0;
 }
 
 // Inside, we are root over namespaces of our own; /run is a private folder, so that `ip netns` has where to keep them.

@@ -21,8 +21,8 @@ export interface Product {
   readonly findings: () => Promise<readonly Finding[]>;
   /** The whole ledger. */
   readonly changes: () => Promise<readonly SequencedChange[]>;
-  /** Nodes whose agent is connected and that have been compared with what they should do. */
-  readonly comparedNodes: () => Promise<readonly string[]>;
+  /** Nodes whose agent is connected and whose NodePorts all do what they should. */
+  readonly healthyNodes: () => Promise<readonly string[]>;
   /** Kills the collector with SIGKILL; `startCollector` starts it again with the same data. */
   readonly killCollector: () => Promise<void>;
   readonly startCollector: () => Promise<void>;
@@ -42,14 +42,17 @@ export async function startProduct(cluster: Cluster): Promise<Product> {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const relay = await relayTo(socket, () => port);
-  const processes: { collector?: Running; readonly agents: Running[] } = { agents: [] };
+  const agents: Running[] = [];
+  // One for each start, the latest last.
+  const collectors: Running[] = [];
   const startCollector = async (): Promise<void> => {
-    const words = ['--listen', `127.0.0.1:${port}`, '--data', join(directory, 'data'), '--cluster', cluster.directory, '--no-auth', '--grace', '2'];
-    processes.collector = await cluster.namespaces.start(undefined, [launcher, 'collector', ...words]);
-    await untilAnswers(url, processes.collector);
+    const words = ['--listen', `127.0.0.1:${port}`, '--data', join(directory, 'data'), '--cluster', cluster.directory, '--no-auth', '--grace', '2000'];
+    const collector = await cluster.namespaces.start(undefined, [launcher, 'collector', ...words]);
+    collectors.push(collector);
+    await untilAnswers(url, collector);
   };
   await startCollector();
-  for (const name of names) processes.agents.push(await startAgent(cluster, { name, directory, socket }));
+  for (const name of names) agents.push(await startAgent(cluster, { name, socket }));
   return {
     url,
     ask: async (...words) => {
@@ -58,15 +61,11 @@ export async function startProduct(cluster: Cluster): Promise<Product> {
     },
     findings: async () => (await items(`${url}/api/v1/findings`)) as Finding[],
     changes: () => allChanges(url),
-    comparedNodes: () => comparedNodes(url),
-    killCollector: async () => processes.collector?.stop('SIGKILL'),
+    healthyNodes: () => healthyNodes(url),
+    killCollector: async () => collectors.at(-1)?.stop('SIGKILL'),
     startCollector,
-    logs: () =>
-      [
-        ...names.map((name, index) => `--- agent ${name}\n${processes.agents[index]?.output() ?? ''}`),
-        `--- collector\n${processes.collector?.output() ?? ''}`,
-      ].join('\n'),
-    close: () => closeAll({ relay, directory, running: [...processes.agents, ...(processes.collector === undefined ? [] : [processes.collector])] }),
+    logs: () => [...agents, ...collectors].map((running) => `--- pid ${running.pid}\n${running.output()}`).join('\n'),
+    close: () => closeAll({ relay, directory, running: [...agents, ...collectors] }),
   };
 }
 
@@ -83,10 +82,7 @@ export function ledgerFaults(changes: readonly SequencedChange[]): string[] {
 }
 
 // The collector takes agents without tokens on loopback only, and a node's loopback is its own: a relay in the node's namespace leads to the collector's.
-async function startAgent(
-  cluster: Cluster,
-  { name, directory, socket }: { readonly name: NodeName; readonly directory: string; readonly socket: string },
-): Promise<Running> {
+async function startAgent(cluster: Cluster, { name, socket }: { readonly name: NodeName; readonly socket: string }): Promise<Running> {
   await cluster.namespaces.start(cluster.nodes[name], [process.execPath, relayScript, '7300', socket], { ready: /^ready$/m });
   const words = ['--collector', 'ws://127.0.0.1:7300', '--node', name];
   return cluster.namespaces.start(cluster.nodes[name], [launcher, 'agent', ...words]);
@@ -123,9 +119,20 @@ async function allChanges(url: string): Promise<readonly SequencedChange[]> {
   }
 }
 
-async function comparedNodes(url: string): Promise<readonly string[]> {
-  const nodes = (await items(`${url}/api/v1/nodes`)) as readonly { readonly name: string; readonly connected?: boolean; readonly comparedAt?: number | null }[];
-  return nodes.filter(({ connected, comparedAt }) => connected === true && comparedAt !== null && comparedAt !== undefined).map(({ name }) => name);
+interface NodeItem {
+  readonly name: string;
+  readonly agent: string;
+  readonly pending: number;
+  readonly nodePorts: Readonly<Record<'ok' | 'fault' | 'by-design' | 'pending' | 'unknown', number>>;
+}
+
+async function healthyNodes(url: string): Promise<readonly string[]> {
+  const nodes = (await items(`${url}/api/v1/nodes`)) as readonly NodeItem[];
+  const healthy = nodes.filter(
+    ({ agent, pending, nodePorts }) =>
+      agent === 'connected' && pending === 0 && nodePorts.ok > 0 && nodePorts.fault + nodePorts.pending + nodePorts.unknown === 0,
+  );
+  return healthy.map(({ name }) => name);
 }
 
 async function closeAll({

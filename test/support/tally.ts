@@ -1,61 +1,77 @@
-// Reads the TAP output of a whole run and says what it came to: totals, what was skipped and why, and which files failed as a whole.
+// Reads the TAP output of a whole run and says what it came to: failures with what was found, what was skipped and why, totals.
+//
+// The reporters of tap draw for a terminal and lose their text in a pipe, so what a person must see is printed from the TAP file.
 import { readFileSync } from 'node:fs';
+
+/** One failed assertion, or one file or suite that failed without any (it did not load, crashed, or ran out of time). */
+export interface Failure {
+  /** File, suites, assertion. */
+  readonly path: readonly string[];
+  /** Lines of its diagnostics: what was expected and found, where. */
+  readonly detail: readonly string[];
+}
 
 /** What a run of the tests came to. */
 export interface Tally {
   readonly passed: number;
   readonly failed: number;
-  /** `test/x.test.ts: name: reason`, one for each skipped test. */
+  readonly failures: readonly Failure[];
+  /** `test/x.test.ts > name: reason`, one for each skipped test. */
   readonly skipped: readonly string[];
-  /** Files that failed without one failed assertion: they did not load, crashed or ran out of time. */
-  readonly brokenFiles: readonly string[];
 }
 
-/** Reads TAP as `tap --output-file` writes it. Output without totals (the run was killed) is one failure. */
+/** Reads TAP as `tap --output-file` writes it. Output without totals (the run was killed) counts as one failure more. */
 export function tallyOf(tap: string): Tally {
-  const totals = /^# \{ total: .*\}$/m.exec(tap)?.[0] ?? '';
-  const count = (word: string): number => Number(new RegExp(`\\b${word}: (\\d+)`).exec(totals)?.[1] ?? 0);
-  const { skipped, brokenFiles } = readResults(tap.split('\n'));
-  return { passed: count('pass'), failed: totals === '' ? 1 : count('fail'), skipped, brokenFiles };
+  const totals = /^# \{ total: .*\}$/m.exec(tap)?.[0];
+  const count = (word: string): number => Number(new RegExp(`\\b${word}: (\\d+)`).exec(totals ?? '')?.[1] ?? 0);
+  const { failures, skipped, passed } = readResults(tap.split('\n'));
+  return totals === undefined
+    ? { passed, failed: failures.length + 1, failures, skipped }
+    : { passed: count('pass'), failed: count('fail'), failures, skipped };
 }
 
 /** `12 passed, 0 failed`. */
 export const totalsLine = ({ passed, failed }: Tally): string => `${passed} passed, ${failed} failed`;
 
 if (import.meta.main) {
-  const [file = ''] = process.argv.slice(2);
-  const tally = tallyOf(readFileSync(file, 'utf8'));
-  for (const name of tally.brokenFiles) console.log(`failed as a whole: ${name} (node ${name} shows why)`);
+  const tally = tallyOf(readFileSync(process.argv[2] ?? '', 'utf8'));
+  for (const { path, detail } of tally.failures) console.log([`failed: ${path.join(' > ')}`, ...detail.map((line) => `    ${line}`), ''].join('\n'));
   for (const line of tally.skipped) console.log(`skipped: ${line}`);
   console.log(totalsLine(tally));
 }
 
-// Results of a file stand before the file's own line, so what is collected belongs to the next line without indent. Source excerpts in YAML blocks are passed over.
-function readResults(lines: readonly string[]): Pick<Tally, 'skipped' | 'brokenFiles'> {
-  const result = /^( *)(not )?ok \d+ - (.*?)(?: # (SKIP|TODO|time=)(.*))?$/i;
+// A suite is announced by `# Subtest: NAME` at the indent of its own result line, which follows its assertions; each level is indented by four more.
+function readResults(lines: readonly string[]): Pick<Tally, 'failures' | 'skipped' | 'passed'> {
+  const failures: { readonly path: readonly string[]; readonly detail: string[] }[] = [];
   const skipped: string[] = [];
-  const brokenFiles: string[] = [];
-  let pending: string[] = [];
-  let failures = 0;
-  let yaml: string | undefined;
-  for (const line of lines) {
-    if (yaml !== undefined) yaml = line === `${yaml}...` ? undefined : yaml;
-    else if (/^ *---$/.test(line)) yaml = line.slice(0, -3);
-    else {
-      const found = result.exec(line);
-      if (found === null) continue;
-      const [, indent = '', not, name = '', directive = '', reason = ''] = found;
-      if (indent !== '') {
-        if (not !== undefined) failures++;
-        if (/skip/i.test(directive)) pending.push(`${name}: ${reason.trim() || 'no reason given'}`);
-        continue;
-      }
-      if (/skip/i.test(directive)) pending.push(reason.trim() || 'the whole file');
-      skipped.push(...pending.map((text) => `${name}: ${text}`));
-      if (not !== undefined && failures === 0) brokenFiles.push(name);
-      pending = [];
-      failures = 0;
+  const open: { readonly name: string; readonly failuresBefore: number }[] = [];
+  let passed = 0;
+  let failed = false;
+  for (let index = 0; index < lines.length; index++) {
+    const line = lines[index] ?? '';
+    const suite = /^( *)# Subtest: (.*)$/.exec(line);
+    if (suite !== null) {
+      open.length = (suite[1] ?? '').length / 4;
+      open.push({ name: suite[2] ?? '', failuresBefore: failures.length });
     }
+    const block = /^( *)---$/.exec(line);
+    if (block !== null) {
+      const end = lines.indexOf(`${block[1]}...`, index);
+      const detail = lines.slice(index + 1, end < 0 ? lines.length : end).map((text) => text.slice(block[1]?.length));
+      if (failed) failures.at(-1)?.detail.push(...detail);
+      index = end < 0 ? lines.length : end;
+    }
+    const result = /^( *)(not )?ok \d+(?: - (.*?))?(?: # (?:(SKIP|TODO)(.*)|time=.*))?$/i.exec(line);
+    if (result === null) continue;
+    const [, indent = '', not, name = '', directive, reason = ''] = result;
+    const depth = indent.length / 4;
+    const own = open[depth];
+    open.length = Math.min(open.length, depth);
+    const path = [...open.map((each) => each.name), name];
+    failed = not !== undefined && directive === undefined && (own === undefined || own.failuresBefore === failures.length);
+    if (failed) failures.push({ path, detail: [] });
+    if (directive?.toUpperCase() === 'SKIP') skipped.push(`${path.join(' > ')}: ${reason.trim() || 'no reason given'}`);
+    else if (own === undefined && not === undefined) passed++;
   }
-  return { skipped, brokenFiles };
+  return { failures, skipped, passed };
 }

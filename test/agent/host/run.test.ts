@@ -24,7 +24,12 @@ const failures = [
   { name: 'too long', script: 'exec sleep 5', expected: 'no answer within 300 ms' },
 ];
 for (const { name, script, expected } of failures) {
-  t.test(name, async (t) => t.strictSame(await run('sh', ['-c', script], { timeoutMs: name === 'too long' ? 300 : 5_000, outputBytesMax: 1_000 }), { kind: 'failed', reason: expected }));
+  t.test(name, async (t) =>
+    t.strictSame(await run('sh', ['-c', script], { timeoutMs: name === 'too long' ? 300 : 5_000, outputBytesMax: 1_000 }), {
+      kind: 'failed',
+      reason: expected,
+    }),
+  );
 }
 
 for (const bytes of [999, 1_000]) {

@@ -3,7 +3,9 @@ import t from 'tap';
 import { readIpLine } from '../../../agent/monitors/ip.parse.ts';
 
 t.test('a recorded session without labels', async (t) => {
-  const lines = readFileSync(new URL('../../fixtures/monitor/ip-monitor.txt', import.meta.url), 'utf8').split('\n').map((line) => line.replace(/^\[[\d.]+\] /, ''));
+  const lines = readFileSync(new URL('../../fixtures/monitor/ip-monitor.txt', import.meta.url), 'utf8')
+    .split('\n')
+    .map((line) => line.replace(/^\[[\d.]+\] /, ''));
   const counts = Object.groupBy(lines.filter((line) => line !== '').map(readIpLine), (line) => (line.kind === 'changed' ? line.what : 'other'));
   t.equal(counts.other, undefined);
   t.ok((counts.link?.length ?? 0) > 0 && (counts.address?.length ?? 0) > 0 && (counts.route?.length ?? 0) > 0);

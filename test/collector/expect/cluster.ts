@@ -1,5 +1,5 @@
 // A small cluster for tests, built from the objects as the API gives them.
-import { type ClusterObjects, clusterObjects, type KeyedObject, objectKey, type ObjectKind, readObject } from '../../../collector/kubernetes/objects.ts';
+import { type ClusterObjects, clusterObjects, type KeyedObject, type ObjectKind, objectKey, readObject } from '../../../collector/kubernetes/objects.ts';
 
 type Raw = Readonly<Record<string, unknown>>;
 
@@ -23,7 +23,11 @@ export function clusterOf(raws: readonly (Raw & { readonly kind: ObjectKind })[]
   return clusterObjects(keyed, 0);
 }
 
-export const node = (name: string, address: string, more: { readonly zone?: string; readonly address6?: string; readonly podCIDRs?: readonly string[] } = {}) => ({
+export const node = (
+  name: string,
+  address: string,
+  more: { readonly zone?: string; readonly address6?: string; readonly podCIDRs?: readonly string[] } = {},
+) => ({
   kind: 'Node' as const,
   metadata: { name, labels: more.zone === undefined ? {} : { 'topology.kubernetes.io/zone': more.zone } },
   spec: { podCIDRs: more.podCIDRs ?? [] },
@@ -34,7 +38,9 @@ export const service = (name: string, spec: Raw = {}, metadata: Raw = {}) => ({
   kind: 'Service' as const,
   metadata: { name, namespace: 'shop', ...metadata },
   spec: {
-    type: 'NodePort', clusterIP: '10.96.0.1', selector: { app: name },
+    type: 'NodePort',
+    clusterIP: '10.96.0.1',
+    selector: { app: name },
     ports: [{ name: 'http', port: 80, targetPort: 8080, nodePort: 30080, protocol: 'TCP' }],
     ...spec,
   },
@@ -42,7 +48,11 @@ export const service = (name: string, spec: Raw = {}, metadata: Raw = {}) => ({
 
 export const slice = (serviceName: string, endpoints: readonly EndpointShort[], more: Raw = {}) => ({
   kind: 'EndpointSlice' as const,
-  metadata: { name: `${serviceName}-${JSON.stringify(more).length}-${endpoints[0]?.address ?? 'none'}`, namespace: 'shop', labels: { 'kubernetes.io/service-name': serviceName } },
+  metadata: {
+    name: `${serviceName}-${JSON.stringify(more).length}-${endpoints[0]?.address ?? 'none'}`,
+    namespace: 'shop',
+    labels: { 'kubernetes.io/service-name': serviceName },
+  },
   addressType: 'IPv4',
   ports: [{ name: 'http', port: 8080, protocol: 'TCP' }],
   endpoints: endpoints.map((endpoint) => ({
@@ -55,7 +65,11 @@ export const slice = (serviceName: string, endpoints: readonly EndpointShort[], 
   ...more,
 });
 
-export const pod = (name: string, labels: Readonly<Record<string, string>>, more: { readonly ports?: readonly Raw[]; readonly ready?: boolean; readonly ip?: string; readonly node?: string } = {}) => ({
+export const pod = (
+  name: string,
+  labels: Readonly<Record<string, string>>,
+  more: { readonly ports?: readonly Raw[]; readonly ready?: boolean; readonly ip?: string; readonly node?: string } = {},
+) => ({
   kind: 'Pod' as const,
   metadata: { name, namespace: 'shop', labels },
   spec: { nodeName: more.node ?? 'node1', containers: [{ name: 'main', ports: more.ports ?? [{ name: 'http', containerPort: 8080, protocol: 'TCP' }] }] },

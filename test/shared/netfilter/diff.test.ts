@@ -14,7 +14,12 @@ const builtin = ':INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0
 t.test('hunks turn one list into the other, whatever the lists', async (t) => {
   const line = fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f', 'g', 'h');
   const lists = fc.tuple(fc.array(line, { maxLength: 30 }), fc.array(line, { maxLength: 30 }));
-  t.doesNotThrow(() => fc.assert(fc.property(lists, ([a, b]) => applyHunks(a, diffLines(a, b)).join() === b.join()), { numRuns: 1_000 }));
+  t.doesNotThrow(() =>
+    fc.assert(
+      fc.property(lists, ([a, b]) => applyHunks(a, diffLines(a, b)).join() === b.join()),
+      { numRuns: 1_000 },
+    ),
+  );
 });
 
 t.test('lists that are edited in few places differ in few places', async (t) => {
@@ -41,7 +46,15 @@ t.test('a rule that is inserted', async (t) => {
   const before = save(`${builtin}-A FORWARD -j ACCEPT\n`);
   const after = save(`${builtin}-A FORWARD -p tcp -m tcp --dport 8080 -j DROP\n-A FORWARD -j ACCEPT\n`);
   t.match(diffTables(before, after), [
-    { kind: 'rule', subject: 'ip filter FORWARD', before: null, after: ['-A FORWARD -p tcp -m tcp --dport 8080 -j DROP'], owner: 'admin', backend: 'iptables-nft', object: 'FORWARD' },
+    {
+      kind: 'rule',
+      subject: 'ip filter FORWARD',
+      before: null,
+      after: ['-A FORWARD -p tcp -m tcp --dport 8080 -j DROP'],
+      owner: 'admin',
+      backend: 'iptables-nft',
+      object: 'FORWARD',
+    },
   ]);
   t.match(diffTables(after, before), [{ kind: 'rule', before: ['-A FORWARD -p tcp -m tcp --dport 8080 -j DROP'], after: null }]);
 });
@@ -61,33 +74,50 @@ t.test('policies', async (t) => {
 
 t.test('chains that come and go', async (t) => {
   const chain = `${builtin}:DOCKER - [0:0]\n-A DOCKER -j DROP\n`;
-  t.match(diffTables(save(builtin), save(chain)), [{ kind: 'chain', subject: 'ip filter DOCKER', before: null, after: ['-N DOCKER', '-A DOCKER -j DROP'], owner: 'docker' }]);
+  t.match(diffTables(save(builtin), save(chain)), [
+    { kind: 'chain', subject: 'ip filter DOCKER', before: null, after: ['-N DOCKER', '-A DOCKER -j DROP'], owner: 'docker' },
+  ]);
   t.match(diffTables(save(chain), save(builtin)), [{ kind: 'chain', before: ['-N DOCKER', '-A DOCKER -j DROP'], after: null }]);
 });
 
 t.test('a table that is made by its first rule shows the rule', async (t) => {
   const changes = diffTables([], save(`${builtin}-A FORWARD -j DROP\n`));
-  t.match(changes, [{ kind: 'table', subject: 'ip filter', before: null }, { kind: 'rule', subject: 'ip filter FORWARD', before: null, after: ['-A FORWARD -j DROP'] }]);
+  t.match(changes, [
+    { kind: 'table', subject: 'ip filter', before: null },
+    { kind: 'rule', subject: 'ip filter FORWARD', before: null, after: ['-A FORWARD -j DROP'] },
+  ]);
   t.equal(changes.length, 2);
 });
 
 t.test('legacy tables are named as such only beside the same table of nft', async (t) => {
   const legacy = (rules: string) => save(rules, '');
   t.equal(diffTables(legacy(builtin), legacy(`${builtin}-A INPUT -j DROP\n`))[0]?.subject, 'ip filter INPUT');
-  t.equal(diffTables([...save(builtin), ...legacy(builtin)], [...save(builtin), ...legacy(`${builtin}-A INPUT -j DROP\n`)])[0]?.subject, 'ip filter INPUT (legacy)');
+  t.equal(
+    diffTables([...save(builtin), ...legacy(builtin)], [...save(builtin), ...legacy(`${builtin}-A INPUT -j DROP\n`)])[0]?.subject,
+    'ip filter INPUT (legacy)',
+  );
 });
 
 t.test('native tables: rules, sets and elements', async (t) => {
-  const [healthy, blocked] = [parseNft(fixture('02-healthy-nftables/nft.json').toString()), parseNft(fixture('05-selector-mismatch-nftables/nft.json').toString())];
+  const [healthy, blocked] = [
+    parseNft(fixture('02-healthy-nftables/nft.json').toString()),
+    parseNft(fixture('05-selector-mismatch-nftables/nft.json').toString()),
+  ];
   t.strictSame(diffTables(healthy.tables, healthy.tables), []);
   const changes = diffTables(healthy.tables, blocked.tables);
   const map = changes.find(({ object, kind }) => kind === 'set' && object === 'service-ips');
   t.match(map, { owner: 'kube-proxy', subject: 'ip kube-proxy service-ips' });
-  t.match(map?.before?.find((line) => line.includes('10.96.12.74')), /^10\.96\.12\.74 \. tcp \. 80 : goto service-IJTWSMUZ/);
+  t.match(
+    map?.before?.find((line) => line.includes('10.96.12.74')),
+    /^10\.96\.12\.74 \. tcp \. 80 : goto service-IJTWSMUZ/,
+  );
 });
 
 t.test('a chain of a hundred thousand rules is compared in a moment', async (t) => {
-  const rules = (skip: number) => Array.from({ length: 100_000 }, (_, i) => (i === skip ? '' : `-A KUBE-SERVICES -d 10.${i >> 16}.${(i >> 8) & 255}.${i & 255}/32 -j KUBE-SVC-${i}\n`)).join('');
+  const rules = (skip: number) =>
+    Array.from({ length: 100_000 }, (_, i) => (i === skip ? '' : `-A KUBE-SERVICES -d 10.${i >> 16}.${(i >> 8) & 255}.${i & 255}/32 -j KUBE-SVC-${i}\n`)).join(
+      '',
+    );
   const [before, after] = [save(`:KUBE-SERVICES - [0:0]\n${rules(-1)}`), save(`:KUBE-SERVICES - [0:0]\n${rules(70_000)}`)];
   const start = performance.now();
   const changes = diffTables(before, after);

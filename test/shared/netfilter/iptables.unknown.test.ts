@@ -12,10 +12,13 @@ t.test('matches, targets and options are counted by name, the most frequent firs
     '-A INPUT -m geoip --source-country YY -j XNOTIFY',
     '-A INPUT -g GONE',
     '-A INPUT -j DNAT [unsupported revision]',
+    '-A INPUT -m comment --comment "open -j DROP',
+    '-A INPUT -m comment --comment "open \\" -j DROP',
   ];
   t.strictSame(count(rules), [
     { kind: 'option', name: '--source-country', rules: 2, line: 4 },
     { kind: 'match', name: 'geoip', rules: 2, line: 4 },
+    { kind: 'text', name: 'a quote is not closed', rules: 2, line: 9 },
     { kind: 'option', name: '--foo', rules: 1, line: 5 },
     { kind: 'target', name: 'XNOTIFY', rules: 1, line: 6 },
     { kind: 'target', name: 'GONE', rules: 1, line: 7 },

@@ -3,19 +3,45 @@ import type { Owner } from '../../../shared/model/change.ts';
 import { ownerOf } from '../../../shared/netfilter/owners.ts';
 
 const chains: readonly (readonly [string, Owner])[] = [
-  ['KUBE-SVC-VNVIF6HCQA7WOKHW', 'kube-proxy'], ['KUBE-NODEPORTS', 'kube-proxy'], ['KUBE-PROXY-CANARY', 'kube-proxy'], ['KUBE-FORWARD', 'kube-proxy'],
-  ['KUBE-FIREWALL', 'kubelet'], ['KUBE-KUBELET-CANARY', 'kubelet'], ['KUBE-MARK-DROP', 'kubelet'],
-  ['KUBE-ROUTER-FORWARD', 'network-policy'], ['KUBE-POD-FW-ABC', 'network-policy'], ['KUBE-NWPLCY-ABC', 'network-policy'], ['cali-FORWARD', 'network-policy'],
-  ['FLANNEL-FWD', 'cni'], ['CNI-HOSTPORT-DNAT', 'cni'], ['DOCKER', 'docker'], ['DOCKER-USER', 'docker'], ['DOCKER-ISOLATION-STAGE-1', 'docker'],
-  ['NETAVARK_FORWARD', 'podman'], ['LIBVIRT_FWI', 'libvirt'], ['ts-forward', 'tailscale'], ['f2b-sshd', 'fail2ban'],
-  ['ufw-before-forward', 'ufw'], ['ufw6-user-input', 'ufw'],
-  ['IN_public_allow', 'firewalld'], ['FWD_public', 'firewalld'], ['PRE_allow-host-ipv6', 'firewalld'], ['FORWARD_direct', 'firewalld'], ['INPUT_ZONES', 'firewalld'],
-  ['INPUT_POLICIES_pre', 'firewalld'], ['FORWARD', 'unknown'], ['my-chain', 'unknown'],
+  ['KUBE-SVC-VNVIF6HCQA7WOKHW', 'kube-proxy'],
+  ['KUBE-NODEPORTS', 'kube-proxy'],
+  ['KUBE-PROXY-CANARY', 'kube-proxy'],
+  ['KUBE-FORWARD', 'kube-proxy'],
+  ['KUBE-FIREWALL', 'kubelet'],
+  ['KUBE-KUBELET-CANARY', 'kubelet'],
+  ['KUBE-MARK-DROP', 'kubelet'],
+  ['KUBE-ROUTER-FORWARD', 'network-policy'],
+  ['KUBE-POD-FW-ABC', 'network-policy'],
+  ['KUBE-NWPLCY-ABC', 'network-policy'],
+  ['cali-FORWARD', 'network-policy'],
+  ['FLANNEL-FWD', 'cni'],
+  ['CNI-HOSTPORT-DNAT', 'cni'],
+  ['DOCKER', 'docker'],
+  ['DOCKER-USER', 'docker'],
+  ['DOCKER-ISOLATION-STAGE-1', 'docker'],
+  ['NETAVARK_FORWARD', 'podman'],
+  ['LIBVIRT_FWI', 'libvirt'],
+  ['ts-forward', 'tailscale'],
+  ['f2b-sshd', 'fail2ban'],
+  ['ufw-before-forward', 'ufw'],
+  ['ufw6-user-input', 'ufw'],
+  ['IN_public_allow', 'firewalld'],
+  ['FWD_public', 'firewalld'],
+  ['PRE_allow-host-ipv6', 'firewalld'],
+  ['FORWARD_direct', 'firewalld'],
+  ['INPUT_ZONES', 'firewalld'],
+  ['INPUT_POLICIES_pre', 'firewalld'],
+  ['FORWARD', 'unknown'],
+  ['my-chain', 'unknown'],
 ];
 for (const [chain, owner] of chains) t.test(`chain ${chain}`, async (t) => t.equal(ownerOf({ family: 'ip', table: 'filter', chain }), owner));
 
 const tables: readonly (readonly [string, string, Owner])[] = [
-  ['ip', 'kube-proxy', 'kube-proxy'], ['inet', 'firewalld', 'firewalld'], ['inet', 'mine', 'unknown'], ['ip', 'libvirt_network', 'libvirt'], ['inet', 'f2b-table', 'fail2ban'],
+  ['ip', 'kube-proxy', 'kube-proxy'],
+  ['inet', 'firewalld', 'firewalld'],
+  ['inet', 'mine', 'unknown'],
+  ['ip', 'libvirt_network', 'libvirt'],
+  ['inet', 'f2b-table', 'fail2ban'],
 ];
 for (const [family, table, owner] of tables) t.test(`table ${family} ${table}`, async (t) => t.equal(ownerOf({ family, table }), owner));
 

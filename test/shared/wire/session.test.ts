@@ -5,14 +5,15 @@ import type { Change } from '../../../shared/model/change.ts';
 import type { Fact } from '../../../shared/model/fact.ts';
 import { encode } from '../../../shared/wire/codec.ts';
 import type { AgentMessage, ChangesMessage, CollectorMessage, StateMessage } from '../../../shared/wire/messages.ts';
-import { type Session, type SessionEffect, type SessionInput, newSession, sameFact, step } from '../../../shared/wire/session.ts';
+import { newSession, type Session, type SessionEffect, type SessionInput, sameFact, step } from '../../../shared/wire/session.ts';
 
 const identity = { node: 'n1', version: '1', bootId: 'b', stream: 's', capabilities: [] };
 const change = (text: string): Change => ({ at: 1, node: 'n1', kind: 'rule', subject: 'ip filter FORWARD', before: null, after: text });
 const sysctl = (name: string, value: string): Fact => ({ kind: 'sysctl', key: `sysctl/${name}`, name, value });
 const facts = (...list: readonly Fact[]): ReadonlyMap<string, Fact> => new Map(list.map((fact) => [fact.key, fact]));
 const welcome = (resumeAfter: number): SessionInput => ({
-  kind: 'message', message: { type: 'welcome', session: 'x', resumeAfter, limits: { frameBytesMax: limits.frameBytesMax, heartbeatMs: 1 } },
+  kind: 'message',
+  message: { type: 'welcome', session: 'x', resumeAfter, limits: { frameBytesMax: limits.frameBytesMax, heartbeatMs: 1 } },
 });
 
 function drive(state: Session, ...inputs: readonly SessionInput[]): { state: Session; sent: AgentMessage[]; effects: SessionEffect[] } {
@@ -30,7 +31,12 @@ const connected: SessionInput = { kind: 'connected', clock: 5 };
 const seqs = (sent: readonly AgentMessage[]): number[] => sent.flatMap((message) => (message.type === 'changes' ? message.changes.map(({ seq }) => seq) : []));
 
 t.test('hello goes first and nothing else before welcome', async (t) => {
-  const { sent } = drive(newSession(identity), connected, { kind: 'facts', facts: facts(sysctl('a', '1')), at: 1 }, { kind: 'changes', changes: [change('x')] });
+  const { sent } = drive(
+    newSession(identity),
+    connected,
+    { kind: 'facts', facts: facts(sysctl('a', '1')), at: 1 },
+    { kind: 'changes', changes: [change('x')] },
+  );
   t.match(sent, [{ type: 'hello', node: 'n1', stream: 's', acknowledged: 0, clock: 5 }]);
   t.equal(sent.length, 1);
 });
@@ -53,8 +59,14 @@ for (const count of [limits.stateFactsMax - 1, limits.stateFactsMax, limits.stat
     const many = facts(...Array.from({ length: count }, (_, i) => sysctl(`n${i}`, 'x')));
     const { sent } = drive(newSession(identity), connected, { kind: 'facts', facts: many, at: 1 }, welcome(0));
     const states = sent.filter((message): message is StateMessage => message.type === 'state');
-    t.strictSame(states.map(({ more }) => more), count > limits.stateFactsMax ? [true, false] : [false]);
-    t.equal(states.reduce((sum, { put }) => sum + put.length, 0), count);
+    t.strictSame(
+      states.map(({ more }) => more),
+      count > limits.stateFactsMax ? [true, false] : [false],
+    );
+    t.equal(
+      states.reduce((sum, { put }) => sum + put.length, 0),
+      count,
+    );
   });
 }
 
@@ -104,7 +116,10 @@ for (const over of [-1, 0, 1]) {
     if (over <= 0) return;
     t.equal(first?.change.subject, `changes 1 to ${first?.change.seq}`);
     t.match(first?.change.after, `${first?.change.seq} changes were not kept`);
-    t.strictSame(state.queue.map(({ change: { seq } }) => seq), Array.from({ length: state.queue.length }, (_, i) => (first?.change.seq ?? 0) + i));
+    t.strictSame(
+      state.queue.map(({ change: { seq } }) => seq),
+      Array.from({ length: state.queue.length }, (_, i) => (first?.change.seq ?? 0) + i),
+    );
   });
 }
 
@@ -116,12 +131,29 @@ t.test('what breaks the protocol is answered with an error and a new connection'
   ];
   for (const message of cases) {
     const { effects, state } = drive(open.state, { kind: 'message', message });
-    t.strictSame(effects.map(({ kind }) => kind), ['send', 'reconnect'], message.type);
+    t.strictSame(
+      effects.map(({ kind }) => kind),
+      ['send', 'reconnect'],
+      message.type,
+    );
     t.equal(state.phase, 'closed');
     t.strictSame(drive(state, { kind: 'message', message }).effects, [], 'what still arrives is not read');
   }
-  t.strictSame(drive(newSession(identity), connected, { kind: 'message', message: { type: 'ack', changes: 0, state: 0 } }).effects.map(({ kind }) => kind), ['send', 'send', 'reconnect']);
-  t.match(drive(newSession(identity), connected, welcome(1)).effects.at(-1), { kind: 'reconnect' }, 'a resumption after what was never sent');
+  t.strictSame(
+    drive(newSession(identity), connected, { kind: 'message', message: { type: 'ack', changes: 0, state: 0 } }).effects.map(({ kind }) => kind),
+    ['send', 'send', 'reconnect'],
+  );
+});
+
+t.test('what an earlier run left goes on under its numbers', async (t) => {
+  const left = [4, 5].map((seq) => ({ ...change(`${seq}`), stream: 's', seq }));
+  const waiting = drive(newSession(identity, left), { kind: 'changes', changes: [change('new')] }, connected);
+  t.match(waiting.sent, [{ type: 'hello', acknowledged: 3 }]);
+  t.strictSame(seqs(drive(waiting.state, welcome(3)).sent), [4, 5, 6]);
+  t.strictSame(seqs(drive(waiting.state, welcome(4)).sent), [5, 6]);
+  const ahead = drive(waiting.state, welcome(9));
+  t.strictSame(seqs(ahead.sent), [10], 'the collector has more than was left: only what is new is sent, after it');
+  t.strictSame(seqs(drive(ahead.state, { kind: 'disconnected' }, connected, welcome(9)).sent), [10]);
 });
 
 t.test('packets that a fact counts are no difference', async (t) => {

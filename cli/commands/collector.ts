@@ -1,0 +1,35 @@
+// `portreeve collector`: runs the collector until SIGTERM.
+import { limits } from '../../shared/limits.ts';
+import { type Command, flagOf, numberOf, requiredText, textOf } from '../command.ts';
+
+export const command: Command = {
+  name: 'collector',
+  summary: 'run the collector',
+  usage: '',
+  description: 'Takes the connections of agents, compares what they report with the cluster objects, stores history, and answers get and explain.',
+  options: [
+    { name: 'listen', value: 'HOST:PORT', summary: 'where to listen; port 0 takes a free one', default: '127.0.0.1:7300' },
+    { name: 'data', value: 'DIR', summary: 'directory of the store' },
+    { name: 'cluster', value: 'DIR', summary: 'read the cluster objects from JSON or YAML files, and watch them' },
+    { name: 'kubeconfig', value: 'FILE', summary: 'read them from the API that this file names; without it and --cluster: in-cluster' },
+    { name: 'database-url', value: 'URL', summary: 'a PostgreSQL store (not in this version)' },
+    { name: 'no-auth', summary: 'let everybody in; on loopback addresses only' },
+    { name: 'grace', value: 'MS', summary: 'milliseconds that a difference must last before it is a finding', default: String(limits.graceMs) },
+  ],
+  examples: ['portreeve collector --data /var/lib/portreeve --cluster ./cluster --no-auth'],
+  async run(parsed, io) {
+    const graceMs = numberOf(parsed, 'grace', { min: 0, max: 3_600_000 });
+    const given = (name: string): string | undefined => textOf(parsed, name);
+    const optional = { cluster: given('cluster'), kubeconfig: given('kubeconfig'), databaseUrl: given('database-url'), graceMs };
+    const { runCollector } = await import('../../collector/main.ts');
+    const options = { listen: requiredText(parsed, 'listen'), data: requiredText(parsed, 'data'), noAuth: flagOf(parsed, 'no-auth'), ...defined(optional) };
+    const collector = await runCollector(options, io.signal);
+    io.stdout.write(`collector listens on ${collector.address}\n`);
+    await collector.closed;
+    return 0;
+  },
+};
+
+type Defined<T> = { readonly [K in keyof T]?: Exclude<T[K], undefined> };
+const defined = <T extends object>(values: T): Defined<T> =>
+  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Defined<T>;

@@ -1,0 +1,184 @@
+// The HTTP API: what the collector knows and stored, as JSON under /api/v1, with health, metrics and the OpenAPI document.
+import swagger from '@fastify/swagger';
+import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify';
+import type { ObjectIssue } from '../kubernetes/objects.ts';
+import type { CollectorState } from '../state/state.ts';
+import type { Store } from '../store/store.ts';
+import { type Answers, answersOf } from './answers.ts';
+import { LiveStreams } from './live.ts';
+import { isLoopback } from './loopback.ts';
+import { metricsText } from './metrics.ts';
+import { sendError, sendProblem } from './problem.ts';
+import * as schemas from './schemas.ts';
+
+export interface ApiOptions {
+  readonly state: CollectorState;
+  readonly store: Store;
+  readonly log: FastifyBaseLogger;
+  /** The live session of a node; undefined when its agent is not connected. */
+  readonly session: (
+    node: string,
+  ) => { readonly trace: (packet: Record<string, string>) => Promise<{ readonly result?: unknown; readonly error?: string }> } | undefined;
+  /** Faults in the cluster objects as they are now. */
+  readonly issues: () => readonly ObjectIssue[];
+  /** Why the collector cannot answer yet; undefined when it can. */
+  readonly notReady: () => string | undefined;
+}
+
+export interface Api {
+  readonly app: FastifyInstance;
+  /** Ends the event streams, then the server. */
+  close(): Promise<void>;
+}
+
+/** Makes the server; the caller listens on `app`. */
+export async function createApi(options: ApiOptions): Promise<Api> {
+  const logController = new LogController({ disableRequestLogging: true });
+  const app = fastify({
+    loggerInstance: options.log,
+    logController,
+    bodyLimit: 64 * 1024,
+    forceCloseConnections: true,
+    ajv: { customOptions: { strict: false } },
+  });
+  // Answers are what the state holds: a serialiser made from their schemas would drop what the schemas leave open.
+  app.setSerializerCompiler(() => JSON.stringify);
+  app.setErrorHandler((error, request, reply) => {
+    if (((error as { statusCode?: number }).statusCode ?? 500) >= 500) options.log.error({ url: request.url, reason: String(error) }, 'a request failed');
+    return sendError(reply, error);
+  });
+  app.setNotFoundHandler((request, reply) =>
+    sendProblem(reply, 404, `${request.method} ${request.url.split('?')[0] ?? ''} is no resource of this API: see /openapi.json`),
+  );
+  app.addHook('onRequest', refuseForeignNames);
+  await app.register(swagger, {
+    openapi: { openapi: '3.1.0', info: { title: 'Portreeve collector', version: 'v1', description: 'Nodes, NodePorts, findings and changes of a cluster.' } },
+  });
+  const live = new LiveStreams(options.state);
+  await app.register(async (scope) => addResources(scope, answersOf(options), live), { prefix: '/api/v1' });
+  addOperations(app, options);
+  return {
+    app,
+    async close() {
+      live.closeAll();
+      await app.close();
+    },
+  };
+}
+
+// A page that a browser loads from anywhere can make its own host name point at 127.0.0.1; the Host header then gives it away.
+async function refuseForeignNames(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  const bound = request.socket.localAddress ?? '';
+  const { host } = request.headers;
+  const name = host === undefined ? '' : (URL.parse(`http://${host}`)?.hostname ?? '');
+  if (isLoopback(bound) && !isLoopback(name))
+    await sendProblem(reply, 403, `this collector is asked on a loopback address under the foreign name ${JSON.stringify(name)}`);
+}
+
+interface Resource {
+  readonly url: string;
+  readonly summary: string;
+  readonly kind: string;
+  readonly list?: boolean;
+  readonly method?: 'GET' | 'POST';
+  readonly schema?: { readonly params?: object; readonly querystring?: object; readonly body?: object };
+  readonly answer: (request: FastifyRequest) => unknown;
+}
+
+function addResources(app: FastifyInstance, answers: Answers, live: LiveStreams): void {
+  for (const resource of resourcesOf(answers)) addResource(app, resource);
+  app.get('/live', { schema: { summary: 'Server-sent events: findings, changes, agents.' } }, (_request, reply) => live.begin(reply));
+}
+
+function resourcesOf(answers: Answers): readonly Resource[] {
+  return [
+    { url: '/nodes', summary: 'All nodes.', kind: 'NodeList', list: true, answer: () => answers.nodes() },
+    {
+      url: '/nodes/:name',
+      summary: 'One node with its facts, NodePorts and findings.',
+      kind: 'Node',
+      schema: { params: schemas.nodeParameters },
+      answer: ({ params }) => answers.node((params as { name: string }).name),
+    },
+    { url: '/nodeports', summary: 'All NodePorts with their state on each node.', kind: 'NodePortList', list: true, answer: () => answers.nodePorts() },
+    {
+      url: '/nodeports/:port',
+      summary: 'The NodePorts of one number, one for each protocol.',
+      kind: 'NodePortList',
+      list: true,
+      schema: { params: schemas.portParameters },
+      answer: ({ params }) => answers.nodePort((params as { port: number }).port),
+    },
+    { url: '/services', summary: 'Services that own a NodePort.', kind: 'ServiceList', list: true, answer: () => answers.services() },
+    {
+      url: '/findings',
+      summary: 'Findings: open ones, or the history.',
+      kind: 'FindingList',
+      list: true,
+      schema: { querystring: schemas.findingsQuery },
+      answer: ({ query }) => answers.findings(query as schemas.FindingsQuery),
+    },
+    {
+      url: '/changes',
+      summary: 'The ledger, newest first.',
+      kind: 'ChangeList',
+      list: true,
+      schema: { querystring: schemas.changesQuery },
+      answer: ({ query }) => answers.changes(query as schemas.ChangesQuery),
+    },
+    {
+      url: '/timeline',
+      summary: 'Changes and the beginnings and ends of findings in order of time, oldest first.',
+      kind: 'EventList',
+      list: true,
+      schema: { querystring: schemas.timelineQuery },
+      answer: ({ query }) => answers.timeline(query as schemas.TimelineQuery),
+    },
+    {
+      url: '/explain',
+      summary: 'Why a NodePort answers or does not on a node.',
+      kind: 'Explanation',
+      schema: { querystring: schemas.explainQuery },
+      answer: ({ query }) => answers.explain(query as schemas.ExplainQuery),
+    },
+    {
+      url: '/trace',
+      method: 'POST',
+      summary: "Walks a packet on a node's live ruleset.",
+      kind: 'Trace',
+      schema: { body: schemas.traceBody },
+      answer: ({ body }) => answers.trace(body as schemas.TraceBody),
+    },
+  ];
+}
+
+function addResource(app: FastifyInstance, { url, method = 'GET', summary, kind, list, schema, answer }: Resource): void {
+  const response = { 200: list === true ? schemas.listOf(kind) : schemas.objectOf(kind), default: schemas.problem };
+  app.route({
+    method,
+    url,
+    schema: { summary, ...schema, response },
+    handler: async (request) => {
+      const answered = await answer(request);
+      const { items, next } = answered as { items?: readonly unknown[]; next?: string };
+      const head = { apiVersion: schemas.apiVersion, kind };
+      return list === true ? { ...head, items, ...(next === undefined ? {} : { next }) } : { ...head, ...(answered as object) };
+    },
+  });
+}
+
+function addOperations(app: FastifyInstance, { state, issues, notReady }: ApiOptions): void {
+  app.get('/healthz', { schema: { hide: true } }, async (_request, reply) => reply.type('text/plain').send('ok\n'));
+  app.get('/readyz', { schema: { hide: true } }, async (_request, reply) => {
+    const reason = notReady();
+    return reply
+      .code(reason === undefined ? 200 : 503)
+      .type('text/plain')
+      .send(`${reason ?? 'ok'}\n`);
+  });
+  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
+  app.get('/metrics', { schema: { hide: true } }, async (_request, reply) => {
+    const text = metricsText({ nodes: state.nodes, changesTotal: state.changesTotal, objectIssues: issues().length, now: Date.now() });
+    return reply.type('text/plain; version=0.0.4; charset=utf-8').send(text);
+  });
+}

@@ -1,0 +1,98 @@
+// The collector, get and explain as processes: what they print, their exit codes, and that SIGTERM ends the collector.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { join } from 'node:path';
+import t from 'tap';
+import { nodePortFact, TestAgent } from '../ingest/client.ts';
+import { endpoints, getJson, objectsOf, until, writeObjects } from '../ingest/cluster.ts';
+
+const main = join(import.meta.dirname, '../../../cli/main.ts');
+
+function start(...words: string[]): { readonly child: ChildProcess; readonly output: () => string; readonly ended: Promise<number | null> } {
+  const child = spawn(process.execPath, [main, ...words], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, PORTREEVE_SERVER: '', NO_COLOR: '1' } });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on('data', (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+  return { child, output: () => output, ended: new Promise((resolve) => child.once('close', (code) => resolve(code))) };
+}
+
+async function run(...words: string[]): Promise<{ readonly code: number | null; readonly output: string }> {
+  const { ended, output } = start(...words);
+  return { code: await ended, output: output() };
+}
+
+t.test('from a start to SIGTERM', async (t) => {
+  const directory = t.testdir();
+  await writeObjects(join(directory, 'cluster'), objectsOf());
+  const collector = start(
+    'collector',
+    '--listen',
+    '127.0.0.1:0',
+    '--data',
+    join(directory, 'data'),
+    '--cluster',
+    join(directory, 'cluster'),
+    '--no-auth',
+    '--grace',
+    '0',
+  );
+  t.teardown(() => collector.child.kill('SIGKILL'));
+  const printed = await until(
+    async () => /collector listens on (\S+)/.exec(collector.output()),
+    (found) => found !== null,
+  );
+  const address = printed?.[1] ?? '';
+  const server = ['--server', address];
+
+  t.match(await run('get', 'findings', ...server), { code: 0, output: 'no findings\n' });
+  const agent = await TestAgent.start(address);
+  agent.sendFacts([nodePortFact(30080, 'drop', endpoints)]);
+  await until(
+    () => getJson(address, 'findings'),
+    ({ items }) => items.length > 0,
+  );
+
+  const [nodes, nodeports, wide, findings, services, yaml, explained, json] = await Promise.all([
+    run('get', 'nodes', ...server),
+    run('get', 'nodeports', ...server),
+    run('get', 'nodeports', '-o', 'wide', ...server),
+    run('get', 'findings', '--node', 'node1', ...server),
+    run('get', 'services', ...server),
+    run('get', 'nodeports', '-o', 'yaml', ...server),
+    run('explain', 'node1', '30080', ...server),
+    run('explain', 'node1', '30080/tcp', '-o', 'json', ...server),
+  ]);
+  t.match(nodes, { code: 1, output: /^NODE +AGENT +SINCE.*\nnode1 +connected.*\nnode2 +never/ });
+  t.match(nodeports, { code: 1, output: /^NODEPORT .*\n30080\/tcp +shop\/web:http +fault +0\/2 +node1,node2 +C\d\d\n$/ });
+  t.match(wide.output, /node1\/4:fault\(timeout\) node2\/4:unknown/);
+  t.match(findings, { code: 1, output: /node1 +30080\/tcp +shop\/web:http +C\d\d +error/ });
+  t.match(services, { code: 1, output: /shop\/web +NodePort +30080\/tcp +2\/2 +Cluster +1/ });
+  t.match(yaml.output, /^apiVersion: portreeve\/v1\nkind: NodePortList\nitems:\n {2}- port: 30080\n/);
+  t.match(explained, { code: 1, output: /shop\/web.*30080\/tcp.*node1[\s\S]*--dport 8080 -j DROP/ });
+  t.match(JSON.parse(json.output), { kind: 'Explanation', explanation: { kind: 'faulty', node: 'node1', port: 30080 } });
+
+  const before = Date.now();
+  collector.child.kill('SIGTERM');
+  await agent.closed;
+  t.equal(await collector.ended, 0);
+  t.ok(Date.now() - before < 2_000, `ended within ${Date.now() - before} ms`);
+  t.match(await run('get', 'nodes', ...server), { code: 3, output: /no collector answers at .*ECONNREFUSED/ });
+});
+
+for (const { words, says } of [
+  { words: ['get'], says: /one of nodes, nodeports, findings, changes, services is wanted/ },
+  { words: ['get', 'pods'], says: /get pods: one of/ },
+  { words: ['get', 'nodes', '--kind', 'rule'], says: /--kind does not apply to get nodes/ },
+  { words: ['get', 'changes', '--limit', '0'], says: /--limit 0/ },
+  { words: ['explain', 'node1'], says: /NODE and PORT/ },
+  { words: ['explain', 'node1', '99999'], says: /NODE and PORT/ },
+  { words: ['explain', 'node1', '80/icmp'], says: /NODE and PORT/ },
+  { words: ['get', 'nodes', '--server', 'ftp://x'], says: /--server ftp:\/\/x/ },
+  { words: ['collector'], says: /--data is missing/ },
+  { words: ['collector', '--data', '/nonexistent/x', '--listen', '10.0.0.1:7300'], says: /10\.0\.0\.1 .*loopback/ },
+]) {
+  t.test(`portreeve ${words.join(' ')} is a usage error`, async (t) => {
+    t.match(await run(...words), { code: 2, output: says });
+  });
+}

@@ -1,0 +1,49 @@
+// The judge: random rulesets in the kernel, real packets, and the walk's predictions held against what happened. RULESETS=N runs more, SEED=N repeats a run.
+import fc from 'fast-check';
+import t from 'tap';
+import { labObstacle } from '../cluster.ts';
+import { Arena } from './arena.ts';
+import { firewallBases } from './bases.ts';
+import { contest, drafts, newTally } from './contest.ts';
+import { rulesets } from './rulesets.ts';
+
+const runs = Number(process.env['RULESETS'] ?? 300);
+const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31));
+t.setTimeout(3_600_000);
+const obstacle = await labObstacle();
+
+t.test(`the walk agrees with the kernel (seed ${seed})`, { skip: obstacle ?? false, timeout: 3_600_000 }, async (t) => {
+  const arena = await Arena.build();
+  t.teardown(() => arena.close());
+  const tally = newTally();
+  const property = fc.asyncProperty(rulesets(firewallBases()), drafts, async (generated, packets) => {
+    const differences = await contest(arena, { generated, drafts: packets }, tally);
+    if (differences.length > 0) throw new Error(`${generated.kind}:\n${differences.join('\n')}`);
+  });
+  const result = await fc.check(property, {
+    numRuns: runs,
+    seed,
+    endOnFailure: process.env['SHRINK'] === undefined,
+    interruptAfterTimeLimit: Number(process.env['LIMIT_MS'] ?? 3_000_000),
+  });
+  const counted = (map: ReadonlyMap<string, number>): string =>
+    [...map]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, count]) => `${name} ${count}`)
+      .join(', ');
+  t.comment(`${tally.rulesets} rulesets, ${tally.packets} packets, ${tally.uncertain} left open, ${tally.decidersCounted} deciding rules seen to count`);
+  t.comment(`kinds: ${counted(tally.kinds)}`);
+  t.comment(`met: ${counted(tally.meetings)}`);
+  if (result.failed) {
+    const [generated] = result.counterexample ?? [];
+    t.comment(`after ${result.numRuns} rulesets: ${(result.errorInstance as Error | null)?.message}`);
+    t.comment(
+      `ruleset:\n${Object.entries(generated?.rules ?? {})
+        .map(([name, text]) => `== ${name}\n${typeof text === 'string' ? text : JSON.stringify(text)}`)
+        .join('\n')}`,
+    );
+  }
+  t.equal(result.failed, false, 'no disagreement');
+  t.ok(tally.uncertain < tally.packets / 10, 'the walk is certain of most packets');
+  for (const met of ['ok', 'refused', 'unreachable', 'timeout']) t.ok((tally.meetings.get(met) ?? 0) > 0, `some packets met "${met}"`);
+});
