@@ -1,8 +1,8 @@
 // Keeps the node's state up to date: events and clocks say which sources to read, each round of reading gives facts and what changed since the one before.
 import { reasonOf } from '../shared/errors.ts';
 import type { Change } from '../shared/model/change.ts';
-import type { Fact, HostFact, NodePortKey, SourceFact } from '../shared/model/fact.ts';
-import { nodeFacts } from '../shared/netfilter/facts.ts';
+import type { Fact, HostFact, SourceFact } from '../shared/model/fact.ts';
+import { nodeFacts, nothingWanted, type Wanted } from '../shared/netfilter/facts.ts';
 import { readNode } from '../shared/netfilter/node.read.ts';
 import type { NodeState } from '../shared/netfilter/node.ts';
 import type { Machine } from './host/machine.ts';
@@ -10,15 +10,9 @@ import { changesBetween, type Snapshot, type Transaction } from './ledger.ts';
 import { ipWakes, monitorIp } from './monitors/ip.ts';
 import type { Monitor } from './monitors/monitor.ts';
 import { monitorNft, nftWakes } from './monitors/nft.ts';
-import { nothingRead, type Readings, readSources } from './reader.ts';
+import { nothingRead, type Readings, readSources, type SourceOutcome } from './reader.ts';
 import { sources as everySource } from './sources/index.ts';
 import type { Source, Wake } from './sources/source.ts';
-
-export interface Wanted {
-  readonly nodePorts: readonly NodePortKey[];
-  readonly peers: readonly string[];
-  readonly podNetworks: readonly string[];
-}
 
 export interface ObserverOptions {
   readonly node: string;
@@ -58,7 +52,7 @@ export class Observer {
   #readings: Readings = nothingRead;
   #node: NodeState | undefined;
   #snapshot: Snapshot | undefined;
-  #wanted: Wanted = { nodePorts: [], peers: [], podNetworks: [] };
+  #wanted: Wanted = nothingWanted;
   #transactions: Transaction[] = [];
   #monitors: { readonly nft: Monitor; readonly ip: Monitor } | undefined;
   #firstEventAt: number | undefined;
@@ -186,7 +180,7 @@ export class Observer {
     this.#noteFailures(before, due);
     const changed = this.#readings.files !== before.files && filesDiffer(before.files, this.#readings.files);
     if (changed || this.#snapshot === undefined) this.#renew(before, due);
-    else if (due.some(({ name }) => before.outcomes.get(name)?.outcome !== this.#readings.outcomes.get(name)?.outcome)) this.#evaluate(Date.now());
+    else if (due.some(({ name }) => differs(before.outcomes.get(name), this.#readings.outcomes.get(name)))) this.#renewNode();
     this.#transactions = this.#transactions.filter(({ at }) => at >= startedAt);
   }
 
@@ -224,9 +218,14 @@ export class Observer {
   }
 
   #readNode(files: ReadonlyMap<string, Buffer>): NodeState {
-    const node = readNode(files, { node: this.#options.node });
-    const unread = [...this.#readings.outcomes].filter(([, { outcome, known }]) => outcome === 'failed' && !known).map(([name]) => name);
-    return unread.length === 0 ? node : { ...node, unread: [...new Set([...node.unread, ...unread])] };
+    const unread = [...this.#readings.outcomes].filter(([name, outcome]) => holdsRules.has(name) && isUnread(outcome)).map(([name]) => name);
+    return readNode(files, { node: this.#options.node, unread });
+  }
+
+  /** The files are as they were; how far they can be trusted is not. */
+  #renewNode(): void {
+    this.#node = this.#readNode(this.#readings.files);
+    this.#evaluate(Date.now());
   }
 
   #evaluate(at: number): void {
@@ -292,6 +291,18 @@ export class Observer {
     );
   }
 }
+
+/** Sources whose failure may hide rules. */
+const holdsRules: ReadonlySet<string> = new Set(['iptables', 'ip6tables', 'nftables', 'ipset', 'ipvs']);
+
+const differs = (before: SourceOutcome | undefined, after: SourceOutcome | undefined): boolean =>
+  before?.outcome !== after?.outcome ||
+  before?.reason !== after?.reason ||
+  (after !== undefined && before !== undefined && isUnread(before) !== isUnread(after));
+
+/** A source that fails now and then is taken as it was last read; one that never was read, or fails again and again, makes every answer uncertain. */
+const isUnread = ({ known, failures }: SourceOutcome): boolean => failures > 0 && (!known || failures >= failuresMax);
+const failuresMax = 3;
 
 /** Bytes of what iptables-nft holds, as its dumps. */
 const dumpBytes = ({ files }: Readings): number =>

@@ -18,6 +18,8 @@ export interface SourceOutcome {
   readonly reason?: string;
   /** Whether it was ever read (or found absent) since the agent runs: only then can a later reading show a change. */
   readonly known: boolean;
+  /** Readings in a row that were failures or blind in part. */
+  readonly failures: number;
   /** Milliseconds that a reading takes when the machine has time for it. */
   readonly costMs: number;
 }
@@ -56,6 +58,7 @@ function take(before: Readings, { source, reading, costMs }: Taken): Readings {
     outcome: reading.outcome === 'facts' && reading.unread !== undefined ? 'failed' : reading.outcome,
     ...(reason === undefined ? {} : { reason: reason.slice(0, 2_000) }),
     known: reading.outcome !== 'failed' || earlier?.known === true,
+    failures: reason === undefined || reading.outcome === 'absent' ? 0 : (earlier?.failures ?? 0) + 1,
     costMs: smoothed(earlier?.costMs, costMs),
   };
   const outcomes = new Map(before.outcomes).set(source.name, outcome);

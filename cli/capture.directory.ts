@@ -3,8 +3,8 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { failure, reasonOf } from '../shared/errors.ts';
 import { limits } from '../shared/limits.ts';
-import type { CaptureFiles, NodeState } from '../shared/netfilter/node.ts';
 import { readNode, ruleFileNames } from '../shared/netfilter/node.read.ts';
+import type { CaptureFiles, NodeState } from '../shared/netfilter/node.ts';
 import type { Io } from './command.ts';
 
 /** Every file of a directory by its name; subdirectories are left out. Throws INPUT_UNREADABLE. */
@@ -14,7 +14,8 @@ export async function readDirectory(directory: string): Promise<Map<string, Buff
     const path = join(directory, name);
     const known = await stat(path).catch(() => undefined);
     if (known?.isFile() !== true) continue;
-    if (known.size > limits.inputFileBytesMax) throw failure('INPUT_UNREADABLE', [path, `${known.size} bytes are over the limit of ${limits.inputFileBytesMax}`]);
+    if (known.size > limits.inputFileBytesMax)
+      throw failure('INPUT_UNREADABLE', [path, `${known.size} bytes are over the limit of ${limits.inputFileBytesMax}`]);
     files.set(name, await readFile(path).catch((error: unknown) => Promise.reject(failure('INPUT_UNREADABLE', [path, reasonOf(error)], error))));
   }
   return files;
@@ -30,7 +31,8 @@ export async function readCapture(directory: string, io: Pick<Io, 'stderr'>): Pr
   const files = await readDirectory(directory);
   assertCapture(directory, files);
   const node = readNode(files);
-  for (const { file, line, reason, text } of node.issues.slice(0, shownIssuesMax)) io.stderr.write(`${join(directory, file ?? '')}:${line}: ${reason}: ${text}\n`);
+  for (const { file, line, reason, text } of node.issues.slice(0, shownIssuesMax))
+    io.stderr.write(`${join(directory, file ?? '')}:${line}: ${reason}: ${text}\n`);
   if (node.issues.length > shownIssuesMax) io.stderr.write(`… and ${node.issues.length - shownIssuesMax} more lines that could not be read\n`);
   for (const what of node.unread) io.stderr.write(`not read: ${what}; answers that depend on it are unknown\n`);
   return node;

@@ -9,7 +9,8 @@ const table = {
   CAPTURE_NODE_UNKNOWN: (directory: string) => `${directory} does not say which node it is of: add --node NAME or a capture.json`,
   TOOL_MISSING: (tool: string, hint: string) => `${tool} is not installed: ${hint}`,
   TOOL_FAILED: (command: string, reason: string) => `${command} failed: ${reason}`,
-  COLLECTOR_UNREACHABLE: (url: string, reason: string) => `no collector answers at ${url}: ${reason}. Start one with "portreeve collector" or name it with --server or PORTREEVE_SERVER`,
+  COLLECTOR_UNREACHABLE: (url: string, reason: string) =>
+    `no collector answers at ${url}: ${reason}. Start one with "portreeve collector" or name it with --server or PORTREEVE_SERVER`,
   COLLECTOR_REFUSED: (status: number, detail: string) => `the collector answered ${status}: ${detail}`,
   FRAME_INVALID: (type: string, reason: string) => `malformed ${type} message: ${reason}`,
   FRAME_TOO_LARGE: (bytes: number, max: number) => `a message of ${bytes} bytes is over the limit of ${max}`,

@@ -27,11 +27,9 @@ export class Spool {
   /** What an earlier run left, in order of seq; all of one stream. A last line that was cut by a crash is left out. */
   load(): readonly SequencedChange[] {
     const text = readIfThere(this.#path);
-    const changes = text
-      .split('\n')
-      .flatMap(readLine)
-      .sort((a, b) => a.seq - b.seq);
-    const kept = changes.filter(({ stream, seq }, i) => stream === changes[0]?.stream && seq !== changes[i - 1]?.seq);
+    const [first, ...more] = text.split('\n').flatMap(readLine);
+    const changes = first === undefined ? [] : [first, ...more.filter(({ stream }) => stream === first.stream)].sort((x, y) => x.seq - y.seq);
+    const kept = changes.filter(({ seq }, i) => seq !== changes[i - 1]?.seq);
     this.#bytes = Buffer.byteLength(text);
     this.#last = kept.at(-1)?.seq ?? 0;
     if (text !== '' && !text.endsWith('\n')) this.#append('\n');

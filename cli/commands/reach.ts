@@ -2,14 +2,14 @@
 import { stringify } from 'yaml';
 import { failure } from '../../shared/errors.ts';
 import { type Family, formatAddress } from '../../shared/model/address.ts';
-import { nodePortFactKey, type NodePortKey, protocolNumbers } from '../../shared/model/fact.ts';
+import { type NodePortKey, nodePortFactKey, protocolNumbers } from '../../shared/model/fact.ts';
 import type { Outcome } from '../../shared/model/outcome.ts';
 import { claimsOf } from '../../shared/netfilter/claims.ts';
 import { primaryAddress } from '../../shared/netfilter/host.ts';
 import type { NodeState } from '../../shared/netfilter/node.ts';
 import { verdictOf } from '../../shared/netfilter/outcomes.ts';
-import { outsideSources, walk } from '../../shared/netfilter/walk.ts';
 import { outcomeText, placed } from '../../shared/netfilter/walk.text.ts';
+import { outsideSources, walk } from '../../shared/netfilter/walk.ts';
 import { readCapture } from '../capture.directory.ts';
 import { type Command, type Io, listOf, outputOption, type Parsed, requiredText, textOf } from '../command.ts';
 
@@ -57,16 +57,29 @@ function reachedPorts(node: NodeState, asked: readonly NodePortKey[]): readonly 
       if (destination === undefined) return [];
       const protocol = protocolNumbers[nodePort.protocol];
       const sources = outsideSources(node, nodePort.family);
-      const { outcomes } = walk(node, { vantage: 'external', family: nodePort.family, protocol, sources, destination, destinationPort: nodePort.port }, { traced: false, reply: true });
+      const { outcomes } = walk(
+        node,
+        { vantage: 'external', family: nodePort.family, protocol, sources, destination, destinationPort: nodePort.port },
+        { traced: false, reply: true },
+      );
       const service = claims.get(nodePortFactKey(nodePort))?.service;
-      return [{ nodePort, address: formatAddress(nodePort.family, destination), verdict: verdictOf(outcomes).verdict, outcomes, ...(service === undefined ? {} : { service }) }];
+      return [
+        {
+          nodePort,
+          address: formatAddress(nodePort.family, destination),
+          verdict: verdictOf(outcomes).verdict,
+          outcomes,
+          ...(service === undefined ? {} : { service }),
+        },
+      ];
     });
 }
 
 function portsOf(text: string): readonly NodePortKey[] {
   const found = /^(\d{1,5})(?:\/(tcp|udp|sctp))?$/.exec(text);
   const port = Number(found?.[1]);
-  if (found === null || port < 1 || port > 65535) throw failure('USAGE', [`--port ${text}: give a port from 1 to 65535, and /tcp, /udp or /sctp if it is not tcp`]);
+  if (found === null || port < 1 || port > 65535)
+    throw failure('USAGE', [`--port ${text}: give a port from 1 to 65535, and /tcp, /udp or /sctp if it is not tcp`]);
   return ([4, 6] as const).map((family: Family) => ({ protocol: (found[2] ?? 'tcp') as NodePortKey['protocol'], family, port }));
 }
 

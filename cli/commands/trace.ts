@@ -7,8 +7,8 @@ import type { Outcome } from '../../shared/model/outcome.ts';
 import type { NodeState } from '../../shared/netfilter/node.ts';
 import { verdictOf } from '../../shared/netfilter/outcomes.ts';
 import { describePacket, type PacketDescription, packetText, parsePacketText } from '../../shared/netfilter/packet.parse.ts';
-import { walk } from '../../shared/netfilter/walk.ts';
 import { walkText } from '../../shared/netfilter/walk.text.ts';
+import { walk } from '../../shared/netfilter/walk.ts';
 import { readCapture } from '../capture.directory.ts';
 import { type Command, type Io, outputOption, type Parsed, requiredText, textOf } from '../command.ts';
 
@@ -103,7 +103,15 @@ function answerLine(node: NodeState, line: string): LineAnswer {
 /** JSON may hold numbers, null or worse where a description has words. */
 function textual(raw: PacketDescription): PacketDescription {
   const text = (value: unknown): string | undefined => (value === undefined || value === null ? undefined : String(value));
-  return { vantage: text(raw.vantage), src: text(raw.src), dst: text(raw.dst), proto: text(raw.proto), sport: text(raw.sport), dport: text(raw.dport), iif: text(raw.iif) };
+  return {
+    vantage: text(raw.vantage),
+    src: text(raw.src),
+    dst: text(raw.dst),
+    proto: text(raw.proto),
+    sport: text(raw.sport),
+    dport: text(raw.dport),
+    iif: text(raw.iif),
+  };
 }
 
 function textLine(answer: LineAnswer): string {

@@ -13,15 +13,36 @@ export interface Actor {
 
 /** The program a rule belongs to, by its chain or table. */
 export type Owner =
-  | 'kube-proxy' | 'kubelet' | 'cni' | 'network-policy'
-  | 'docker' | 'podman' | 'libvirt' | 'tailscale'
-  | 'ufw' | 'firewalld' | 'fail2ban'
-  | 'admin' | 'unknown';
+  | 'kube-proxy'
+  | 'kubelet'
+  | 'cni'
+  | 'network-policy'
+  | 'docker'
+  | 'podman'
+  | 'libvirt'
+  | 'tailscale'
+  | 'ufw'
+  | 'firewalld'
+  | 'fail2ban'
+  | 'admin'
+  | 'unknown';
 
 export type ChangeKind =
-  | 'rule' | 'chain' | 'policy' | 'set' | 'table'
-  | 'listener' | 'interface' | 'address' | 'route' | 'sysctl' | 'process'
-  | 'service' | 'endpoints' | 'node' | 'pod'
+  | 'rule'
+  | 'chain'
+  | 'policy'
+  | 'set'
+  | 'table'
+  | 'listener'
+  | 'interface'
+  | 'address'
+  | 'route'
+  | 'sysctl'
+  | 'process'
+  | 'service'
+  | 'endpoints'
+  | 'node'
+  | 'pod'
   | 'gap';
 
 export interface Change {

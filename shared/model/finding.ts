@@ -1,6 +1,7 @@
 // Findings: diagnosed drifts and faults, as check, explain and the API give them.
-import type { Actor, Change } from './change.ts';
+
 import type { Family } from './address.ts';
+import type { Actor, Change } from './change.ts';
 import type { Protocol } from './fact.ts';
 import type { Decider, Symptom } from './outcome.ts';
 

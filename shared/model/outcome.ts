@@ -30,7 +30,7 @@ export interface Decider {
   readonly packets?: string;
 }
 
-/** An answer that does not come back, although the request arrives (routing or filtering of the reply). */
+/** A packet that is lost, although the first one arrived: an answer on its way back, or a later packet of the client. */
 export interface ReplyProblem {
   readonly verdict: 'drop' | 'reject' | 'unknown';
   readonly decidedBy?: Decider;
@@ -52,6 +52,8 @@ export interface Outcome {
   /** Rules that we cannot judge and on which this outcome depends. Empty or absent: certain. */
   readonly unless?: readonly Decider[];
   readonly reply?: ReplyProblem;
+  /** A later packet of the client that is lost although the first got through: the handshake goes well and data hangs. */
+  readonly later?: ReplyProblem;
 }
 
 /** What the client sees of an outcome, in the words of the traffic records: connection works, refused, times out, or is told it is unreachable. */
@@ -59,7 +61,8 @@ export type Symptom = 'ok' | 'refused' | 'timeout' | 'unreachable' | 'unknown';
 
 /** The symptom that a client meets at this outcome, provided that the endpoint itself answers. An answer that gets lost looks like silence, whatever it said. */
 export function symptomOf(outcome: Outcome): Symptom {
-  if (outcome.reply !== undefined) return outcome.reply.verdict === 'unknown' ? 'unknown' : 'timeout';
+  const lost = outcome.reply ?? outcome.later;
+  if (lost !== undefined) return lost.verdict === 'unknown' ? 'unknown' : 'timeout';
   switch (outcome.verdict) {
     case 'forward':
     case 'local':
@@ -83,7 +86,14 @@ function rejectSymptom(word: string): Symptom {
 export function deciderOf(rule: { readonly place: RulePlace; readonly text: string; readonly counter?: { readonly packets: bigint } }): Decider {
   const { backend, family, table, chain, number, line, handle } = rule.place;
   return {
-    by: 'rule', family, table, chain, rule: number, text: rule.text, backend, line,
+    by: 'rule',
+    family,
+    table,
+    chain,
+    rule: number,
+    text: rule.text,
+    backend,
+    line,
     ...(handle === undefined ? {} : { handle }),
     ...(rule.counter === undefined ? {} : { packets: rule.counter.packets.toString() }),
   };

@@ -209,7 +209,11 @@ const isCondition = (step: Step): step is Condition => !isVerdict(step) && !acti
 /** A rule that neither decides nor changes anything need not be judged at all. */
 const isEffectless = (rule: Rule): boolean => rule.steps.every((step) => step.kind === 'effectless' || isCondition(step));
 
-function judgeAll(run: Run, rule: Rule, given: { readonly state: State; readonly conditions: readonly Condition[] }): { readonly yes: readonly State[]; readonly no: readonly State[] } {
+function judgeAll(
+  run: Run,
+  rule: Rule,
+  given: { readonly state: State; readonly conditions: readonly Condition[] },
+): { readonly yes: readonly State[]; readonly no: readonly State[] } {
   let state = given.state;
   const rejected: State[] = [];
   let chance = 1;
@@ -244,7 +248,9 @@ function act(run: Run, rule: Rule, given: { readonly state: State; readonly acti
   const { state, action } = given;
   switch (action.kind) {
     case 'setMark':
-      return [noted(run, rule, { ...state, mark: ((state.mark & action.and) ^ action.xor) >>> 0 }, `mark ${hex(((state.mark & action.and) ^ action.xor) >>> 0)}`)];
+      return [
+        noted(run, rule, { ...state, mark: ((state.mark & action.and) ^ action.xor) >>> 0 }, `mark ${hex(((state.mark & action.and) ^ action.xor) >>> 0)}`),
+      ];
     case 'setConnmark':
       return [{ ...state, connmark: ((state.connmark & action.and) ^ action.xor) >>> 0 }];
     case 'saveMark':
@@ -331,7 +337,8 @@ function isComplement(a: readonly Assumption[], b: readonly Assumption[]): boole
   if (a.length === 0 || a.length !== b.length) return false;
   const x = a.at(-1) as Assumption;
   const y = b.at(-1) as Assumption;
-  const same = a.slice(0, -1).every((each, index) => each.matched === b[index]?.matched && placeText(each.decider) === placeText((b[index] as Assumption).decider));
+  const same = a
+    .slice(0, -1)
+    .every((each, index) => each.matched === b[index]?.matched && placeText(each.decider) === placeText((b[index] as Assumption).decider));
   return same && x.matched !== y.matched && placeText(x.decider) === placeText(y.decider);
 }
-

@@ -1,6 +1,6 @@
 // Finds the NodePorts that a node's rules claim to serve, in every mode of kube-proxy, and the skeleton that all of them hang on.
 import type { Family } from '../model/address.ts';
-import { type ChainsFact, nodePortFactKey, type NodePortKey, type Protocol, protocolNumbers } from '../model/fact.ts';
+import { type ChainsFact, type NodePortKey, nodePortFactKey, type Protocol, protocolNumbers } from '../model/fact.ts';
 import type { NodeState } from './node.ts';
 import type { NftElement, Rule, Step } from './rule.ts';
 import type { Chain, Table } from './ruleset.ts';
@@ -58,7 +58,8 @@ function* ruleClaims(table: Table, family: Family): Iterable<Claim> {
   const names = table.name === 'nat' ? ['KUBE-NODEPORTS'] : table.name === 'filter' ? ['KUBE-EXTERNAL-SERVICES'] : [];
   for (const name of names) {
     for (const rule of rulesOf(table.chains.get(name))) {
-      const local = name === 'KUBE-NODEPORTS' || rule.steps.some((step) => step.kind === 'addressType' && step.side === 'destination' && step.anyOf.includes('local'));
+      const local =
+        name === 'KUBE-NODEPORTS' || rule.steps.some((step) => step.kind === 'addressType' && step.side === 'destination' && step.anyOf.includes('local'));
       if (!local) continue;
       const [protocol, port] = [exactNumber(rule.steps, 'protocol'), exactNumber(rule.steps, 'destinationPort')];
       const word = protocolWord(protocol);
@@ -112,7 +113,8 @@ function* ipsetClaims(node: NodeState): Iterable<Claim> {
   }
 }
 
-const protocolWord = (number: number | undefined): Protocol | undefined => (Object.keys(protocolNumbers) as Protocol[]).find((word) => protocolNumbers[word] === number);
+const protocolWord = (number: number | undefined): Protocol | undefined =>
+  (Object.keys(protocolNumbers) as Protocol[]).find((word) => protocolNumbers[word] === number);
 
 function exactNumber(steps: readonly Step[], field: 'protocol' | 'destinationPort'): number | undefined {
   for (const step of steps) {
@@ -197,7 +199,8 @@ function* orphanedChains(table: Table): Iterable<readonly [Chain, string]> {
     return;
   }
   if (table.name !== 'nat') return;
-  for (const rule of rulesOf(table.chains.get('KUBE-NODEPORTS'))) for (const step of rule.steps) if (step.kind === 'jump' || step.kind === 'goto') served.add(step.chain);
+  for (const rule of rulesOf(table.chains.get('KUBE-NODEPORTS')))
+    for (const step of rule.steps) if (step.kind === 'jump' || step.kind === 'goto') served.add(step.chain);
   for (const chain of table.chains.values()) {
     if (!chain.name.startsWith('KUBE-EXT-') || served.has(chain.name) || chain.length === 0) continue;
     const service = / for (\S+) external destinations/.exec(chain.rule(0).comment ?? '')?.[1];
@@ -214,7 +217,8 @@ function endpointsBehind(table: Table, chain: Chain, depth = 0): readonly string
     if (target !== null) found.add((target[1] ?? target[2]) as string);
     for (const next of nextChains(rule)) {
       const inner = table.chains.get(next);
-      if (inner !== undefined && /^(KUBE-(SVC|SVL|XLB|SEP)-|service-|local-|endpoint-)/.test(next)) for (const each of endpointsBehind(table, inner, depth + 1)) found.add(each);
+      if (inner !== undefined && /^(KUBE-(SVC|SVL|XLB|SEP)-|service-|local-|endpoint-)/.test(next))
+        for (const each of endpointsBehind(table, inner, depth + 1)) found.add(each);
     }
   }
   return [...found].sort();

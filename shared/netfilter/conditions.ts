@@ -116,8 +116,6 @@ function judgeAddressType(state: State, condition: Condition & { kind: 'addressT
 function judgeReversePath(state: State, loose: boolean, around: Surroundings): Judgement {
   const parts = routeDestinations(around.node.host, state.family, state.source, { mark: 0 });
   if (parts.some((part) => part.answer.kind === 'unknown')) return may('the routes back to the client are not known');
-  const right = parts.filter(
-    ({ answer }) => answer.kind === 'route' && answer.route.type === 'unicast' && (loose || answer.route.device === state.iif),
-  );
+  const right = parts.filter(({ answer }) => answer.kind === 'route' && answer.route.type === 'unicast' && (loose || answer.route.device === state.iif));
   return judgeAddress(state, 'source', union(...right.map((part) => part.set)));
 }

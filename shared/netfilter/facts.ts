@@ -1,8 +1,18 @@
 // Says what a node's state means, as facts: what clients of each NodePort meet, and the settings, sockets and chains that it hangs on.
 import { type Family, formatAddress, type IntervalSet, intersect, parseAddress, parsePrefix, single, subtract, union } from '../model/address.ts';
-import { type Fact, type InterfaceFact, type ListenerFact, nodePortFactKey, type NodePortFact, type NodePortKey, protocolNumbers, type ProxyFact, type SysctlFact } from '../model/fact.ts';
+import {
+  type Fact,
+  type InterfaceFact,
+  type ListenerFact,
+  type NodePortFact,
+  type NodePortKey,
+  nodePortFactKey,
+  type ProxyFact,
+  protocolNumbers,
+  type SysctlFact,
+} from '../model/fact.ts';
 import type { Outcome, Vantage } from '../model/outcome.ts';
-import { chainsFact, type Claim, claimsOf, proxyMode } from './claims.ts';
+import { type Claim, chainsFact, claimsOf, proxyMode } from './claims.ts';
 import { type Listener, primaryAddress, routeDestinations } from './host.ts';
 import type { NodeState } from './node.ts';
 import type { Packet } from './packet.ts';
@@ -26,8 +36,17 @@ export function nodeFacts(node: NodeState, wanted: Wanted): Fact[] {
   for (const claim of claims.values()) keys.set(nodePortFactKey(claim.nodePort), claim.nodePort);
   for (const nodePort of wanted.nodePorts) keys.set(nodePortFactKey(nodePort), nodePort);
   const sources = clientsOf(node, wanted);
-  const nodePorts = [...keys].sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([key, nodePort]) => nodePortFact(node, nodePort, { sources, claim: claims.get(key) }));
-  return [...nodePorts, ...([4, 6] as const).map((family) => chainsFact(node, family)), proxyFact(node), ...listenerFacts(node), ...interfaceFacts(node), ...sysctlFacts(node)];
+  const nodePorts = [...keys]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .flatMap(([key, nodePort]) => nodePortFact(node, nodePort, { sources, claim: claims.get(key) }));
+  return [
+    ...nodePorts,
+    ...([4, 6] as const).map((family) => chainsFact(node, family)),
+    proxyFact(node),
+    ...listenerFacts(node),
+    ...interfaceFacts(node),
+    ...sysctlFacts(node),
+  ];
 }
 
 /** Who the clients of each vantage are, in one family. */
@@ -46,7 +65,9 @@ function clientsOfFamily(node: NodeState, family: Family, wanted: Wanted): reado
   const pods = union(...wanted.podNetworks.flatMap((text) => prefixSet(family, text)));
   const own = primaryAddress(node.host, family);
   const localPods = routeDestinations(node.host, family, pods, { mark: 0 }).flatMap(({ set, answer }) =>
-    answer.kind === 'route' && answer.route.type === 'unicast' && answer.route.gateway === undefined && answer.route.length > 0 ? [{ set, device: answer.route.device }] : [],
+    answer.kind === 'route' && answer.route.type === 'unicast' && answer.route.gateway === undefined && answer.route.length > 0
+      ? [{ set, device: answer.route.device }]
+      : [],
   );
   const [bridge] = localPods;
   const outside = subtract(outsideSources(node, family), union(peers, pods));
@@ -81,15 +102,24 @@ function nodePortFact(
   const outcomes: Partial<Record<Vantage, readonly Outcome[]>> = {};
   for (const clients of context.sources[nodePort.family]) {
     const packet: Packet = {
-      vantage: clients.vantage, family: nodePort.family, protocol: protocolNumbers[nodePort.protocol], sources: clients.sources,
-      destination: address, destinationPort: nodePort.port, ...(clients.iif === undefined ? {} : { iif: clients.iif }),
+      vantage: clients.vantage,
+      family: nodePort.family,
+      protocol: protocolNumbers[nodePort.protocol],
+      sources: clients.sources,
+      destination: address,
+      destinationPort: nodePort.port,
+      ...(clients.iif === undefined ? {} : { iif: clients.iif }),
     };
     outcomes[clients.vantage] = walk(node, packet, { traced: false, reply: true }).outcomes;
   }
   const { claim } = context;
   return [
     {
-      kind: 'nodeport', key: nodePortFactKey(nodePort), nodePort, address: formatAddress(nodePort.family, address), outcomes,
+      kind: 'nodeport',
+      key: nodePortFactKey(nodePort),
+      nodePort,
+      address: formatAddress(nodePort.family, address),
+      outcomes,
       claimed: { by: claim === undefined ? 'none' : 'rule', ...(claim?.service === undefined ? {} : { service: claim.service }) },
     },
   ];
@@ -109,7 +139,9 @@ function runningProxy(node: NodeState): Pick<ProxyFact, 'running' | 'evidence'> 
   const process = node.processes?.find((each) => proxyNames.has(each.comm));
   if (process !== undefined) return { running: 'yes', evidence: `process ${process.comm}, pid ${process.pid}` };
   if (!node.host.known.listeners) return { running: 'unknown', evidence: 'neither processes nor sockets were read' };
-  const health = node.host.listeners.find((socket) => socket.protocol === 'tcp' && (socket.port === healthPort || socket.processes.some(({ comm }) => proxyNames.has(comm))));
+  const health = node.host.listeners.find(
+    (socket) => socket.protocol === 'tcp' && (socket.port === healthPort || socket.processes.some(({ comm }) => proxyNames.has(comm))),
+  );
   if (health === undefined) return { running: 'no', evidence: `no kube-proxy process and nothing listens on its health port ${healthPort}` };
   const name = health.processes.map(({ comm, pid }) => `${comm}, pid ${pid}`).join('; ');
   return { running: 'yes', evidence: `${name === '' ? 'a process' : name} listens on ${health.port}` };
@@ -122,17 +154,29 @@ function listenerFacts(node: NodeState): ListenerFact[] {
 
 function listenerFact(socket: Listener, family: Family): ListenerFact {
   const address = socket.address === undefined ? '*' : formatAddress(family, socket.address);
-  return { kind: 'listener', key: `listener/${socket.protocol}/${family}/${address}/${socket.port}`, protocol: socket.protocol, family, address, port: socket.port, processes: socket.processes };
+  return {
+    kind: 'listener',
+    key: `listener/${socket.protocol}/${family}/${address}/${socket.port}`,
+    protocol: socket.protocol,
+    family,
+    address,
+    port: socket.port,
+    processes: socket.processes,
+  };
 }
 
 function interfaceFacts(node: NodeState): InterfaceFact[] {
   return node.host.interfaces.map((device) => ({
-    kind: 'interface', key: `interface/${device.name}`, name: device.name, up: device.up,
+    kind: 'interface',
+    key: `interface/${device.name}`,
+    name: device.name,
+    up: device.up,
     addresses: device.addresses.map((address) => `${formatAddress(address.family, address.value)}/${address.length}`).sort(),
   }));
 }
 
-const decisive = /ip_forward$|\.forwarding$|\.rp_filter$|\.route_localnet$|\.accept_local$|bridge-nf-call|nf_conntrack_max$|ip_local_port_range$|ip_local_reserved_ports$|tcp_be_liberal$|\.arp_(ignore|announce)$|conn_reuse_mode$|expire_nodest_conn$/;
+const decisive =
+  /ip_forward$|\.forwarding$|\.rp_filter$|\.route_localnet$|\.accept_local$|bridge-nf-call|nf_conntrack_max$|ip_local_port_range$|ip_local_reserved_ports$|tcp_be_liberal$|\.arp_(ignore|announce)$|conn_reuse_mode$|expire_nodest_conn$/;
 
 function sysctlFacts(node: NodeState): SysctlFact[] {
   return [...node.host.sysctls].filter(([name]) => decisive.test(name)).map(([name, value]) => ({ kind: 'sysctl', key: `sysctl/${name}`, name, value }));

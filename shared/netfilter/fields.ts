@@ -77,8 +77,7 @@ export function numberValue(state: State, field: NumberField): bigint | undefine
   }
 }
 
-export const interfaceMatches = (name: string, pattern: InterfacePattern): boolean =>
-  pattern.prefix ? name.startsWith(pattern.name) : name === pattern.name;
+export const interfaceMatches = (name: string, pattern: InterfacePattern): boolean => (pattern.prefix ? name.startsWith(pattern.name) : name === pattern.name);
 
 /** Whether a word of `--ctstate` or `ct state` holds. Before conntrack has seen the packet every state but INVALID is absent. */
 export function conntrackWord(state: State, word: string, around: Pick<Surroundings, 'beforeConntrack'>): boolean {

@@ -14,22 +14,65 @@ export type Stop =
 export const conntrackPriority = -200;
 const natPriority: Readonly<Partial<Record<Hook, number>>> = { prerouting: -100, output: -100, input: 100, postrouting: 100 };
 
-/** The stops of a hook for a family, in order. Chains of one priority stay in the order of the dumps: the kernel's is that of their registration. */
-export function stopsOf(node: NodeState, family: Family, hook: Hook): readonly Stop[] {
-  let byHook = orders.get(node);
-  if (byHook === undefined) orders.set(node, (byHook = new Map()));
-  const key = `${family} ${hook}`;
-  let stops = byHook.get(key);
-  if (stops === undefined) byHook.set(key, (stops = orderStops(node, family, hook)));
+/**
+ * Chains of one priority run in the order of their registration, the latest first, which no dump tells. `dumped` takes them as they stand in the dumps,
+ * `reversed` the other way round: where both give the same answer the order does not matter.
+ */
+export type TieOrder = 'dumped' | 'reversed';
+
+/** The stops of a hook for a family, in order. */
+export function stopsOf(node: NodeState, family: Family, at: { readonly hook: Hook; readonly ties: TieOrder }): readonly Stop[] {
+  const hooks = hooksOf(node);
+  const key = `${family} ${at.hook} ${at.ties}`;
+  let stops = hooks.stops.get(key);
+  if (stops === undefined) hooks.stops.set(key, (stops = orderStops(node, family, at)));
   return stops;
 }
-const orders = new WeakMap<NodeState, Map<string, readonly Stop[]>>();
 
-function orderStops(node: NodeState, family: Family, hook: Hook): readonly Stop[] {
+/** Whether chains of different tables that can do anything share a hook and a priority. */
+export function hasTies(node: NodeState, family: Family): boolean {
+  const hooks = hooksOf(node);
+  let ties = hooks.ties.get(family);
+  if (ties === undefined) hooks.ties.set(family, (ties = allHooks.some((hook) => isTied(baseChains(node, family, hook)))));
+  return ties;
+}
+
+const allHooks: readonly Hook[] = ['prerouting', 'input', 'forward', 'output', 'postrouting'];
+
+interface Hooks {
+  readonly stops: Map<string, readonly Stop[]>;
+  readonly ties: Map<Family, boolean>;
+}
+const known = new WeakMap<NodeState, Hooks>();
+
+function hooksOf(node: NodeState): Hooks {
+  let hooks = known.get(node);
+  if (hooks === undefined) known.set(node, (hooks = { stops: new Map(), ties: new Map() }));
+  return hooks;
+}
+
+interface HookedChain {
+  readonly table: Table;
+  readonly chain: Chain;
+  readonly base: BaseChain;
+}
+
+function baseChains(node: NodeState, family: Family, hook: Hook): readonly HookedChain[] {
   const own = family === 4 ? 'ip' : 'ip6';
-  const found = node.tables
+  return node.tables
     .filter((table) => (table.family === own || table.family === 'inet') && !table.flags.includes('dormant'))
     .flatMap((table) => [...table.chains.values()].flatMap((chain) => (chain.base?.hook === hook ? [{ table, chain, base: chain.base }] : [])));
+}
+
+function isTied(chains: readonly HookedChain[]): boolean {
+  const busy = chains.filter(({ chain, base }) => chain.length > 0 || base.policy === 'drop');
+  const places = busy.map(({ base }) => `${base.type === 'nat'} ${base.priority}`);
+  return new Set(places).size < places.length;
+}
+
+function orderStops(node: NodeState, family: Family, { hook, ties }: { readonly hook: Hook; readonly ties: TieOrder }): readonly Stop[] {
+  const dumped = baseChains(node, family, hook);
+  const found = ties === 'dumped' ? dumped : [...dumped].reverse();
   const stops: Stop[] = found.filter(({ base }) => base.type !== 'nat').map((each) => ({ kind: 'chain', priority: each.base.priority, ...each }));
   const nat = found.filter(({ base }) => base.type === 'nat').sort((a, b) => a.base.priority - b.base.priority);
   if (nat.length > 0) stops.push({ kind: 'nat', priority: natPriority[hook] ?? 0, chains: nat });
@@ -38,7 +81,10 @@ function orderStops(node: NodeState, family: Family, hook: Hook): readonly Stop[
 }
 
 /** Ingress chains of the netdev family on an interface, in order. */
-export function ingressChains(node: NodeState, device: string | undefined): readonly { readonly table: Table; readonly chain: Chain; readonly base: BaseChain }[] {
+export function ingressChains(
+  node: NodeState,
+  device: string | undefined,
+): readonly { readonly table: Table; readonly chain: Chain; readonly base: BaseChain }[] {
   return node.tables
     .filter((table) => (table.family === 'netdev' || table.family === 'inet') && !table.flags.includes('dormant'))
     .flatMap((table) =>

@@ -1,5 +1,5 @@
 // Turns what `ip -j`, `ss` and `sysctl` print into the node's network state. Nothing is lost: what cannot be read is an issue with its line.
-import { type Family, highest, parseAddress, parsePrefix, type Prefix } from '../model/address.ts';
+import { type Family, highest, type Prefix, parseAddress, parsePrefix } from '../model/address.ts';
 import type { Interface, Listener, Route, RouteType, RoutingRule } from './host.ts';
 import type { Issue } from './ruleset.ts';
 
@@ -19,7 +19,11 @@ export function parseInterfaces(text: string): ParsedList<Interface> {
       return prefix === undefined ? [] : [prefix];
     });
     return {
-      name: raw['ifname'], index: Number(raw['ifindex'] ?? 0), up: flags.includes('UP'), loopback: flags.includes('LOOPBACK'), addresses,
+      name: raw['ifname'],
+      index: Number(raw['ifindex'] ?? 0),
+      up: flags.includes('UP'),
+      loopback: flags.includes('LOOPBACK'),
+      addresses,
       ...(typeof raw['master'] === 'string' ? { master: raw['master'] } : {}),
       ...(typeof kind === 'string' ? { kind } : {}),
     };
@@ -38,8 +42,13 @@ export function parseRoutes(text: string, family: Family): ParsedList<Route> {
     const type = (raw['type'] ?? 'unicast') as RouteType;
     const table = raw['table'] === undefined ? 'main' : String(raw['table']);
     return {
-      family: prefix.family, table, type, destination: prefix.interval, length: prefix.length,
-      metric: Number(raw['metric'] ?? 0), text: routeText(raw),
+      family: prefix.family,
+      table,
+      type,
+      destination: prefix.interval,
+      length: prefix.length,
+      metric: Number(raw['metric'] ?? 0),
+      text: routeText(raw),
       ...(gateway === undefined ? {} : { gateway: String(gateway) }),
       ...(device === undefined ? {} : { device: String(device) }),
     };
@@ -55,7 +64,10 @@ export function parseRules(text: string, family: Family): ParsedList<RoutingRule
     const action = String(raw['action'] ?? (raw['table'] === undefined ? 'other' : 'table'));
     const mark = raw['fwmark'] === undefined ? undefined : Number(raw['fwmark']);
     return {
-      family, priority: Number(raw['priority'] ?? 0), not: 'not' in raw, text: ruleText(raw),
+      family,
+      priority: Number(raw['priority'] ?? 0),
+      not: 'not' in raw,
+      text: ruleText(raw),
       action: ['blackhole', 'unreachable', 'prohibit'].includes(action) ? (action as RoutingRule['action']) : raw['table'] === undefined ? 'other' : 'table',
       ...(source === undefined ? {} : { source: source.interval }),
       ...(destination === undefined ? {} : { destination: destination.interval }),
@@ -129,7 +141,12 @@ function destinationOf(shown: string, gateway: string | undefined, context: { ra
 }
 
 function routeText(raw: Raw): string {
-  const parts = [raw['type'], raw['dst'], raw['gateway'] === undefined ? undefined : `via ${raw['gateway']}`, raw['dev'] === undefined ? undefined : `dev ${raw['dev']}`];
+  const parts = [
+    raw['type'],
+    raw['dst'],
+    raw['gateway'] === undefined ? undefined : `via ${raw['gateway']}`,
+    raw['dev'] === undefined ? undefined : `dev ${raw['dev']}`,
+  ];
   const table = raw['table'] === undefined || raw['table'] === 'main' ? undefined : `table ${raw['table']}`;
   return [...parts, table].filter((part) => part !== undefined).join(' ');
 }
@@ -172,7 +189,10 @@ function parseListener(line: string): Listener | string | undefined {
   // `*` is a dual-stack socket; `[::]` may be limited to IPv6 or not, ss shows `*` when it is not.
   const families: readonly Family[] = address === undefined ? [4, 6] : [address.family];
   return {
-    protocol, port, families, processes: processesOf(line),
+    protocol,
+    port,
+    families,
+    processes: processesOf(line),
     ...(wild ? {} : { address: address.value }),
     ...(device === undefined ? {} : { device: device.replace(/\]$/, '') }),
   };

@@ -144,9 +144,7 @@ export function interfaceSetting(host: Host, family: Family, device: string | un
 /** Whether packets that came in by an interface are forwarded: its own `forwarding` decides in IPv4 (ip_forward sets all), `all` in IPv6. Undefined: not read. */
 export function forwardingSetting(host: Host, family: Family, device: string | undefined): { readonly name: string; readonly on: boolean } | undefined {
   const names =
-    family === 4
-      ? [`net.ipv4.conf.${device ?? 'all'}.forwarding`, 'net.ipv4.ip_forward', 'net.ipv4.conf.all.forwarding']
-      : ['net.ipv6.conf.all.forwarding'];
+    family === 4 ? [`net.ipv4.conf.${device ?? 'all'}.forwarding`, 'net.ipv4.ip_forward', 'net.ipv4.conf.all.forwarding'] : ['net.ipv6.conf.all.forwarding'];
   for (const name of names) {
     const value = host.sysctls.get(name);
     if (value === undefined) continue;
@@ -164,7 +162,9 @@ export function interfaceOfAddress(host: Host, family: Family, address: bigint):
 
 /** The node's own address that clients are expected to use: first global address of the interface of the default route, else of any interface that is not virtual. */
 export function primaryAddress(host: Host, family: Family): bigint | undefined {
-  const byDefaultRoute = host.routes.find((route) => route.family === family && route.table === 'main' && route.length === 0 && route.type === 'unicast')?.device;
+  const byDefaultRoute = host.routes.find(
+    (route) => route.family === family && route.table === 'main' && route.length === 0 && route.type === 'unicast',
+  )?.device;
   const devices = host.interfaces.filter((device) => !device.loopback);
   const ordered = [
     ...devices.filter((device) => device.name === byDefaultRoute),
@@ -195,7 +195,14 @@ function makeDefaultRules(family: Family): readonly RoutingRule[] {
     [0, 'local'],
     [32766, 'main'],
     [32767, 'default'],
-  ].map(([priority, table]) => ({ family, priority: priority as number, not: false, action: 'table', table: table as string, text: `from all lookup ${table}` }));
+  ].map(([priority, table]) => ({
+    family,
+    priority: priority as number,
+    not: false,
+    action: 'table',
+    table: table as string,
+    text: `from all lookup ${table}`,
+  }));
 }
 
 function rulesOf(host: Host, family: Family): readonly RoutingRule[] {

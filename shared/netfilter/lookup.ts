@@ -14,8 +14,10 @@ export function matchLookup(state: State, condition: { readonly key: readonly Ke
   const key = keyOf(condition.key, state, around);
   const partition = lookUp(key, found.elements, around, state);
   const doubt = partition.hits.find((hit) => hit.may !== undefined)?.may;
-  if (found.set?.flags.some((flag) => flag === 'dynamic' || flag === 'timeout') === true) return remembers(`@${found.set.name} is filled by packets: whether the client is in it can change`);
-  if (!partition.remains) return doubt === undefined || partition.hits.some((hit) => hit.may === undefined && hit.set === undefined) ? { kind: 'yes' } : may(doubt);
+  if (found.set?.flags.some((flag) => flag === 'dynamic' || flag === 'timeout') === true)
+    return remembers(`@${found.set.name} is filled by packets: whether the client is in it can change`);
+  if (!partition.remains)
+    return doubt === undefined || partition.hits.some((hit) => hit.may === undefined && hit.set === undefined) ? { kind: 'yes' } : may(doubt);
   if (doubt !== undefined) return may(doubt);
   if (partition.rest === undefined) return holds(partition.hits.length > 0);
   const { side, set } = partition.rest;
@@ -112,7 +114,10 @@ function valueOf(part: FixedKeyPart, state: State, around: Surroundings): FieldV
     case 'interface':
       return { kind: 'name', name: part.field === 'in' ? state.iif : part.field === 'out' ? state.oif : undefined };
     case 'conntrackState':
-      return { kind: 'word', word: (['new', 'established', 'related', 'invalid', 'untracked'] as ConntrackState[]).find((word) => conntrackWord(state, word, around)) ?? '' };
+      return {
+        kind: 'word',
+        word: (['new', 'established', 'related', 'invalid', 'untracked'] as ConntrackState[]).find((word) => conntrackWord(state, word, around)) ?? '',
+      };
     case 'addressType':
       return { kind: 'addresses', side: part.side, set: addressValue(state, part.side) as IntervalSet };
     case 'random':
@@ -177,4 +182,3 @@ function testOf(part: ElementPart, context: { readonly key: Key; readonly index:
     }
   }
 }
-

@@ -1,7 +1,7 @@
 // Reads the files of a capture into one node's state: the same way for a directory on disk and for what an agent's sources have just read.
 import { type Family, parsePrefix, single } from '../model/address.ts';
+import { type ParsedList, parseInterfaces, parseListeners, parseRoutes, parseRules, parseSysctls } from './host.parse.ts';
 import type { Host, Interface, Route } from './host.ts';
-import { parseInterfaces, parseListeners, type ParsedList, parseRoutes, parseRules, parseSysctls } from './host.parse.ts';
 import { indexIpsets, parseIpset } from './ipset.parse.ts';
 import { parseIptables } from './iptables.parse.ts';
 import { parseIpvs } from './ipvs.parse.ts';
@@ -65,13 +65,20 @@ function tablesOf(files: CaptureFiles, file: IptablesFile, issues: Issue[]): rea
   return parsed.tables;
 }
 
-function nftTables(files: CaptureFiles, iptables: readonly Table[], issues: Issue[]): { readonly tables: readonly Table[]; readonly unread: readonly string[] } {
+function nftTables(
+  files: CaptureFiles,
+  iptables: readonly Table[],
+  issues: Issue[],
+): { readonly tables: readonly Table[]; readonly unread: readonly string[] } {
   const parsed = readFile(files, 'nft.json', issues, (text) => parseNft(text, { skipIptablesTables: true }));
   if (parsed === undefined) return { tables: [], unread: [] };
   const read = (family: TableFamily): boolean => iptables.some((table) => table.backend === 'iptables-nft' && table.family === family);
   const dumpKnown = (family: TableFamily): boolean => files.has(family === 'ip6' ? 'ip6tables-save.txt' : 'iptables-save.txt');
   const lost = parsed.skipped.filter(({ family }) => !read(family) && !dumpKnown(family));
-  return { tables: parsed.tables, unread: lost.map(({ family, name }) => `table ${family} ${name} of iptables-nft (nft.json shows it, no iptables-save does)`) };
+  return {
+    tables: parsed.tables,
+    unread: lost.map(({ family, name }) => `table ${family} ${name} of iptables-nft (nft.json shows it, no iptables-save does)`),
+  };
 }
 
 function readHost(files: CaptureFiles, issues: Issue[]): Host {
@@ -88,12 +95,16 @@ function readHost(files: CaptureFiles, issues: Issue[]): Host {
   const sockets = files.has('ss.txt') ? 'ss.txt' : 'ss-tulnp.txt';
   const listeners = readFile(files, sockets, issues, parseListeners);
   return {
-    interfaces, rules, routes: withLocalRoutes(routes, interfaces),
+    interfaces,
+    rules,
+    routes: withLocalRoutes(routes, interfaces),
     sysctls: sysctls?.values ?? new Map(),
     listeners: listeners?.items ?? [],
     known: {
-      interfaces: files.has('ip-addr.json'), routes: files.has('ip-route.json') || files.has('ip6-route.json'),
-      sysctls: sysctls !== undefined, listeners: listeners !== undefined,
+      interfaces: files.has('ip-addr.json'),
+      routes: files.has('ip-route.json') || files.has('ip6-route.json'),
+      sysctls: sysctls !== undefined,
+      listeners: listeners !== undefined,
     },
   };
 }
@@ -108,13 +119,24 @@ function withLocalRoutes(routes: readonly Route[], interfaces: readonly Interfac
   const own = interfaces.flatMap((device) =>
     device.addresses
       .filter((address) => lacking.includes(address.family))
-      .map((address) => localRoute(address.family, single(address.value)[0] as Route['destination'], { length: address.family === 4 ? 32 : 128, device: device.name })),
+      .map((address) =>
+        localRoute(address.family, single(address.value)[0] as Route['destination'], { length: address.family === 4 ? 32 : 128, device: device.name }),
+      ),
   );
   return [...routes, ...loopback, ...own];
 }
 
 function localRoute(family: Family, destination: Route['destination'], where: { readonly length: number; readonly device: string }): Route {
-  return { family, table: 'local', type: 'local', destination, length: where.length, device: where.device, metric: 0, text: `local address of ${where.device}` };
+  return {
+    family,
+    table: 'local',
+    type: 'local',
+    destination,
+    length: where.length,
+    device: where.device,
+    metric: 0,
+    text: `local address of ${where.device}`,
+  };
 }
 
 /** `ip -j route show table all` prints both families in some releases, so the IPv6 routes may stand in both files. */

@@ -4,13 +4,13 @@ import { type Decider, type Outcome, type ReplyProblem, symptomOf, type VerdictW
 import type { Ended } from './chains.ts';
 import type { NodeState } from './node.ts';
 import { type Packet, stationsOf } from './packet.ts';
-import { endpointText, type Walk, type WalkOptions } from './walk.ts';
+import { endpointText, type Sequel, type Walk, type WalkOptions } from './walk.ts';
 
 interface Context {
   readonly packet: Packet;
   readonly node: NodeState;
   readonly options: WalkOptions;
-  readonly replies: ReadonlyMap<Ended, readonly Ended[]> | undefined;
+  readonly sequels: ReadonlyMap<Ended, Sequel> | undefined;
 }
 
 /** One end of a branch for one set of clients, before merging. */
@@ -26,7 +26,9 @@ export function outcomesOf(ended: readonly Ended[], context: Context): Walk {
   const merged = merge(parts);
   const shown = merged.filter((part) => !isSubsumed(part, merged)).map((part) => withSources(part, context.packet));
   const order = [...shown].sort((a, b) => b.weight - a.weight);
-  const branches = context.options.traced ? parts.map((part) => ({ stations: stationsOf(part.ended.state.path), outcome: withSources(part, context.packet) })) : [];
+  const branches = context.options.traced
+    ? parts.map((part) => ({ stations: stationsOf(part.ended.state.path), outcome: withSources(part, context.packet) }))
+    : [];
   return { outcomes: order, branches };
 }
 
@@ -35,24 +37,50 @@ export function verdictOf(outcomes: readonly Outcome[]): { readonly verdict: Ver
   const words = new Set(outcomes.map((outcome) => outcome.verdict));
   const [only] = words;
   if (only !== undefined && words.size === 1 && only !== 'unknown') return { verdict: only, unknown: [] };
-  const doubted = outcomes.flatMap((outcome) => [...(outcome.unless ?? []), ...(outcome.verdict === 'unknown' && outcome.decidedBy !== undefined ? [outcome.decidedBy] : [])]);
+  const doubted = outcomes.flatMap((outcome) => [
+    ...(outcome.unless ?? []),
+    ...(outcome.verdict === 'unknown' && outcome.decidedBy !== undefined ? [outcome.decidedBy] : []),
+  ]);
   if (doubted.length > 0 || words.has('unknown')) return { verdict: 'unknown', unknown: distinct(doubted) };
   return { verdict: 'mixed', unknown: [] };
+}
+
+/** Whether two walks of the same packet come to the same. */
+export function sameOutcomes(a: Walk, b: Walk): boolean {
+  const keys = (walked: Walk): string =>
+    walked.outcomes
+      .map((outcome) => `${outcomeKey(outcome)} ${outcome.weight} ${outcome.sources?.join() ?? ''}`)
+      .sort()
+      .join('\n');
+  return keys(a) === keys(b);
+}
+
+/** Both walks, each outcome depending on which chain the kernel runs first; what both have is certain. */
+export function eitherWay(a: Walk, b: Walk): Walk {
+  const tie: Decider = { by: 'rule', text: 'chains of different tables have the same priority, and the order of their registration is not known' };
+  const key = (outcome: Outcome): string => `${outcomeKey(outcome)} ${outcome.weight} ${outcome.sources?.join() ?? ''}`;
+  const [inA, inB] = [a, b].map((walked) => new Set(walked.outcomes.map(key))) as [Set<string>, Set<string>];
+  const doubt = (outcome: Outcome): Outcome =>
+    inA.has(key(outcome)) && inB.has(key(outcome)) ? outcome : { ...outcome, unless: [...(outcome.unless ?? []), tie] };
+  const outcomes = [...a.outcomes, ...b.outcomes.filter((outcome) => !inA.has(key(outcome)))].map(doubt);
+  return { outcomes, branches: [...a.branches, ...b.branches] };
 }
 
 function partsOf(ended: Ended, context: Context): readonly Part[] {
   const { state } = ended;
   const clients = state.original.source;
   const base = baseOutcome(ended, context);
-  const replies = context.replies?.get(ended);
-  if (replies === undefined) return [{ outcome: base, clients, ended }];
+  const sequel = context.sequels?.get(ended);
+  if (sequel === undefined) return [{ outcome: base, clients, ended }];
+  const lost = [...sequel.answers.map((end) => ({ end, field: 'reply' as const })), ...sequel.later.map((end) => ({ end, field: 'later' as const }))].filter(
+    ({ end }) => end.verdict !== 'forward' && end.verdict !== 'local' && !(end.verdict === 'refused' && ended.verdict === 'local'),
+  );
   const parts: Part[] = [];
   let rest = clients;
-  for (const reply of replies) {
-    if (reply.verdict === 'forward' || reply.verdict === 'local') continue;
-    const hit = intersect(rest, reply.state.original.source);
+  for (const { end, field } of lost) {
+    const hit = intersect(rest, end.state.original.source);
     if (hit.length === 0) continue;
-    parts.push({ outcome: { ...base, reply: problemOf(reply) }, clients: hit, ended });
+    parts.push({ outcome: { ...base, [field]: problemOf(end) }, clients: hit, ended });
     rest = subtract(rest, hit);
   }
   if (rest.length > 0) parts.push({ outcome: base, clients: rest, ended });
@@ -111,13 +139,28 @@ function isSubsumed(part: Part, all: readonly Part[]): boolean {
   if (part.outcome.weight > 0) return false;
   return all.some(
     (other) =>
-      other.outcome.weight > 0 && other.outcome.verdict === part.outcome.verdict && other.outcome.dnat === part.outcome.dnat &&
-      other.outcome.masquerade === part.outcome.masquerade && symptomOf(other.outcome) === symptomOf(part.outcome) && subtract(part.clients, other.clients).length === 0,
+      other.outcome.weight > 0 &&
+      other.outcome.verdict === part.outcome.verdict &&
+      other.outcome.dnat === part.outcome.dnat &&
+      other.outcome.masquerade === part.outcome.masquerade &&
+      symptomOf(other.outcome) === symptomOf(part.outcome) &&
+      subtract(part.clients, other.clients).length === 0,
   );
 }
 
 function outcomeKey(outcome: Outcome): string {
-  return [outcome.verdict, outcome.dnat, outcome.masquerade, outcome.rejectWith, keyOf(outcome.decidedBy), outcome.unless?.map(keyOf).join(), outcome.reply?.verdict, keyOf(outcome.reply?.decidedBy)].join('|');
+  return [
+    outcome.verdict,
+    outcome.dnat,
+    outcome.masquerade,
+    outcome.rejectWith,
+    keyOf(outcome.decidedBy),
+    outcome.unless?.map(keyOf).join(),
+    outcome.reply?.verdict,
+    keyOf(outcome.reply?.decidedBy),
+    outcome.later?.verdict,
+    keyOf(outcome.later?.decidedBy),
+  ].join('|');
 }
 
 const keyOf = (decider: Decider | undefined): string =>

@@ -1,6 +1,6 @@
 // Reads a packet that a person or program describes (`dst=10.0.0.1,dport=30080`) against the node it is sent to.
 import { contains, type Family, formatAddress, type IntervalSet, parseAddress, parsePrefix, single } from '../model/address.ts';
-import { protocolNumbers, type Protocol } from '../model/fact.ts';
+import { type Protocol, protocolNumbers } from '../model/fact.ts';
 import { type Vantage, vantages } from '../model/outcome.ts';
 import { addressesOfType, primaryAddress } from './host.ts';
 import type { NodeState } from './node.ts';
@@ -44,14 +44,21 @@ export function describePacket(node: NodeState, described: PacketDescription): P
   const sources = described.src === undefined ? undefined : parsePrefix(described.src);
   if (described.src !== undefined && sources === undefined) return invalid(`src "${described.src}" is no address or prefix`);
   const destination = destinationOf(node, described.dst, sources?.family);
-  if (destination === undefined) return invalid(described.dst === undefined ? 'dst is missing, and the capture does not say the address of the node' : `dst "${described.dst}" is no address`);
+  if (destination === undefined)
+    return invalid(
+      described.dst === undefined ? 'dst is missing, and the capture does not say the address of the node' : `dst "${described.dst}" is no address`,
+    );
   if (sources !== undefined && sources.family !== destination.family) return invalid('src and dst are of different address families');
   const ports = [portOf(described.sport), portOf(described.dport)];
   if (ports.includes('bad')) return invalid(`a port is a number from 0 to 65535: sport "${described.sport ?? ''}", dport "${described.dport ?? ''}"`);
   const [sourcePort, destinationPort] = ports as (number | undefined)[];
   if (destinationPort === undefined && portProtocols.has(protocol)) return invalid('dport is missing');
   const packet: Packet = {
-    vantage, family: destination.family, protocol, destination: destination.value, destinationPort: destinationPort ?? 0,
+    vantage,
+    family: destination.family,
+    protocol,
+    destination: destination.value,
+    destinationPort: destinationPort ?? 0,
     sources: sources === undefined ? defaultSources(node, vantage, destination) : [sources.interval],
     ...(sourcePort === undefined ? {} : { sourcePort }),
     ...(described.iif === undefined ? {} : { iif: described.iif }),
@@ -79,7 +86,9 @@ function destinationOf(node: NodeState, text: string | undefined, family: Family
 function defaultSources(node: NodeState, vantage: Vantage, destination: { readonly family: Family; readonly value: bigint }): IntervalSet {
   if (vantage !== 'node') return outsideSources(node, destination.family);
   // A process of the node that talks to an address of the node uses that address.
-  const own = contains(addressesOfType(node.host, destination.family, 'local'), destination.value) ? destination.value : primaryAddress(node.host, destination.family);
+  const own = contains(addressesOfType(node.host, destination.family, 'local'), destination.value)
+    ? destination.value
+    : primaryAddress(node.host, destination.family);
   return own === undefined ? outsideSources(node, destination.family) : single(own);
 }
 

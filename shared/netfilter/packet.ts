@@ -48,10 +48,23 @@ export interface State {
   /** The rule that translated the destination. */
   readonly dnatBy: Decider | undefined;
   readonly nat: Nat | undefined;
-  /** Translations that the NAT core still has to undo on an answer: the destination in prerouting or output, the source in postrouting. */
-  readonly undo?: { readonly destination?: IntervalSet; readonly source?: IntervalSet; readonly sourcePort?: number | undefined };
+  /**
+   * Translations that the NAT core makes for packets after the first, without asking rules: the destination in prerouting or output, the source in
+   * postrouting. For answers they are the first packet's undone, for later packets of the client the same again.
+   */
+  readonly undo?: {
+    readonly destination?: IntervalSet;
+    readonly destinationPort?: number | undefined;
+    readonly source?: IntervalSet;
+    readonly sourcePort?: number | undefined;
+  };
   /** Addresses and ports of the connection's first packet before any NAT. */
-  readonly original: { readonly source: IntervalSet; readonly destination: IntervalSet; readonly destinationPort: number | undefined; readonly sourcePort: number | undefined };
+  readonly original: {
+    readonly source: IntervalSet;
+    readonly destination: IntervalSet;
+    readonly destinationPort: number | undefined;
+    readonly sourcePort: number | undefined;
+  };
   /** Share of connections, 0…1. */
   readonly weight: number;
   readonly assumptions: readonly Assumption[];
@@ -68,7 +81,15 @@ export interface PathNode {
 /** What a person sees of one step of the walk. */
 export type Station =
   | { readonly kind: 'hook'; readonly hook: string; readonly text: string }
-  | { readonly kind: 'chain'; readonly hook: string; readonly priority: number; readonly backend: string; readonly family: string; readonly table: string; readonly chain: string }
+  | {
+      readonly kind: 'chain';
+      readonly hook: string;
+      readonly priority: number;
+      readonly backend: string;
+      readonly family: string;
+      readonly table: string;
+      readonly chain: string;
+    }
   | { readonly kind: 'rule'; readonly decider: Decider; readonly effect: string; readonly certain: boolean }
   | { readonly kind: 'policy'; readonly decider: Decider }
   | { readonly kind: 'route'; readonly text: string };

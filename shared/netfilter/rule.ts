@@ -65,7 +65,19 @@ export type AddressField = Side | 'originalSource' | 'originalDestination' | 're
 export type InterfaceField = 'in' | 'out' | 'physicalIn' | 'physicalOut';
 
 /** Address types of addrtype and fib (RTN_* of the kernel). */
-export type AddressType = 'unspec' | 'unicast' | 'local' | 'broadcast' | 'anycast' | 'multicast' | 'blackhole' | 'unreachable' | 'prohibit' | 'throw' | 'nat' | 'xresolve';
+export type AddressType =
+  | 'unspec'
+  | 'unicast'
+  | 'local'
+  | 'broadcast'
+  | 'anycast'
+  | 'multicast'
+  | 'blackhole'
+  | 'unreachable'
+  | 'prohibit'
+  | 'throw'
+  | 'nat'
+  | 'xresolve';
 
 /** `cali+` of iptables or `cali*` of nft is `{ name: 'cali', prefix: true }`; the empty prefix matches every interface. */
 export interface InterfacePattern {
@@ -94,7 +106,13 @@ export type Condition =
   /** Matches with a fixed chance in 0…1 (statistic random/nth, nft numgen compared with a value). */
   | { readonly kind: 'random'; readonly probability: number; readonly negate: boolean }
   /** `-m recent`: a list of source addresses kept by the kernel. A client not seen before is in no list. */
-  | { readonly kind: 'recent'; readonly operation: 'set' | 'rcheck' | 'update' | 'remove'; readonly list: string; readonly side: Side; readonly negate: boolean }
+  | {
+      readonly kind: 'recent';
+      readonly operation: 'set' | 'rcheck' | 'update' | 'remove';
+      readonly list: string;
+      readonly side: Side;
+      readonly negate: boolean;
+    }
   /** Understood, but it depends on what is not in rules or packet (rate, time, payload …), or not understood at all: it may match or not. */
   | { readonly kind: 'may'; readonly module: string; readonly reason: string }
   | { readonly kind: 'never'; readonly reason: string };
@@ -188,5 +206,20 @@ export interface NatMap {
 
 /** The kinds of steps that are verdicts; a rule's last step is one of them, or the rule goes on to the next. */
 export const verdictKinds: ReadonlySet<Step['kind']> = new Set([
-  'accept', 'drop', 'reject', 'return', 'continue', 'jump', 'goto', 'queue', 'dnat', 'snat', 'masquerade', 'redirect', 'netmap', 'tproxy', 'verdictMap', 'unknown',
+  'accept',
+  'drop',
+  'reject',
+  'return',
+  'continue',
+  'jump',
+  'goto',
+  'queue',
+  'dnat',
+  'snat',
+  'masquerade',
+  'redirect',
+  'netmap',
+  'tproxy',
+  'verdictMap',
+  'unknown',
 ] as const);

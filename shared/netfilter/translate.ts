@@ -69,7 +69,11 @@ function destinations(state: State, addresses: IntervalSet | undefined, target: 
   return each.map((address) => apply(single(address), state.weight / each.length));
 }
 
-function byMap(run: Run, state: State, given: { readonly verdict: Verdict; readonly rule: Rule; readonly map: NonNullable<(Verdict & { kind: 'dnat' })['map']> }): Translation {
+function byMap(
+  run: Run,
+  state: State,
+  given: { readonly verdict: Verdict; readonly rule: Rule; readonly map: NonNullable<(Verdict & { kind: 'dnat' })['map']> },
+): Translation {
   const answer = divideByMap(state, given.map, run);
   if (answer.kind === 'unreadable') return { states: [], untouched: [], ended: [{ state, verdict: 'unknown', decider: deciderOf(given.rule) }] };
   const fixed = (given.verdict as Verdict & { kind: 'dnat' }).ports;
@@ -106,7 +110,11 @@ function sourced(run: Run, state: State, given: { readonly nat: State['nat']; re
   return visited({ ...state, nat: given.nat }, { kind: 'rule', decider: deciderOf(given.rule), effect, certain: true }, run);
 }
 
-function netmapped(run: Run, state: State, given: { readonly to: { readonly family: Family; readonly lo: bigint; readonly hi: bigint }; readonly rule: Rule }): readonly State[] {
+function netmapped(
+  run: Run,
+  state: State,
+  given: { readonly to: { readonly family: Family; readonly lo: bigint; readonly hi: bigint }; readonly rule: Rule },
+): readonly State[] {
   const { to, rule } = given;
   const [only] = state.destination;
   if (to.family !== state.family) return [state];
@@ -116,4 +124,3 @@ function netmapped(run: Run, state: State, given: { readonly to: { readonly fami
   const mask = to.hi - to.lo;
   return destinations(state, single(to.lo | (only.lo & mask)), { ports: undefined, run, rule });
 }
-

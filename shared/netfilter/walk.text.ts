@@ -19,6 +19,9 @@ export function outcomeText(outcome: Outcome): string {
     outcome.masquerade ? 'source address replaced' : undefined,
     outcome.weight === 1 ? undefined : `${percent(outcome.weight)} of new connections`,
     outcome.reply === undefined ? undefined : `but the answer is lost (${outcome.reply.verdict}: ${outcome.reply.decidedBy?.text ?? 'unknown'})`,
+    outcome.later === undefined
+      ? undefined
+      : `but later packets of the client are lost (${outcome.later.verdict}: ${outcome.later.decidedBy?.text ?? 'unknown'})`,
     outcome.unless === undefined ? undefined : `unless it depends on: ${outcome.unless.map((decider) => placed(decider)).join('; ')}`,
   ];
   return parts.filter((part) => part !== undefined).join(', ');
@@ -56,7 +59,9 @@ function stationText(station: Station, outcome: Outcome): readonly string[] {
     case 'hook':
       return [`  ${station.hook.toUpperCase()}  ${station.text}`];
     case 'chain':
-      return [`  ${station.hook.toUpperCase().padEnd(12)} ${String(station.priority).padStart(5)}  ${station.backend} ${station.family} ${station.table} ${station.chain}`];
+      return [
+        `  ${station.hook.toUpperCase().padEnd(12)} ${String(station.priority).padStart(5)}  ${station.backend} ${station.family} ${station.table} ${station.chain}`,
+      ];
     case 'route':
       return [`  ${'ROUTE'.padEnd(12)}        ${station.text}`];
     case 'policy':
@@ -72,7 +77,13 @@ function stationText(station: Station, outcome: Outcome): readonly string[] {
 
 const decides = (decider: Decider, outcome: Outcome): string => {
   const by = outcome.decidedBy;
-  const same = by !== undefined && by.text === decider.text && by.chain === decider.chain && by.rule === decider.rule && by.table === decider.table && by.family === decider.family;
+  const same =
+    by !== undefined &&
+    by.text === decider.text &&
+    by.chain === decider.chain &&
+    by.rule === decider.rule &&
+    by.table === decider.table &&
+    by.family === decider.family;
   return same && outcome.verdict !== 'forward' ? '   ◄ decides' : '';
 };
 
@@ -80,6 +91,7 @@ const decides = (decider: Decider, outcome: Outcome): string => {
 function endText(outcome: Outcome): readonly string[] {
   const by = outcome.decidedBy;
   if (by === undefined || by.by === 'policy') return [];
-  if (by.by === 'rule' && (by.chain !== undefined || outcome.verdict === 'forward')) return outcome.verdict === 'drop' || outcome.verdict === 'reject' ? [`  decided by ${placed(by)}`] : [];
+  if (by.by === 'rule' && (by.chain !== undefined || outcome.verdict === 'forward'))
+    return outcome.verdict === 'drop' || outcome.verdict === 'reject' ? [`  decided by ${placed(by)}`] : [];
   return [`  ${outcome.verdict === 'forward' ? 'leaves by' : 'decided by'}: ${by.text}`];
 }

@@ -4,12 +4,12 @@ import { limits } from '../limits.ts';
 import { everything, type Family, formatAddress, type IntervalSet, intersect, single, size, subtract, union } from '../model/address.ts';
 import { type Protocol, protocolNumbers } from '../model/fact.ts';
 import type { Decider, Outcome } from '../model/outcome.ts';
-import { coalesce, type ChainRun, type Ended, type Run, runChain } from './chains.ts';
+import { type ChainRun, coalesce, type Ended, type Run, runChain } from './chains.ts';
+import { conntrackPriority, hasTies, ingressChains, type Stop, stopsOf, type TieOrder } from './hooks.ts';
 import { forwardingSetting, interfaceOfAddress, interfaceSetting, listenersFor, type RouteAnswer, routeDestinations, routeTo } from './host.ts';
-import { conntrackPriority, ingressChains, type Stop, stopsOf } from './hooks.ts';
 import type { NodeState } from './node.ts';
-import { outcomesOf } from './outcomes.ts';
-import { type Packet, type State, stationsOf, type Station, visited } from './packet.ts';
+import { eitherWay, outcomesOf, sameOutcomes } from './outcomes.ts';
+import { type Packet, type State, type Station, stationsOf, visited } from './packet.ts';
 import type { Hook } from './rule.ts';
 import type { BaseChain, Chain, Table } from './ruleset.ts';
 
@@ -28,11 +28,19 @@ export interface Walk {
 
 /** Walks first packets of connections. Pure: the same node and packet give the same answer. */
 export function walk(node: NodeState, packet: Packet, options: WalkOptions): Walk {
-  const walker: Walker = { node, packet, options, ended: [], budget: { rules: limits.walkRulesMax, branches: limits.walkBranchesMax } };
+  const walked = walkOnce(node, packet, { ...options, ties: 'dumped' });
+  if (!hasTies(node, packet.family)) return walked;
+  const otherwise = walkOnce(node, packet, { ...options, ties: 'reversed' });
+  return sameOutcomes(walked, otherwise) ? walked : eitherWay(walked, otherwise);
+}
+
+function walkOnce(node: NodeState, packet: Packet, options: WalkOptions & { readonly ties: TieOrder }): Walk {
+  const { ties, ...shown } = options;
+  const walker: Walker = { node, packet, options: shown, ties, ended: [], budget: { rules: limits.walkRulesMax, branches: limits.walkBranchesMax } };
   const start = firstState(node, packet);
   if (packet.vantage === 'node') leave(walker, start);
   else arrive(walker, start);
-  return outcomesOf(walker.ended, { packet, node, options, replies: options.reply ? repliesOf(walker) : undefined });
+  return outcomesOf(walker.ended, { packet, node, options: shown, sequels: options.reply ? sequelsOf(walker) : undefined });
 }
 
 /** One walk in progress; branches that came to their end gather in `ended`. */
@@ -40,6 +48,7 @@ interface Walker {
   readonly node: NodeState;
   readonly packet: Packet;
   readonly options: WalkOptions;
+  readonly ties: TieOrder;
   readonly ended: Ended[];
   readonly budget: { rules: number; branches: number };
 }
@@ -47,11 +56,25 @@ interface Walker {
 function firstState(node: NodeState, packet: Packet): State {
   const destination = single(packet.destination);
   return {
-    family: packet.family, protocol: packet.protocol, source: packet.sources, destination, sourcePort: packet.sourcePort, destinationPort: packet.destinationPort,
-    iif: packet.vantage === 'node' ? undefined : (packet.iif ?? incomingInterface(node, packet)), oif: undefined,
-    mark: 0, connmark: 0, conntrack: 'new', direction: 'original', dnat: false, dnatBy: undefined, nat: undefined,
+    family: packet.family,
+    protocol: packet.protocol,
+    source: packet.sources,
+    destination,
+    sourcePort: packet.sourcePort,
+    destinationPort: packet.destinationPort,
+    iif: packet.vantage === 'node' ? undefined : (packet.iif ?? incomingInterface(node, packet)),
+    oif: undefined,
+    mark: 0,
+    connmark: 0,
+    conntrack: 'new',
+    direction: 'original',
+    dnat: false,
+    dnatBy: undefined,
+    nat: undefined,
     original: { source: packet.sources, destination, destinationPort: packet.destinationPort, sourcePort: packet.sourcePort },
-    weight: 1, assumptions: [], path: undefined,
+    weight: 1,
+    assumptions: [],
+    path: undefined,
   };
 }
 
@@ -110,7 +133,14 @@ function withoutMartians(walker: Walker, state: State): readonly State[] {
     end(walker, state, { verdict: 'drop', decider: { by: 'sysctl', text: 'net.ipv4.conf.all.route_localnet = 0 and the destination is a loopback address' } });
     return [];
   }
-  const never = union([{ lo: 0n, hi: 0xffffffn }, { lo: 0xe0000000n, hi: 0xefffffffn }, { lo: 0xffffffffn, hi: 0xffffffffn }], localnet ? [] : loopback);
+  const never = union(
+    [
+      { lo: 0n, hi: 0xffffffn },
+      { lo: 0xe0000000n, hi: 0xefffffffn },
+      { lo: 0xffffffffn, hi: 0xffffffffn },
+    ],
+    localnet ? [] : loopback,
+  );
   return split(walker, state, { set: never, decider: { by: 'route', text: 'a source address that no packet may have (martian source)' } });
 }
 
@@ -134,14 +164,18 @@ function reversePathFilter(walker: Walker, state: State): readonly State[] {
   const acceptLocal = interfaceSetting(host, 4, state.iif, 'accept_local') === 1;
   const foreign = acceptLocal
     ? [state]
-    : split(walker, state, { set: union(...own.map((part) => part.set)), decider: { by: 'route', text: 'the source is an address of this node (martian source)' } });
+    : split(walker, state, {
+        set: union(...own.map((part) => part.set)),
+        decider: { by: 'route', text: 'the source is an address of this node (martian source)' },
+      });
   const setting = interfaceSetting(host, 4, state.iif, 'rp_filter') ?? 0;
   if (setting === 0) return foreign;
   return foreign.flatMap((each) => {
     const parts = routeDestinations(host, 4, each.source, { mark: 0 });
     if (parts.some((part) => part.answer.kind === 'unknown')) return [each];
     const wrong = parts.filter(({ answer }) => answer.kind !== 'route' || (setting === 1 && answer.route.device !== each.iif));
-    const name = host.sysctls.get(`net.ipv4.conf.${each.iif}.rp_filter`) === String(setting) ? `net.ipv4.conf.${each.iif}.rp_filter` : 'net.ipv4.conf.all.rp_filter';
+    const name =
+      host.sysctls.get(`net.ipv4.conf.${each.iif}.rp_filter`) === String(setting) ? `net.ipv4.conf.${each.iif}.rp_filter` : 'net.ipv4.conf.all.rp_filter';
     const text = `${name} = ${setting} and the route back to the client ${setting === 1 ? `does not leave by ${each.iif}` : 'does not exist'}`;
     return split(walker, each, { set: union(...wrong.map((part) => part.set)), decider: { by: 'sysctl', text } });
   });
@@ -166,7 +200,10 @@ function toSocket(walker: Walker, state: State): void {
   }
   const place = `${endpointText(state.family, address.lo, state.destinationPort)}/${protocol}`;
   if (!host.known.listeners) {
-    end(walker, state, { verdict: 'unknown', decider: { by: 'socket', text: `the packet reaches the node's own stack at ${place}, and its sockets were not read` } });
+    end(walker, state, {
+      verdict: 'unknown',
+      decider: { by: 'socket', text: `the packet reaches the node's own stack at ${place}, and its sockets were not read` },
+    });
     return;
   }
   const sockets = listenersFor(host, protocol, state.family, address.lo, state.destinationPort);
@@ -195,9 +232,16 @@ function forward(walker: Walker, state: State, answer: RouteAnswer): void {
   for (const checked of reversePathFilter(walker, state)) {
     const leaving = visited({ ...checked, oif: out.device }, { kind: 'route', text: `forwarded by ${out.text}` }, walker.options);
     for (const forwarded of atHook(walker, 'forward', [leaving])) {
-      for (const sent of atHook(walker, 'postrouting', [forwarded])) end(walker, sent, { verdict: 'forward', decider: sent.dnatBy ?? { by: 'route', text: out.text } });
+      for (const sent of atHook(walker, 'postrouting', [forwarded])) sendOn(walker, sent, out.text);
     }
   }
+}
+
+/** A client that is its own endpoint sees a packet from its own address, and drops it, unless the node has replaced the address. */
+function sendOn(walker: Walker, state: State, route: string): void {
+  const decider: Decider = { by: 'route', text: 'the endpoint is the client itself and its address is not replaced (hairpin)' };
+  const others = state.dnat && state.nat === undefined && state.direction === 'original' ? split(walker, state, { set: state.destination, decider }) : [state];
+  for (const each of others) end(walker, each, { verdict: 'forward', decider: each.dnatBy ?? { by: 'route', text: route } });
 }
 
 /** The device that a route leaves by; a route that leads nowhere ends the branch with the error that the kernel answers. */
@@ -216,7 +260,10 @@ function outDevice(walker: Walker, state: State, answer: RouteAnswer): { readonl
   if (device === undefined) return end(walker, state, { verdict: 'unknown', decider: { by: 'route', text: `${text}: it names no device` } });
   const loopbackSource = state.family === 4 && intersect(state.source, [{ lo: 0x7f000000n, hi: 0x7fffffffn }]).length > 0;
   if (loopbackSource && device !== 'lo' && interfaceSetting(walker.node.host, 4, device, 'route_localnet') !== 1) {
-    return end(walker, state, { verdict: 'drop', decider: { by: 'sysctl', text: 'net.ipv4.conf.all.route_localnet = 0 and the client uses a loopback address' } });
+    return end(walker, state, {
+      verdict: 'drop',
+      decider: { by: 'sysctl', text: 'net.ipv4.conf.all.route_localnet = 0 and the client uses a loopback address' },
+    });
   }
   return { device, text };
 }
@@ -248,11 +295,16 @@ function routeOut(walker: Walker, state: State): void {
 function atHook(walker: Walker, hook: Hook, states: readonly State[]): readonly State[] {
   let live = states;
   let beforeConntrack = hook === 'prerouting' || hook === 'output';
-  for (const stop of stopsOf(walker.node, walker.packet.family, hook)) {
+  for (const stop of stopsOf(walker.node, walker.packet.family, { hook, ties: walker.ties })) {
     if (live.length === 0) break;
     live = live.map((state) => undone(state, hook, stop.priority));
     if (stop.kind === 'conntrack') beforeConntrack = false;
-    else live = coalesce(live.flatMap((state) => atStop(walker, hook, { stop, state, beforeConntrack: beforeConntrack && state.iif !== 'lo' && stop.priority < conntrackPriority })));
+    else
+      live = coalesce(
+        live.flatMap((state) =>
+          atStop(walker, hook, { stop, state, beforeConntrack: beforeConntrack && state.iif !== 'lo' && stop.priority < conntrackPriority }),
+        ),
+      );
   }
   return live.map((state) => undone(state, hook, Number.POSITIVE_INFINITY)).filter((state) => !isOrphaned(walker, state));
 }
@@ -269,10 +321,11 @@ function undone(state: State, hook: Hook, priority: number): State {
   const { undo, ...rest } = state;
   if (undo === undefined || state.conntrack === 'untracked') return state;
   if (undo.destination !== undefined && (hook === 'prerouting' || hook === 'output') && priority >= natPriorities[hook]) {
-    const { destination, ...left } = undo;
-    return { ...rest, destination, ...('source' in left ? { undo: left } : {}) };
+    const { destination, destinationPort, ...left } = undo;
+    return { ...rest, destination, ...('destinationPort' in undo ? { destinationPort } : {}), ...('source' in left ? { undo: left } : {}) };
   }
-  if (undo.source !== undefined && hook === 'postrouting' && priority >= natPriorities[hook]) return { ...rest, source: undo.source, sourcePort: undo.sourcePort };
+  if (undo.source !== undefined && hook === 'postrouting' && priority >= natPriorities[hook])
+    return { ...rest, source: undo.source, sourcePort: undo.sourcePort };
   return state;
 }
 
@@ -301,13 +354,25 @@ interface ChainEntry {
 
 function throughChain(walker: Walker, hook: Hook, entry: ChainEntry): readonly State[] {
   const { table, chain, base } = entry;
-  const run: Run = { node: walker.node, table, hook, beforeConntrack: entry.beforeConntrack === true || hook === 'ingress', traced: walker.options.traced, budget: walker.budget };
+  const run: Run = {
+    node: walker.node,
+    table,
+    hook,
+    beforeConntrack: entry.beforeConntrack === true || hook === 'ingress',
+    traced: walker.options.traced,
+    budget: walker.budget,
+  };
   const station: Station = { kind: 'chain', hook, priority: base.priority, backend: table.backend, family: table.family, table: table.name, chain: chain.name };
   const result: ChainRun = runChain(run, chain, visited(entry.state, station, run));
   walker.ended.push(...result.ended);
   if (result.through.length === 0) return result.accepted;
   const decider: Decider = {
-    by: 'policy', family: table.family, table: table.name, chain: chain.name, backend: table.backend, text: `policy ${base.policy.toUpperCase()}`,
+    by: 'policy',
+    family: table.family,
+    table: table.name,
+    chain: chain.name,
+    backend: table.backend,
+    text: `policy ${base.policy.toUpperCase()}`,
     ...(chain.counter === undefined ? {} : { packets: chain.counter.packets.toString() }),
   };
   if (base.policy === 'accept') return [...result.accepted, ...result.through];
@@ -321,18 +386,56 @@ function end(walker: Walker, state: State, how: Omit<Ended, 'state'>): undefined
   return undefined;
 }
 
-/** The answers to all branches that are answered at all: for each, which clients do not get theirs and why. */
-function repliesOf(walker: Walker): ReadonlyMap<Ended, readonly Ended[]> {
-  const replies = new Map<Ended, readonly Ended[]>();
+/** What follows the first packet of a branch: the ends of its answers, and of the client's next packet. */
+export interface Sequel {
+  readonly answers: readonly Ended[];
+  readonly later: readonly Ended[];
+}
+
+/** The sequels of all branches that are answered at all. */
+function sequelsOf(walker: Walker): ReadonlyMap<Ended, Sequel> {
+  const sequels = new Map<Ended, Sequel>();
   for (const branch of walker.ended) {
     if (branch.verdict === 'drop' || branch.verdict === 'unknown') continue;
-    const back: Walker = { node: walker.node, packet: walker.packet, options: { traced: false, reply: false }, ended: [], budget: { ...walker.budget } };
+    const back = successor(walker);
     const answer = branch.verdict === 'reject' || branch.verdict === 'refused' ? refusal(walker.node, branch) : replyState(walker.node, branch.state);
     if (branch.verdict === 'forward') arrive(back, answer);
     else leave(back, { ...answer, iif: undefined });
-    replies.set(branch, back.ended);
+    sequels.set(branch, { answers: back.ended, later: laterPackets(walker, branch) });
   }
-  return replies;
+  return sequels;
+}
+
+const successor = (walker: Walker): Walker => ({
+  ...walker,
+  node: walker.node,
+  packet: walker.packet,
+  options: { traced: false, reply: false },
+  ended: [],
+  budget: { ...walker.budget },
+});
+
+/** The client's next packet on a TCP connection that stands: ESTABLISHED, translated as the first was. */
+function laterPackets(walker: Walker, branch: Ended): readonly Ended[] {
+  const { state } = branch;
+  if (state.protocol !== 6 || (branch.verdict !== 'forward' && branch.verdict !== 'local')) return [];
+  const next = successor(walker);
+  const { undo: _, ...base } = state;
+  const packet: State = {
+    ...base,
+    conntrack: state.conntrack === 'new' ? 'established' : state.conntrack,
+    tcpFlags: 0x10,
+    mark: 0,
+    oif: undefined,
+    path: undefined,
+    source: state.original.source,
+    destination: state.original.destination,
+    destinationPort: state.original.destinationPort,
+    ...(state.dnat ? { undo: { destination: state.destination, destinationPort: state.destinationPort } } : {}),
+  };
+  if (walker.packet.vantage === 'node') leave(next, { ...packet, iif: undefined });
+  else arrive(next, packet);
+  return next.ended;
 }
 
 /** The answer to a packet that got through, as whoever took it sends it: translations are undone on its way. */
@@ -343,10 +446,18 @@ function replyState(node: NodeState, state: State): State {
   };
   const { undo: _, ...base } = state;
   return {
-    ...base, direction: 'reply', conntrack: state.conntrack === 'new' ? 'established' : state.conntrack,
-    source: state.destination, sourcePort: state.destinationPort,
-    destination: state.nat === undefined ? state.original.source : (natAddress(node, state) ?? state.original.source), destinationPort: state.original.sourcePort,
-    iif: state.oif, oif: undefined, mark: 0, path: undefined, dnatBy: undefined,
+    ...base,
+    direction: 'reply',
+    conntrack: state.conntrack === 'new' ? 'established' : state.conntrack,
+    source: state.destination,
+    sourcePort: state.destinationPort,
+    destination: state.nat === undefined ? state.original.source : (natAddress(node, state) ?? state.original.source),
+    destinationPort: state.original.sourcePort,
+    iif: state.oif,
+    oif: undefined,
+    mark: 0,
+    path: undefined,
+    dnatBy: undefined,
     ...(Object.keys(undo).length === 0 ? {} : { undo }),
   };
 }
@@ -358,7 +469,13 @@ function refusal(node: NodeState, branch: Ended): State {
   const tracked = branch.state.conntrack === 'untracked' ? 'untracked' : 'related';
   if (resets) return { ...reply, tcpFlags: 0x14, conntrack: branch.verdict === 'reject' ? tracked : reply.conntrack };
   const icmp = icmpAnswer(branch.state.family, branch.rejectWith);
-  return { ...reply, ...(icmp === undefined ? {} : { icmp }), protocol: branch.state.family === 4 ? 1 : 58, conntrack: tracked, source: icmpSource(node, branch.state) };
+  return {
+    ...reply,
+    ...(icmp === undefined ? {} : { icmp }),
+    protocol: branch.state.family === 4 ? 1 : 58,
+    conntrack: tracked,
+    source: icmpSource(node, branch.state),
+  };
 }
 
 /** ICMP errors come from the address that was asked, if it is the node's, else from the interface that the packet came in by. */
@@ -376,8 +493,25 @@ function icmpAnswer(family: Family, word = 'port-unreach'): { readonly type: num
   return found === undefined ? undefined : { type: family === 4 ? 3 : 1, code: found[1] };
 }
 
-const icmpCodes: Readonly<Record<string, number>> = { 'net-prohib': 9, 'host-prohib': 10, 'admin-prohib': 13, 'no-route': 0, 'net-unreach': 0, 'host-unreach': 1, 'prot': 2, 'port-unreach': 3 };
-const icmp6Codes: Readonly<Record<string, number>> = { 'no-route': 0, 'adm': 1, 'addr-unreach': 3, 'host-unreach': 3, 'port-unreach': 4, 'policy-fail': 5, 'reject-route': 6 };
+const icmpCodes: Readonly<Record<string, number>> = {
+  'net-prohib': 9,
+  'host-prohib': 10,
+  'admin-prohib': 13,
+  'no-route': 0,
+  'net-unreach': 0,
+  'host-unreach': 1,
+  prot: 2,
+  'port-unreach': 3,
+};
+const icmp6Codes: Readonly<Record<string, number>> = {
+  'no-route': 0,
+  adm: 1,
+  'addr-unreach': 3,
+  'host-unreach': 3,
+  'port-unreach': 4,
+  'policy-fail': 5,
+  'reject-route': 6,
+};
 
 /** The address that stands in for the client's after SNAT or MASQUERADE. */
 function natAddress(node: NodeState, request: State): IntervalSet | undefined {
@@ -393,8 +527,15 @@ function natAddress(node: NodeState, request: State): IntervalSet | undefined {
 export function outsideSources(node: NodeState, family: Family): IntervalSet {
   const never: IntervalSet =
     family === 4
-      ? [{ lo: 0n, hi: 0xffffffn }, { lo: 0x7f000000n, hi: 0x7fffffffn }, { lo: 0xe0000000n, hi: 0xffffffffn }]
-      : [{ lo: 0n, hi: 1n }, { lo: 0xffn << 120n, hi: (1n << 128n) - 1n }];
+      ? [
+          { lo: 0n, hi: 0xffffffn },
+          { lo: 0x7f000000n, hi: 0x7fffffffn },
+          { lo: 0xe0000000n, hi: 0xffffffffn },
+        ]
+      : [
+          { lo: 0n, hi: 1n },
+          { lo: 0xffn << 120n, hi: (1n << 128n) - 1n },
+        ];
   const own = node.host.interfaces.flatMap((device) => device.addresses).filter((address) => address.family === family);
   const world = subtract(everything(family), union(never, ...own.map((address) => single(address.value))));
   const routed = routeDestinations(node.host, family, world, { mark: 0 }).filter(({ answer }) => answer.kind !== 'none');

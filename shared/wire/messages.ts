@@ -89,7 +89,8 @@ export const ack = Type.Object({ type: Type.Literal('ack'), changes: sequence, s
 /** Collector → agent: walk this packet on the live ruleset; answered by `traced`. */
 export const trace = Type.Object({ type: Type.Literal('trace'), id: text(64), packet: Type.Record(text(32), text(256)) });
 export const traced = Type.Object({
-  type: Type.Literal('traced'), id: text(64),
+  type: Type.Literal('traced'),
+  id: text(64),
   result: Type.Optional(Type.Unknown()),
   error: Type.Optional(text(4096)),
 });

@@ -58,7 +58,8 @@ export class Arena {
     const ns = (name: string): string => this.#names.get(name) as string;
     const node = ns('node');
     // Without this the link-local addresses stay tentative for a second or two, and neighbours cannot be asked for.
-    for (const name of this.#names.values()) await this.#namespaces.run(name, ['sysctl', '-q', '-w', 'net.ipv6.conf.default.dad_transmits=0', 'net.ipv6.conf.default.accept_dad=0']);
+    for (const name of this.#names.values())
+      await this.#namespaces.run(name, ['sysctl', '-q', '-w', 'net.ipv6.conf.default.dad_transmits=0', 'net.ipv6.conf.default.accept_dad=0']);
     const link = (near: string, peer: string, far: string): string => `link add ${near} type veth peer name ${far} netns ${peer}`;
     await this.#namespaces.ip(node, [link('eth0', ns('client'), 'eth0'), link('cni0', ns('pod'), 'eth0'), link('eth1', ns('remote'), 'eth0')]);
     await this.#namespaces.ip(node, [
@@ -208,9 +209,20 @@ export class Arena {
 }
 
 /** Policies must be named: a restore leaves those that it does not name. */
-const builtinChains = { raw: 'PREROUTING OUTPUT', mangle: 'PREROUTING INPUT FORWARD OUTPUT POSTROUTING', nat: 'PREROUTING INPUT OUTPUT POSTROUTING', filter: 'INPUT FORWARD OUTPUT' };
+const builtinChains = {
+  raw: 'PREROUTING OUTPUT',
+  mangle: 'PREROUTING INPUT FORWARD OUTPUT POSTROUTING',
+  nat: 'PREROUTING INPUT OUTPUT POSTROUTING',
+  filter: 'INPUT FORWARD OUTPUT',
+};
 const emptyTables = Object.entries(builtinChains)
-  .map(([table, chains]) => `*${table}\n${chains.split(' ').map((chain) => `:${chain} ACCEPT [0:0]\n`).join('')}COMMIT\n`)
+  .map(
+    ([table, chains]) =>
+      `*${table}\n${chains
+        .split(' ')
+        .map((chain) => `:${chain} ACCEPT [0:0]\n`)
+        .join('')}COMMIT\n`,
+  )
   .join('');
 const sysctlCommand =
   'sysctl net.ipv4.ip_forward net.ipv4.conf.all.forwarding net.ipv6.conf.all.forwarding net.ipv4.conf.all.rp_filter net.ipv4.conf.eth0.rp_filter net.ipv4.conf.eth0.forwarding net.ipv4.conf.cni0.forwarding net.ipv4.conf.cni0.rp_filter net.ipv4.conf.all.route_localnet net.ipv4.conf.eth0.route_localnet net.ipv4.conf.cni0.route_localnet net.ipv4.conf.eth1.route_localnet';

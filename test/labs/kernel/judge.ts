@@ -4,6 +4,7 @@ import { type Outcome, symptomOf } from '../../../shared/model/outcome.ts';
 import type { NodeState } from '../../../shared/netfilter/node.ts';
 import { verdictOf } from '../../../shared/netfilter/outcomes.ts';
 import type { Packet } from '../../../shared/netfilter/packet.ts';
+import { placed } from '../../../shared/netfilter/walk.text.ts';
 import { walk } from '../../../shared/netfilter/walk.ts';
 import { addresses, type Place } from './arena.ts';
 import { tcpPorts, udpPorts } from './ports.ts';
@@ -40,7 +41,10 @@ export function predict(node: NodeState, asked: Asked): Prediction {
     ...(asked.place === 'client' ? { iif: 'eth0' } : asked.place === 'pod' ? { iif: 'cni0' } : {}),
   };
   const { outcomes } = walk(node, packet, { traced: false, reply: true });
-  return { outcomes, certain: verdictOf(outcomes).verdict !== 'unknown' && !outcomes.some((outcome) => outcome.reply?.verdict === 'unknown') };
+  return {
+    outcomes,
+    certain: verdictOf(outcomes).verdict !== 'unknown' && !outcomes.some((outcome) => (outcome.reply ?? outcome.later)?.verdict === 'unknown'),
+  };
 }
 
 /** What is wrong with a prediction after the fact; undefined when the kernel did one of the predicted things. */
@@ -55,7 +59,8 @@ export function disagreement(asked: Asked, prediction: Prediction, observation: 
 
 function mismatch(asked: Asked, outcome: Outcome, observation: Observation): string | undefined {
   const expected = meetings(asked, outcome);
-  if (!expected.includes(observation.met)) return `walk: ${expected.join(' or ')} (${outcome.verdict} ${outcome.dnat ?? ''} by ${outcome.decidedBy?.text})`;
+  if (!expected.includes(observation.met))
+    return `walk: ${expected.join(' or ')} (${outcome.verdict} ${outcome.dnat ?? ''} by ${outcome.decidedBy?.text}${outcome.reply === undefined ? '' : `; answer lost by ${placed(outcome.reply.decidedBy ?? { by: 'rule', text: '?' })}`})`;
   const { answer } = observation;
   if (observation.met !== 'ok' || answer === undefined) return undefined;
   const end = endpointOf(asked, outcome);
@@ -74,6 +79,8 @@ function meetings(asked: Asked, outcome: Outcome): readonly Observation['met'][]
   if (symptom === 'unreachable' && asked.protocol === 'udp') return ['unreachable', 'timeout'];
   // The error comes back while connect() still holds the socket, which then waits for the next attempt to fail.
   if (asked.place === 'node' && outcome.verdict === 'reject') return [symptom, 'timeout'];
+  // The handshake is through for the client; whether it also learns of the loss depends on who is faster.
+  if (outcome.reply === undefined && outcome.later !== undefined) return ['ok', 'timeout', 'unreachable', 'refused'];
   if (outcome.verdict !== 'forward' && outcome.verdict !== 'local') return [symptom];
   const end = endpointOf(asked, outcome);
   if (end.who === undefined) return ['timeout', 'unreachable'];

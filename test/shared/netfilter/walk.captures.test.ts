@@ -24,7 +24,11 @@ for (const name of numberedCaptures) {
       const ways = walked.outcomes.map((outcome) => outcome.dnat).filter((dnat) => dnat !== null);
       for (const answer of Object.keys(traffic.answers)) {
         const port = / port=(\d+) src=/.exec(answer)?.[1];
-        if (port !== undefined) t.ok(ways.some((way) => way.endsWith(`:${port}`)), `${label}: an endpoint with port ${port} is among ${ways.join(', ')}`);
+        if (port !== undefined)
+          t.ok(
+            ways.some((way) => way.endsWith(`:${port}`)),
+            `${label}: an endpoint with port ${port} is among ${ways.join(', ')}`,
+          );
       }
     }
   });
@@ -41,7 +45,10 @@ t.test('the client address that the endpoint saw tells whether the walk is right
       const kept = sources.filter((source) => source === client).length === sources.length;
       const replaced = sources.every((source) => source !== client);
       t.ok(kept || replaced, `${name} ${traffic.label}: the record is of one kind`);
-      t.ok(walked.outcomes.every((outcome) => outcome.masquerade === replaced), `${name} ${traffic.label}: source ${kept ? 'kept' : 'replaced'}`);
+      t.ok(
+        walked.outcomes.every((outcome) => outcome.masquerade === replaced),
+        `${name} ${traffic.label}: source ${kept ? 'kept' : 'replaced'}`,
+      );
     }
   }
 });
