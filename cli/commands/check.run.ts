@@ -1,9 +1,10 @@
 // The offline check as a function from files to findings: reads a capture and cluster objects, compares, diagnoses.
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { diagnoseNode, type NeighbourChain } from '../../collector/causes/index.ts';
+import { diagnoseNode } from '../../collector/causes/index.ts';
 import { compareNode } from '../../collector/compare/index.ts';
 import { expectationsFor } from '../../collector/expect/index.ts';
+import { healthPortsOf } from '../../collector/ingest/want.ts';
 import { type ClusterObjects, type ObjectFile, readObjects } from '../../collector/kubernetes/objects.ts';
 import { failure, reasonOf } from '../../shared/errors.ts';
 import { limits } from '../../shared/limits.ts';
@@ -70,7 +71,6 @@ export interface CheckedNode {
   readonly expectations: ReturnType<typeof expectationsFor>;
   readonly drifts: ReturnType<typeof compareNode>;
   readonly findings: readonly Finding[];
-  readonly neighbours: readonly NeighbourChain[];
   readonly doubts: readonly string[];
 }
 
@@ -86,13 +86,12 @@ export function checkNode({ files, objects, node: given, now }: CheckInput): Che
   const node = state.name !== '' ? state.name : nodeByAddress(state, objects);
   if (node === undefined) return undefined;
   const expectations = expectationsFor(node, objects);
-  const wanted = { nodePorts: expectations.map(({ nodePort }) => nodePort), peers: peersOf(node, objects), podNetworks: podNetworksOf(objects) };
+  const wanted = { nodePorts: expectations.map(({ nodePort }) => nodePort), peers: peersOf(node, objects), podNetworks: podNetworksOf(objects), ...healthPortsOf(objects) };
   const facts = new Map(nodeFacts({ ...state, name: node }, wanted).map((fact) => [fact.key, fact.kind === 'proxy' ? withStatus(fact, files) : fact]));
   const drifts = compareNode({ node, facts, expectations, objects });
-  const neighbours = neighboursOf(state);
-  const findings = diagnoseNode({ node, facts, expectations, drifts, objects, changes: [], now, neighbours });
+  const findings = diagnoseNode({ node, facts, expectations, drifts, objects, changes: [], now });
   const doubts = state.issues.map(({ file, line, text, reason }) => `${file ?? ''}:${line}: ${reason}: ${text}`);
-  return { node, facts, expectations, drifts, findings, neighbours, doubts };
+  return { node, facts, expectations, drifts, findings, doubts };
 }
 
 async function readDirectory(directory: string): Promise<Map<string, Buffer>> {
@@ -163,14 +162,6 @@ function withStatus(fact: ProxyFact, files: CaptureFiles): ProxyFact {
   return found === undefined
     ? { ...fact, running: 'no', evidence: 'processes.json lists no kube-proxy' }
     : { ...fact, running: 'yes', evidence: `processes.json lists ${found}` };
-}
-
-const neighbourNames = /^(DOCKER|ufw6?-|FWDI?_|IN_|LIBVIRT_|ts-|cali-|KUBE-ROUTER|CILIUM|FLANNEL)/;
-
-function neighboursOf(state: NodeState): NeighbourChain[] {
-  return state.tables.flatMap(({ family, name, chains }) =>
-    [...chains.keys()].filter((chain) => neighbourNames.test(chain)).map((chain) => ({ family, table: name, chain })),
-  );
 }
 
 function shortened(lines: readonly string[]): string[] {

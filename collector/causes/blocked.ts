@@ -1,7 +1,7 @@
 // Causes of packets that are dropped or rejected on their way: the decider of each outcome names the program, the program the cause.
 
 import type { Evidence } from '../../shared/model/finding.ts';
-import type { Decider, Outcome } from '../../shared/model/outcome.ts';
+import { type Decider, lossOf, type Outcome, type Symptom } from '../../shared/model/outcome.ts';
 import { type Drift, deciderOfOutcome } from '../compare/index.ts';
 import { type DeciderCause, deciderCauses } from './decider-causes.ts';
 import {
@@ -74,12 +74,18 @@ function findingOfCause({ diagnosis, drift, keys, cause, outcomes }: Part): Diag
     severity: described.severity ?? severityOf(part),
     symptom,
     deciders,
-    summary: `${nodePortText(drift.nodePort, drift.expectation)}: ${shareText(part)}${symptomText[symptom]} for ${described.clients ?? clientsText(part)}: ${described.because}.`,
+    summary: `${nodePortText(drift.nodePort, drift.expectation)}: ${shareText(part)}${metText(symptom, outcomes)} for ${described.clients ?? clientsText(part)}: ${described.because}.`,
     evidence: [...deciders.map(decidedBy), ...countersOf(deciders), ...(described.evidence ?? []), ...endpointsReady(drift)],
     remedy: described.remedy,
     consequences: sharing(keys, drift, deciders),
   });
   return { finding, explains: [drift] };
+}
+
+// The handshake goes well and what follows is lost: whoever looks at a client sees an open connection that hangs.
+function metText(symptom: Symptom, outcomes: ReadonlySet<Outcome>): string {
+  const hangs = symptom === 'timeout' && [...outcomes].every((outcome) => outcome.later !== undefined && lossOf(outcome) === outcome.later);
+  return hangs ? 'connections are opened and then hang' : symptomText[symptom];
 }
 
 const decidedBy = (decider: Decider): Evidence => ({

@@ -3,7 +3,7 @@
 import type { Evidence, Finding } from '../../shared/model/finding.ts';
 import type { Decider, Outcome } from '../../shared/model/outcome.ts';
 import type { Drift } from '../compare/index.ts';
-import { type Diagnosis, listText, proxyOf } from './detector.ts';
+import { type Diagnosis, listText, neighboursOf, proxyOf } from './detector.ts';
 import { deciderText, placeText, programOf, ruleBody } from './owner.ts';
 import { acceptTranslated, allowRouted, removeDecider, restartProxy, splitTarget } from './remedy.ts';
 
@@ -80,7 +80,7 @@ const isSetting = (decider: Decider, name: RegExp): boolean => decider.by === 's
 const isPolicy = (decider: Decider): boolean => decider.by === 'policy' && decider.backend !== 'nft';
 
 function hasUfw(diagnosis: Diagnosis, decider: Decider): boolean {
-  const chains = (diagnosis.neighbours ?? []).some(({ chain, family }) => /^ufw6?-/.test(chain) && family === (decider.family ?? 'ip'));
+  const chains = neighboursOf(diagnosis).some(({ chain, family }) => /^ufw6?-/.test(chain) && family === (decider.family ?? 'ip'));
   return chains || sourceRead(diagnosis, 'ufw');
 }
 
@@ -235,7 +235,7 @@ function foreignTable({ diagnosis, deciders, outcomes }: Decided): Described {
 
 function policyDrops({ diagnosis, drift, deciders }: Decided): Described {
   const decider = first(deciders);
-  const docker = (diagnosis.neighbours ?? []).filter(({ chain }) => chain.startsWith('DOCKER')).map(({ chain }) => chain);
+  const docker = neighboursOf(diagnosis).filter(({ chain }) => chain.startsWith('DOCKER')).map(({ chain }) => chain);
   const local = drift.expectation?.externalTrafficPolicy === 'Local';
   const who = docker.length > 0 ? ', as Docker sets it' : '';
   return {

@@ -2,20 +2,12 @@
 
 import type { Change } from '../../shared/model/change.ts';
 import { type Expectation, servicePortText } from '../../shared/model/expectation.ts';
-import type { ChainsFact, Fact, NodePortKey, ProxyFact } from '../../shared/model/fact.ts';
+import type { ChainsFact, Fact, NeighbourChain, NodePortKey, ProxyFact } from '../../shared/model/fact.ts';
 import type { Evidence, Finding } from '../../shared/model/finding.ts';
 import { type Decider, type Outcome, type Symptom, symptomOf } from '../../shared/model/outcome.ts';
 import { coversMost, type Drift, deciderOfOutcome } from '../compare/index.ts';
 import { changeThatMade, changeThatRemoved, correlate, durationText } from '../correlate/index.ts';
 import type { ClusterObjects, Service } from '../kubernetes/objects.ts';
-
-/** A chain of the node's ruleset that belongs to some program: that it is there says who may have set a policy. */
-export interface NeighbourChain {
-  /** `ip`, `ip6` … */
-  readonly family: string;
-  readonly table: string;
-  readonly chain: string;
-}
 
 /** Everything known of one node when its causes are looked for. */
 export interface Diagnosis {
@@ -30,8 +22,6 @@ export interface Diagnosis {
   readonly now: number;
   /** When each NodePort's drift was first seen, by key; absent offline. Lets changes be weighed by time where none is known to have caused it. */
   readonly onsets?: ReadonlyMap<string, number>;
-  /** Chains of programs other than kube-proxy; absent when the caller does not know them. */
-  readonly neighbours?: readonly NeighbourChain[];
 }
 
 /** A finding and the drifts it explains: later detectors do not look at those again. */
@@ -54,6 +44,10 @@ export interface Diagnosing
   readonly deciders?: readonly Decider[];
   /** Words of a rule that is missing: its removal is looked up in the ledger. */
   readonly removed?: readonly string[];
+  /** What tells findings of one cause on one node apart where it is not the NodePort: `service/shop/web`, `device/flannel.1`. */
+  readonly about?: string;
+  /** The change that caused it, where the detector has found it itself. */
+  readonly trigger?: Change;
 }
 
 /** What a finding is about: a NodePort of a Service, a NodePort without one, or the node. */
@@ -61,10 +55,10 @@ export type Subject = Pick<Expectation, 'key' | 'nodePort' | 'service'> | Pick<D
 
 /** Puts a finding together: identity, NodePort, and the change that caused it where the ledger holds it. */
 export function findingOf(diagnosis: Diagnosis, subject: Subject, given: Diagnosing): Finding {
-  const { deciders, removed, consequences, ...rest } = given;
-  const trigger = triggerOf(diagnosis, deciders ?? [], removed ?? []);
+  const { deciders, removed, consequences, about, trigger: found, ...rest } = given;
+  const trigger = found ?? triggerOf(diagnosis, deciders ?? [], removed ?? []);
   return {
-    id: `${diagnosis.node}/${subject?.key ?? 'node'}/${given.cause}`,
+    id: `${diagnosis.node}/${about ?? subject?.key ?? 'node'}/${given.cause}`,
     ...rest,
     node: diagnosis.node,
     service: subject !== undefined && 'service' in subject ? servicePortText(subject.service) : '',
@@ -91,6 +85,33 @@ export const chainsOf = (diagnosis: Diagnosis, family: number): ChainsFact | und
   const fact = diagnosis.facts.get(`chains/${family}`);
   return fact?.kind === 'chains' ? fact : undefined;
 };
+
+/** Chains of programs other than kube-proxy; empty when the node has not said. */
+export const neighboursOf = (diagnosis: Diagnosis): readonly NeighbourChain[] => {
+  const fact = diagnosis.facts.get('neighbours');
+  return fact?.kind === 'neighbours' ? fact.chains : [];
+};
+
+/** All facts of one kind. Indexed once for each state of the node. */
+export function factsOf<K extends Fact['kind']>({ facts }: Diagnosis, kind: K): readonly Extract<Fact, { readonly kind: K }>[] {
+  let index = kindIndexes.get(facts);
+  if (index === undefined) kindIndexes.set(facts, (index = Map.groupBy(facts.values(), (fact) => fact.kind)));
+  return (index.get(kind) ?? []) as unknown as readonly Extract<Fact, { readonly kind: K }>[];
+}
+
+const kindIndexes = new WeakMap<Diagnosis['facts'], ReadonlyMap<Fact['kind'], readonly Fact[]>>();
+
+/** The value of a kernel setting; undefined when it was not read. */
+export function settingOf({ facts }: Diagnosis, name: string): string | undefined {
+  const fact = facts.get(`sysctl/${name}`);
+  return fact?.kind === 'sysctl' ? fact.value.trim() : undefined;
+}
+
+/** The value of a counter; undefined when it was not read. */
+export function counterOf({ facts }: Diagnosis, name: string): number | undefined {
+  const fact = facts.get(`counter/${name}`);
+  return fact?.kind === 'counter' ? fact.value : undefined;
+}
 
 export const serviceOf = (diagnosis: Diagnosis, expectation: Expectation): Service | undefined =>
   diagnosis.objects.services.get(`${expectation.service.namespace}/${expectation.service.name}`);

@@ -10,7 +10,7 @@ import { hiddenService, hostPortShadows, localWithoutEndpoint, targetPort, termi
 import { hostListener } from './sockets.ts';
 import { notJudged } from './unknown.ts';
 
-export type { Detector, Diagnosed, Diagnosis, NeighbourChain } from './detector.ts';
+export type { Detector, Diagnosed, Diagnosis } from './detector.ts';
 
 /**
  * All detectors. The order matters where two could explain the same drift: the wider root comes first (no kube-proxy at all, then its skeleton, then one

@@ -163,7 +163,7 @@ function podsNotReady({ diagnosis, expectation, service, pods }: Question): Why 
   return {
     cause: 'A02',
     title: 'no pod of the Service is Ready',
-    summary: `${nodePortText(expectation.nodePort, expectation)}: ${selected.length === 1 ? 'its only pod is' : `none of its ${selected.length} pods is`} Ready, so there is no endpoint and clients are refused.`,
+    summary: `${nodePortText(expectation.nodePort, expectation)}: ${selected.length === 1 ? 'its only pod is not' : `none of its ${selected.length} pods is`} Ready, so there is no endpoint and clients are refused.`,
     evidence: [{ witness: 'objects', text: `${listText(selected.slice(0, 5).map(podText))}.` }],
     remedy: waiting
       .slice(0, 2)

@@ -79,10 +79,12 @@ const declaredPorts = (pods: readonly Pod[], protocol: string): number[] =>
     ),
   ].sort((a, b) => a - b);
 
+// Whether those endpoints are ready at this moment says nothing of the number: the answer must not come and go with them.
 function usedElsewhere(objects: ClusterObjects, service: Service, number: number): boolean {
   return [...objects.services.values()].some((other) => {
     const same = other.namespace === service.namespace && other.name === service.name;
-    return !same && slicesOf(objects, other).some(({ ports, endpoints }) => endpoints.some(({ ready }) => ready) && ports.some((each) => each.port === number));
+    const asked = other.ports.some(({ targetPort }) => targetPort === number);
+    return !same && (asked || slicesOf(objects, other).some(({ ports, endpoints }) => endpoints.length > 0 && ports.some((each) => each.port === number)));
   });
 }
 

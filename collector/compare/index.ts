@@ -2,11 +2,11 @@
 
 import type { Expectation } from '../../shared/model/expectation.ts';
 import type { Fact, NodePortFact, NodePortKey, ProxyFact } from '../../shared/model/fact.ts';
-import { type Decider, type Outcome, type Vantage, vantages } from '../../shared/model/outcome.ts';
+import { type Decider, lossOf, type Outcome, type Vantage, vantages } from '../../shared/model/outcome.ts';
 import type { ClusterObjects } from '../kubernetes/objects.ts';
 
 /**
- * `blocked`: dropped or rejected on the way, or the answer is lost. `refused`: reaches the node's own stack although rules claim the port. `missing`: the same,
+ * `blocked`: dropped or rejected on the way, or the answer or a later packet is lost. `refused`: reaches the node's own stack although rules claim the port. `missing`: the same,
  * and no rule claims the port. `endpoints`: sent to other endpoints than the Service has. `unexpected`: rules claim a port that no Service has.
  * `unknown`: rules that cannot be judged keep the answer open, or the node has not said anything: neither healthy nor a fault.
  */
@@ -74,11 +74,14 @@ export function compareNodePort(expectation: Expectation, fact: Fact | undefined
 }
 
 /** The rule, policy, route or setting that stands between a client and an answer; undefined when nothing does or it is not known. */
-export const deciderOfOutcome = (outcome: Outcome): Decider | undefined => (outcome.reply === undefined ? outcome.decidedBy : outcome.reply.decidedBy);
+export function deciderOfOutcome(outcome: Outcome): Decider | undefined {
+  const loss = lossOf(outcome);
+  return loss === undefined ? outcome.decidedBy : loss.decidedBy;
+}
 
 /** Whether an outcome depends on rules that cannot be judged. */
 export const isUncertain = (outcome: Outcome): boolean =>
-  outcome.verdict === 'unknown' || (outcome.unless?.length ?? 0) > 0 || (outcome.reply?.verdict === 'unknown' && !isClientPortDoubt(outcome));
+  outcome.verdict === 'unknown' || (outcome.unless?.length ?? 0) > 0 || (lossOf(outcome)?.verdict === 'unknown' && !isClientPortDoubt(outcome));
 
 /** Whether sources are (nearly) the whole world: what remains of it without some networks comes as many prefixes, the wide ones among them. */
 export const coversMost = (sources: readonly string[] | undefined): boolean => sources === undefined || sources.some((source) => /\/[0-3]$/.test(source));
@@ -127,7 +130,7 @@ function isExpected(expectation: Expectation, vantage: Vantage, outcome: Outcome
 
 // An endpoint on the node's own network is `local` after DNAT.
 const isServed = (outcome: Outcome): boolean =>
-  outcome.dnat !== null && (outcome.reply === undefined || isClientPortDoubt(outcome)) && (outcome.verdict === 'forward' || outcome.verdict === 'local');
+  outcome.dnat !== null && (lossOf(outcome) === undefined || isClientPortDoubt(outcome)) && (outcome.verdict === 'forward' || outcome.verdict === 'local');
 
 // An answer goes to a port that the client has chosen, from 32768 up; a rule on a lower port is in doubt only because the port is not known.
 function isClientPortDoubt({ reply }: Outcome): boolean {

@@ -4,7 +4,7 @@ import { actorText, type Change } from '../../shared/model/change.ts';
 import type { Expectation } from '../../shared/model/expectation.ts';
 import { type NodePortFact, nodePortFactKey, type Protocol } from '../../shared/model/fact.ts';
 import type { Finding, Severity } from '../../shared/model/finding.ts';
-import { type Outcome, type Vantage, vantages } from '../../shared/model/outcome.ts';
+import { lossOf, type Outcome, type Vantage, vantages } from '../../shared/model/outcome.ts';
 import { type Diagnosis, listText, nodePortText, symptomText } from '../causes/detector.ts';
 import { coversMost, type Drift, isUncertain } from '../compare/index.ts';
 import { notTheCause } from './not-the-cause.ts';
@@ -140,8 +140,9 @@ function wordOf({ severity, symptom, confidence }: Finding): string {
 
 function healthySummary(question: ExplainQuestion, { expectation, fact }: View): string {
   const name = nodePortText((expectation ?? fact)?.nodePort ?? { protocol: question.protocol, family: 4, port: question.port }, expectation);
-  const all = fact?.outcomes.external ?? [];
-  const most = all.filter(({ sources, reply }) => coversMost(sources) && reply === undefined);
+  if (fact === undefined) return `${name}: what ${question.node} does with its clients is not known, as nothing has been reported of it.`;
+  const all = fact.outcomes.external ?? fact.outcomes.peer ?? [];
+  const most = all.filter((outcome) => coversMost(outcome.sources) && lossOf(outcome) === undefined);
   const outcomes = most.length > 0 ? most : all;
   const targets = [...new Set(outcomes.flatMap(({ dnat }) => dnat ?? []))];
   const kept = outcomes.every(({ masquerade }) => !masquerade)
@@ -149,7 +150,8 @@ function healthySummary(question: ExplainQuestion, { expectation, fact }: View):
     : outcomes.every(({ masquerade }) => masquerade)
       ? "replaces the client's address by the node's"
       : '';
-  const address = fact?.address === undefined || fact.address === '' ? '' : ` (address ${fact.address})`;
+  const address = fact.address === '' ? '' : ` (address ${fact.address})`;
+  if (targets.length === 0) return `${name}: whether it answers on ${question.node}${address} is not known.`;
   return `${name}, answers on ${question.node}${address}: ${listText(servedVantages(fact))} are sent to ${targets.slice(0, 6).join(' or ')}${targets.length > 6 ? ' …' : ''}${kept === '' ? '' : `; the node ${kept}`}.`;
 }
 

@@ -1,6 +1,6 @@
 // The way of a client's packet as a short list of steps: where it is translated, and where it is decided.
 
-import type { Decider, Outcome } from '../../shared/model/outcome.ts';
+import { type Decider, lossOf, type Outcome } from '../../shared/model/outcome.ts';
 import { proxyOf } from '../causes/detector.ts';
 import { ruleBody } from '../causes/owner.ts';
 import { deciderOfOutcome, isUncertain } from '../compare/index.ts';
@@ -29,7 +29,7 @@ export function walkSteps(question: ExplainQuestion, view: View, outcome: Outcom
 }
 
 const isServed = (outcome: Outcome): boolean =>
-  (outcome.verdict === 'forward' || outcome.verdict === 'local') && outcome.reply === undefined && outcome.dnat !== null;
+  (outcome.verdict === 'forward' || outcome.verdict === 'local') && lossOf(outcome) === undefined && outcome.dnat !== null;
 
 // The targets of the clients that the outcome is about: those with the same sources.
 function targetsOf({ fact }: View, outcome: Outcome): string[] {

@@ -31,6 +31,7 @@ const decider = Type.Object({
   handle: Type.Optional(Type.Number()),
   packets: Type.Optional(text),
 });
+const loss = Type.Object({ verdict: Type.Enum(['drop', 'reject', 'unknown']), decidedBy: Type.Optional(decider) });
 const outcome = Type.Object({
   verdict: Type.Enum(['forward', 'local', 'refused', 'drop', 'reject', 'unknown']),
   dnat: Type.Union([Type.Null(), text]),
@@ -40,7 +41,8 @@ const outcome = Type.Object({
   decidedBy: Type.Optional(decider),
   sources: Type.Optional(texts),
   unless: Type.Optional(Type.Array(decider)),
-  reply: Type.Optional(Type.Object({ verdict: Type.Enum(['drop', 'reject', 'unknown']), decidedBy: Type.Optional(decider) })),
+  reply: Type.Optional(loss),
+  later: Type.Optional(loss),
 });
 const outcomes = Type.Optional(Type.Array(outcome));
 const key = { key: text };
@@ -61,15 +63,70 @@ const schemas = {
     watch: Type.Optional(Type.Enum(['events', 'poll'])),
   }),
   listener: Type.Object({ ...key, protocol, family, address: text, port, processes: Type.Array(Type.Object({ comm: text, pid: Type.Integer() })) }),
-  interface: Type.Object({ ...key, name: text, up: Type.Boolean(), addresses: texts }),
+  interface: Type.Object({
+    ...key,
+    name: text,
+    up: Type.Boolean(),
+    addresses: texts,
+    mtu: Type.Optional(Type.Number()),
+    type: Type.Optional(text),
+    master: Type.Optional(text),
+    hairpin: Type.Optional(Type.Boolean()),
+  }),
   sysctl: Type.Object({ ...key, name: text, value: text }),
-  proxy: Type.Object({ ...key, mode, running: Type.Enum(['yes', 'no', 'unknown']), evidence: text }),
+  proxy: Type.Object({
+    ...key,
+    mode,
+    running: Type.Enum(['yes', 'no', 'unknown']),
+    evidence: text,
+    startedAt: Type.Optional(Type.Number()),
+    flags: Type.Optional(Type.Record(text, text)),
+    sync: Type.Optional(
+      Type.Object({
+        lastAt: Type.Number(),
+        queuedAt: Type.Number(),
+        restoreFailures: Type.Number(),
+        partialRestoreFailures: Type.Number(),
+        lockedBy: Type.Optional(Type.Object({ pid: Type.Integer(), comm: text })),
+      }),
+    ),
+    clusterNetworks: Type.Optional(texts),
+  }),
   chains: Type.Object({
     ...key,
     family,
     mode,
     parts: Type.Record(text, Type.Boolean()),
     services: Type.Record(text, Type.Object({ nodePortRule: Type.Boolean(), chain: Type.Boolean(), endpoints: texts })),
+  }),
+  neighbours: Type.Object({ ...key, chains: Type.Array(Type.Object({ family: text, table: text, chain: text, backend: Type.Optional(text) })) }),
+  port: Type.Object({
+    ...key,
+    port: Type.Object({ protocol, family, port }),
+    purpose: Type.Enum(['health-check', 'overlay']),
+    device: Type.Optional(text),
+    outcomes: Type.Object({ external: outcomes, peer: outcomes, pod: outcomes, node: outcomes }),
+  }),
+  routing: Type.Object({
+    ...key,
+    family,
+    defaultRoute: Type.Boolean(),
+    device: Type.Optional(text),
+    rules: texts,
+    podNetworks: Type.Record(text, Type.Union([Type.Null(), text])),
+  }),
+  served: Type.Object({ ...key, family, prefixes: texts }),
+  hostports: Type.Object({ ...key, family, ports: texts }),
+  'repeated-rules': Type.Object({
+    ...key,
+    rules: Type.Array(Type.Object({ family: text, table: text, chain: text, text, count: Type.Number() })),
+  }),
+  process: Type.Object({ ...key, comm: text, pids: Type.Array(Type.Integer()), startedAt: Type.Optional(Type.Number()) }),
+  counter: Type.Object({ ...key, name: text, value: Type.Number() }),
+  flows: Type.Object({
+    ...key,
+    nodePort: Type.Object({ protocol, family, port }),
+    targets: Type.Record(text, Type.Object({ count: Type.Number(), unanswered: Type.Number() })),
   }),
   host: Type.Object({ ...key, hostname: text, kernel: text, os: text, bootedAt: Type.Number() }),
 } as const satisfies { readonly [K in Fact['kind']]: object };

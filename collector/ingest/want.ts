@@ -11,10 +11,16 @@ export function wantOf(node: string, objects: ClusterObjects): { readonly want: 
     .filter(({ name }) => name !== node)
     .flatMap((other) => other.addresses.filter(({ type }) => type === 'InternalIP').map(({ address }) => address));
   const podNetworks = [...new Set([...objects.nodes.values()].flatMap(({ podCIDRs }) => podCIDRs))];
-  const rest = { type: 'want' as const, peers: shortTexts(peers, 45), podNetworks: shortTexts(podNetworks, 49) };
+  const rest = { type: 'want' as const, peers: shortTexts(peers, 45), podNetworks: shortTexts(podNetworks, 49), ...healthPortsOf(objects) };
   const room = limits.frameBytesMax - Buffer.byteLength(JSON.stringify(rest)) - 1_024;
   const nodePorts = keys.slice(0, Math.min(limits.wantedNodePortsMax, Math.max(0, Math.floor(room / keyBytesMax))));
   return { want: { ...rest, nodePorts }, left: keys.length - nodePorts.length };
+}
+
+/** The ports that load balancers ask for health, for a Wanted; nothing where no Service has one. */
+export function healthPortsOf({ services }: ClusterObjects): { readonly healthPorts?: number[] } {
+  const ports = [...services.values()].flatMap(({ healthCheckNodePort }) => healthCheckNodePort ?? []).slice(0, networksMax);
+  return ports.length === 0 ? {} : { healthPorts: ports };
 }
 
 const keyBytesMax = '{"protocol":"sctp","family":4,"port":30080},'.length;

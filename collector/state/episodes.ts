@@ -1,5 +1,7 @@
 // When a finding begins and ends: what diagnosis says now, against what it said before, past a grace period. Pure.
+import { nodePortFactKey } from '../../shared/model/fact.ts';
 import type { Finding } from '../../shared/model/finding.ts';
+import type { Drift } from '../compare/index.ts';
 import type { FindingRecord } from '../store/store.ts';
 
 /** The findings of one node with their times. Replaced as a whole by each step. */
@@ -59,6 +61,19 @@ export function stepEpisodes(before: Episodes, input: { readonly found: readonly
   const dueAt = dues.length === 0 ? undefined : Math.min(...dues);
   return { episodes: { open, pending, dueAt }, open: findingsOf(open), pending: findingsOf(pending), events };
 }
+
+/** When each NodePort that differs now was first seen to differ, by key: what lasts keeps its time, what is well again loses it. */
+export function onsetsOf(before: ReadonlyMap<string, number>, drifts: readonly Pick<Drift, 'key'>[], now: number): ReadonlyMap<string, number> {
+  return new Map(drifts.map(({ key }) => [key, before.get(key) ?? now]));
+}
+
+/** The same from the findings that were open when the collector stopped. */
+export const onsetsBefore = (open: readonly Finding[]): ReadonlyMap<string, number> =>
+  new Map(
+    open.flatMap(({ protocol, family, port, since }) =>
+      protocol === '' || family === 0 || since === undefined ? [] : [[nodePortFactKey({ protocol, family, port }), since] as const],
+    ),
+  );
 
 const findingsOf = (episodes: ReadonlyMap<string, Episode>): Finding[] => [...episodes.values()].map(({ finding }) => finding);
 

@@ -8,7 +8,7 @@ import { compareNode, type Drift } from '../compare/index.ts';
 import { expectationsFor } from '../expect/index.ts';
 import { type ClusterObjects, noObjects } from '../kubernetes/objects.ts';
 import type { FindingRecord } from '../store/store.ts';
-import { type Episodes, newEpisodes, stepEpisodes } from './episodes.ts';
+import { type Episodes, newEpisodes, onsetsBefore, onsetsOf, stepEpisodes } from './episodes.ts';
 
 /** Who speaks for a node while it is connected. */
 export interface AgentInfo {
@@ -80,6 +80,8 @@ interface MutableNode {
   findings: readonly Finding[];
   pending: readonly Finding[];
   episodes: Episodes;
+  /** When the drift of each NodePort was first seen, by key. */
+  onsets: ReadonlyMap<string, number>;
   timer?: NodeJS.Timeout | undefined;
   /** When the timer fires. */
   dueAt: number;
@@ -240,6 +242,7 @@ export class CollectorState {
       findings,
       pending: [],
       episodes: newEpisodes(before),
+      onsets: onsetsBefore(findings),
       dueAt: 0,
     };
     this.#nodes.set(name, node);
@@ -300,7 +303,9 @@ export class CollectorState {
     const now = this.#now();
     const objects = this.#objects;
     const { name, facts, expectations, drifts } = node;
-    const found = diagnoseNode({ node: name, facts, expectations, drifts, objects, changes: this.recentChanges(name), now });
+    const onsets = onsetsOf(node.onsets, drifts, now);
+    node.onsets = onsets;
+    const found = diagnoseNode({ node: name, facts, expectations, drifts, objects, changes: this.recentChanges(name), now, onsets });
     const { episodes, open, pending, events } = stepEpisodes(node.episodes, { found, now, graceMs: this.#graceMs });
     Object.assign(node, { episodes, findings: open, pending });
     for (const event of events) this.#tell(event);

@@ -13,7 +13,24 @@ export interface NodePortKey {
   readonly port: number;
 }
 
-export type Fact = NodePortFact | SourceFact | ListenerFact | InterfaceFact | SysctlFact | ProxyFact | ChainsFact | HostFact;
+export type Fact =
+  | NodePortFact
+  | SourceFact
+  | ListenerFact
+  | InterfaceFact
+  | SysctlFact
+  | ProxyFact
+  | ChainsFact
+  | HostFact
+  | NeighboursFact
+  | PortFact
+  | RoutingFact
+  | ServedAddressesFact
+  | HostPortsFact
+  | RepeatedRulesFact
+  | ProcessFact
+  | CounterFact
+  | FlowsFact;
 
 /** What the node's rules do to clients of one NodePort. `address` is the node address that was asked; absent vantages could not be judged at all. */
 export interface NodePortFact {
@@ -59,6 +76,14 @@ export interface InterfaceFact {
   readonly up: boolean;
   /** `ADDRESS/LENGTH`, sorted. */
   readonly addresses: readonly string[];
+  /** Largest packet in bytes; absent when it was not read. */
+  readonly mtu?: number;
+  /** `vxlan`, `bridge`, `veth`, `wireguard` … as the kernel says it; absent for hardware and where it was not read. */
+  readonly type?: string;
+  /** Bridge or bond it belongs to. */
+  readonly master?: string;
+  /** Whether a bridge port sends a packet back where it came from; absent for what is no bridge port, or not read. */
+  readonly hairpin?: boolean;
 }
 
 /** One kernel setting that decides: `sysctl/<name>`. */
@@ -79,6 +104,27 @@ export interface ProxyFact {
   readonly running: 'yes' | 'no' | 'unknown';
   /** How `running` is known. */
   readonly evidence: string;
+  /** Milliseconds since 1970 when its process started; absent when it is not seen. */
+  readonly startedAt?: number;
+  /** What its command line sets, by flag without dashes (`hostname-override`, `nodeport-addresses`, `cluster-cidr`, `proxy-mode` …); absent when it is not seen. */
+  readonly flags?: Readonly<Record<string, string>>;
+  /** Its own word on its last sync; absent when its metrics were not read. */
+  readonly sync?: ProxySync;
+  /** Networks that its rules take for the pods' own (`! -s NETWORK … KUBE-MARK-MASQ`), sorted; absent when no rule says. */
+  readonly clusterNetworks?: readonly string[];
+}
+
+/** From kube-proxy's metrics. */
+export interface ProxySync {
+  /** Milliseconds since 1970 of the last sync that succeeded. */
+  readonly lastAt: number;
+  /** Milliseconds since 1970 when a sync was last asked for. */
+  readonly queuedAt: number;
+  /** Restores that the kernel or the tool refused, since it runs. */
+  readonly restoreFailures: number;
+  readonly partialRestoreFailures: number;
+  /** A process that held the lock of iptables when it was read, other than kube-proxy's own; absent when nobody did. */
+  readonly lockedBy?: { readonly pid: number; readonly comm: string };
 }
 
 /** The skeleton of kube-proxy's rules in one family: `chains/<family>`. What is missing here breaks every NodePort at once. */
@@ -91,6 +137,103 @@ export interface ChainsFact {
   readonly parts: Readonly<Record<string, boolean>>;
   /** Service port names ("ns/name:port") by what the rules hold for them, for finding a Service whose NodePort rule alone is missing. */
   readonly services: Readonly<Record<string, { readonly nodePortRule: boolean; readonly chain: boolean; readonly endpoints: readonly string[] }>>;
+}
+
+/** Chains of programs other than kube-proxy: `neighbours`. That they are there says who may have set a policy. */
+export interface NeighboursFact {
+  readonly kind: 'neighbours';
+  readonly key: string;
+  /** A few of each program, table and backend, in the order of the tables. */
+  readonly chains: readonly NeighbourChain[];
+}
+
+/** A chain of the node's ruleset that belongs to some program. */
+export interface NeighbourChain {
+  /** `ip`, `ip6`, `inet` … */
+  readonly family: string;
+  readonly table: string;
+  readonly chain: string;
+  /** `legacy`, `iptables-nft` or `nft`. */
+  readonly backend?: string;
+}
+
+/** What clients of one of the node's own ports meet, on which NodePorts depend: `port/<proto>/<family>/<port>`. */
+export interface PortFact {
+  readonly kind: 'port';
+  readonly key: string;
+  readonly port: NodePortKey;
+  /** `health-check`: a load balancer asks it whether the node takes clients. `overlay`: other nodes send pods' packets to it. */
+  readonly purpose: 'health-check' | 'overlay';
+  /** The tunnel's interface, for `overlay`. */
+  readonly device?: string;
+  readonly outcomes: Readonly<Partial<Record<Vantage, readonly Outcome[]>>>;
+}
+
+/** The routing tables of one family in short: `routing/<family>`. */
+export interface RoutingFact {
+  readonly kind: 'routing';
+  readonly key: string;
+  readonly family: Family;
+  readonly defaultRoute: boolean;
+  /** Device of the default route; absent without one. */
+  readonly device?: string;
+  /** Policy rules besides the kernel's own three, as `ip rule` prints them. */
+  readonly rules: readonly string[];
+  /** The route that each pod network of the cluster takes, `null` where only the default route or none fits. */
+  readonly podNetworks: Readonly<Record<string, string | null>>;
+}
+
+/** Addresses on which kube-proxy's rules serve NodePorts: `served/<family>`. Absent when its rules do not say. */
+export interface ServedAddressesFact {
+  readonly kind: 'served';
+  readonly key: string;
+  readonly family: Family;
+  /** Prefixes, sorted; empty: every address of the node. */
+  readonly prefixes: readonly string[];
+}
+
+/** The hostPorts that portmap's rules serve: `hostports/<family>`. Absent where portmap has written nothing. */
+export interface HostPortsFact {
+  readonly kind: 'hostports';
+  readonly key: string;
+  readonly family: Family;
+  /** `tcp/8080`, sorted. */
+  readonly ports: readonly string[];
+}
+
+/** Rules that stand many times in one chain: `repeated-rules`. Absent where none does. */
+export interface RepeatedRulesFact {
+  readonly kind: 'repeated-rules';
+  readonly key: string;
+  /** Most frequent first. */
+  readonly rules: readonly { readonly family: string; readonly table: string; readonly chain: string; readonly text: string; readonly count: number }[];
+}
+
+/** Processes of one name that matter to NodePorts: `process/<comm>`. */
+export interface ProcessFact {
+  readonly kind: 'process';
+  readonly key: string;
+  readonly comm: string;
+  readonly pids: readonly number[];
+  /** Milliseconds since 1970 of the youngest; absent when it is not known. */
+  readonly startedAt?: number;
+}
+
+/** A gauge or counter of the kernel: `counter/<name>`, e.g. `nf_conntrack_count`, `nf_conntrack_insert_failed`. Rounded, so that it stays the same while little happens. */
+export interface CounterFact {
+  readonly kind: 'counter';
+  readonly key: string;
+  readonly name: string;
+  readonly value: number;
+}
+
+/** Where tracked connections of one NodePort are sent: `flows/<proto>/<family>/<port>`. They outlive the rules that made them. */
+export interface FlowsFact {
+  readonly kind: 'flows';
+  readonly key: string;
+  readonly nodePort: NodePortKey;
+  /** By target `ADDRESS:PORT`: how many, and how many without an answer. */
+  readonly targets: Readonly<Record<string, { readonly count: number; readonly unanswered: number }>>;
 }
 
 /** What the node is: `host/node`. */

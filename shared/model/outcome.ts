@@ -13,8 +13,8 @@ export const vantages: readonly Vantage[] = ['external', 'peer', 'pod', 'node'];
 
 /** The rule (or policy, route, sysctl) that decided, named so that a person finds it. */
 export interface Decider {
-  /** What sort of thing decided: a rule, a chain's policy, the routing decision, a sysctl, or the sockets of the node. */
-  readonly by: 'rule' | 'policy' | 'route' | 'sysctl' | 'socket';
+  /** What sort of thing decided: a rule, a chain's policy, the routing decision, a sysctl, the sockets of the node, or IPVS. */
+  readonly by: 'rule' | 'policy' | 'route' | 'sysctl' | 'socket' | 'ipvs';
   /** `ip`, `ip6`, `inet` for rules and policies. */
   readonly family?: string;
   readonly table?: string;
@@ -59,9 +59,12 @@ export interface Outcome {
 /** What the client sees of an outcome, in the words of the traffic records: connection works, refused, times out, or is told it is unreachable. */
 export type Symptom = 'ok' | 'refused' | 'timeout' | 'unreachable' | 'unknown';
 
+/** The loss that follows on a first packet that got through: of the answer, else of a later packet; undefined when neither is known. */
+export const lossOf = (outcome: Outcome): ReplyProblem | undefined => outcome.reply ?? outcome.later;
+
 /** The symptom that a client meets at this outcome, provided that the endpoint itself answers. An answer that gets lost looks like silence, whatever it said. */
 export function symptomOf(outcome: Outcome): Symptom {
-  const lost = outcome.reply ?? outcome.later;
+  const lost = lossOf(outcome);
   if (lost !== undefined) return lost.verdict === 'unknown' ? 'unknown' : 'timeout';
   switch (outcome.verdict) {
     case 'forward':

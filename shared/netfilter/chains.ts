@@ -262,7 +262,7 @@ function act(run: Run, rule: Rule, given: { readonly state: State; readonly acti
     case 'effectless':
       return [noted(run, rule, state, action.name)];
     case 'unknownEffect':
-      return [assume(state, rule, 'matched')];
+      return [noted(run, rule, { ...state, clouded: state.clouded ?? deciderOf(rule) }, `${action.name}: ${action.reason}`)];
   }
 }
 
@@ -300,7 +300,7 @@ export function coalesce(states: readonly State[]): readonly State[] {
   if (states.length < 2) return states;
   const groups = new Map<string, State[]>();
   for (const state of states) {
-    const key = `${setText(state.destination)} ${state.destinationPort} ${state.mark} ${state.connmark} ${state.conntrack} ${state.dnat} ${state.nat?.kind} ${state.iif} ${state.oif}`;
+    const key = `${setText(state.destination)} ${state.destinationPort} ${state.mark} ${state.connmark} ${state.conntrack} ${state.dnat} ${state.settled.destination} ${state.settled.source} ${state.nat?.kind} ${state.iif} ${state.oif} ${state.ipvs?.server.line}`;
     const group = groups.get(key);
     if (group === undefined) groups.set(key, [state]);
     else group.push(state);

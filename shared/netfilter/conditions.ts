@@ -9,9 +9,27 @@ import type { Condition, InterfacePattern } from './rule.ts';
 
 /** Judges a condition. Never certain where it depends on something that was not read. */
 export function judge(state: State, condition: Condition, around: Surroundings): Judgement {
+  if (needsConnection(condition) && !hasConnection(state, around)) return no;
   const judgement = judgePlain(state, condition, around);
   return 'negate' in condition && condition.negate ? negated(judgement) : judgement;
 }
+
+/** Matches on a connection's entry hold for no packet that has none, negated or not (xt_conntrack, nft_ct). States are told of every packet. */
+function needsConnection(condition: Condition): boolean {
+  switch (condition.kind) {
+    case 'conntrackStatus':
+    case 'conntrackDirection':
+      return true;
+    case 'address':
+      return condition.field.startsWith('original') || condition.field.startsWith('reply');
+    case 'number':
+      return condition.field.startsWith('original');
+    default:
+      return false;
+  }
+}
+
+const hasConnection = (state: State, around: Surroundings): boolean => !around.beforeConntrack && state.conntrack !== 'untracked' && state.conntrack !== 'invalid';
 
 function judgePlain(state: State, condition: Condition, around: Surroundings): Judgement {
   switch (condition.kind) {
@@ -93,14 +111,15 @@ function judgeStatus(state: State, anyOf: readonly string[], around: Surrounding
   if (around.beforeConntrack || state.conntrack === 'untracked' || state.conntrack === 'invalid') return no;
   const held = (word: string): boolean | undefined => {
     if (word === 'dnat') return state.dnat;
-    if (word === 'snat') return state.nat !== undefined;
+    // A source replaced by itself may still have got another port.
+    if (word === 'snat') return state.nat === undefined && state.settled.source ? undefined : state.nat !== undefined;
     if (word === 'seen-reply') return state.direction === 'reply';
     if (word === 'confirmed' || word === 'assured') return state.direction === 'reply' ? (word === 'assured' ? undefined : true) : false;
     return false;
   };
   const answers = anyOf.map(held);
   if (answers.includes(true)) return yes;
-  return answers.includes(undefined) ? may('the connection may be assured by then or not') : no;
+  return answers.includes(undefined) ? may('the state of the connection at that point is not certain') : no;
 }
 
 function judgeAddressType(state: State, condition: Condition & { kind: 'addressType' }, around: Surroundings): Judgement {

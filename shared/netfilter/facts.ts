@@ -16,6 +16,7 @@ import { type Claim, chainsFact, claimsOf, proxyMode } from './claims.ts';
 import { type Listener, primaryAddress, routeDestinations } from './host.ts';
 import type { NodeState } from './node.ts';
 import type { Packet } from './packet.ts';
+import { proxySurroundings, surroundingFacts } from './surroundings.ts';
 import { outsideSources, walk } from './walk.ts';
 
 /** What the collector asks for: the NodePorts of all Services, and who the peers and pods are. */
@@ -25,6 +26,8 @@ export interface Wanted {
   readonly peers: readonly string[];
   /** Pod networks of the cluster as prefixes. */
   readonly podNetworks: readonly string[];
+  /** TCP ports of the node that load balancers ask for health; absent: none. */
+  readonly healthPorts?: readonly number[];
 }
 
 export const nothingWanted: Wanted = { nodePorts: [], peers: [], podNetworks: [] };
@@ -46,6 +49,12 @@ export function nodeFacts(node: NodeState, wanted: Wanted): Fact[] {
     ...listenerFacts(node),
     ...interfaceFacts(node),
     ...sysctlFacts(node),
+    ...surroundingFacts(node, {
+      nodePorts: [...keys.values()],
+      podNetworks: wanted.podNetworks,
+      healthPorts: wanted.healthPorts ?? [],
+      clients: (family) => sources[family],
+    }),
   ];
 }
 
@@ -132,7 +141,7 @@ const healthPort = 10256;
 function proxyFact(node: NodeState): ProxyFact {
   const modes = ([4, 6] as const).map((family) => proxyMode(node, family));
   const mode = modes.find((each) => each !== 'none') ?? 'none';
-  return { kind: 'proxy', key: 'proxy/kube-proxy', mode, ...runningProxy(node) };
+  return { kind: 'proxy', key: 'proxy/kube-proxy', mode, ...runningProxy(node), ...proxySurroundings(node) };
 }
 
 function runningProxy(node: NodeState): Pick<ProxyFact, 'running' | 'evidence'> {
@@ -172,6 +181,10 @@ function interfaceFacts(node: NodeState): InterfaceFact[] {
     name: device.name,
     up: device.up,
     addresses: device.addresses.map((address) => `${formatAddress(address.family, address.value)}/${address.length}`).sort(),
+    ...(device.mtu === undefined ? {} : { mtu: device.mtu }),
+    ...(device.kind === undefined ? {} : { type: device.kind }),
+    ...(device.master === undefined ? {} : { master: device.master }),
+    ...(device.hairpin === undefined ? {} : { hairpin: device.hairpin }),
   }));
 }
 

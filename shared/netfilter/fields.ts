@@ -81,9 +81,10 @@ export const interfaceMatches = (name: string, pattern: InterfacePattern): boole
 
 /** Whether a word of `--ctstate` or `ct state` holds. Before conntrack has seen the packet every state but INVALID is absent. */
 export function conntrackWord(state: State, word: string, around: Pick<Surroundings, 'beforeConntrack'>): boolean {
+  if (state.conntrack === 'untracked') return word === 'untracked';
   if (around.beforeConntrack) return word === 'invalid';
-  if (word === 'dnat') return state.dnat && state.conntrack !== 'untracked';
-  if (word === 'snat') return state.nat !== undefined && state.conntrack !== 'untracked';
+  if (word === 'dnat') return state.dnat;
+  if (word === 'snat') return state.nat !== undefined;
   return word === state.conntrack;
 }
 

@@ -1,5 +1,6 @@
 // The order in which the kernel runs base chains: by hook and priority, whoever owns them, with NAT chains gathered at the priority of the NAT core.
 import type { Family } from '../model/address.ts';
+import { balances } from './ipvs.balance.ts';
 import type { NodeState } from './node.ts';
 import type { Hook } from './rule.ts';
 import type { BaseChain, Chain, Table } from './ruleset.ts';
@@ -12,6 +13,7 @@ export type Stop =
   | { readonly kind: 'ipvs'; readonly priority: number };
 
 export const conntrackPriority = -200;
+const ipvsPriority: Readonly<Partial<Record<Hook, number>>> = { input: 99, output: -98 };
 const natPriority: Readonly<Partial<Record<Hook, number>>> = { prerouting: -100, output: -100, input: 100, postrouting: 100 };
 
 /**
@@ -77,6 +79,8 @@ function orderStops(node: NodeState, family: Family, { hook, ties }: { readonly 
   const nat = found.filter(({ base }) => base.type === 'nat').sort((a, b) => a.base.priority - b.base.priority);
   if (nat.length > 0) stops.push({ kind: 'nat', priority: natPriority[hook] ?? 0, chains: nat });
   if (hook === 'prerouting' || hook === 'output') stops.push({ kind: 'conntrack', priority: conntrackPriority });
+  const ipvs = ipvsPriority[hook];
+  if (ipvs !== undefined && balances(node, family)) stops.push({ kind: 'ipvs', priority: ipvs });
   return stops.sort((a, b) => a.priority - b.priority || (a.kind === 'conntrack' ? -1 : 0) - (b.kind === 'conntrack' ? -1 : 0));
 }
 

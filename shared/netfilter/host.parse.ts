@@ -26,6 +26,7 @@ export function parseInterfaces(text: string): ParsedList<Interface> {
       addresses,
       ...(typeof raw['master'] === 'string' ? { master: raw['master'] } : {}),
       ...(typeof kind === 'string' ? { kind } : {}),
+      ...(typeof raw['mtu'] === 'number' ? { mtu: raw['mtu'] } : {}),
     };
   });
 }

@@ -10,6 +10,10 @@ export interface Interface {
   readonly master?: string;
   /** `veth`, `bridge`, `dummy`, `vxlan` … where the kernel says so. */
   readonly kind?: string;
+  /** Largest packet in bytes. */
+  readonly mtu?: number;
+  /** Whether a bridge port sends a packet back where it came from; absent where it is not known. */
+  readonly hairpin?: boolean;
   readonly addresses: readonly Prefix[];
 }
 

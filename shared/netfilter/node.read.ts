@@ -9,6 +9,7 @@ import { parseNft } from './nft.parse.ts';
 import type { CaptureFiles, NodeState, Process } from './node.ts';
 import type { Backend, TableFamily } from './rule.ts';
 import type { Issue, Table } from './ruleset.ts';
+import { parseConntrackStatistics, parseCounters, parseFlows, parseProxyMetrics } from './surroundings.parse.ts';
 
 export interface ReadOptions {
   /** Node name, where the caller knows better than capture.json. */
@@ -33,6 +34,7 @@ export function readNode(files: CaptureFiles, options: ReadOptions = {}): NodeSt
     ipvs: ipvs?.services ?? [],
     host: readHost(files, issues),
     ...readProcesses(files, issues),
+    ...readSurroundings(files, issues),
     issues,
     unread: [...(options.unread ?? described.failed), ...nft.unread, ...truncated],
   };
@@ -82,7 +84,8 @@ function nftTables(
 }
 
 function readHost(files: CaptureFiles, issues: Issue[]): Host {
-  const interfaces = readFile(files, 'ip-addr.json', issues, parseInterfaces)?.items ?? [];
+  const ports = readFile(files, 'bridge-ports.txt', issues, parseCounters)?.values;
+  const interfaces = (readFile(files, 'ip-addr.json', issues, parseInterfaces)?.items ?? []).map((each) => withHairpin(each, ports));
   const routes = distinctRoutes([
     ...list(readFile(files, 'ip-route.json', issues, (text) => parseRoutes(text, 4))),
     ...list(readFile(files, 'ip6-route.json', issues, (text) => parseRoutes(text, 6))),
@@ -107,6 +110,12 @@ function readHost(files: CaptureFiles, issues: Issue[]): Host {
       listeners: listeners !== undefined,
     },
   };
+}
+
+// `bridge-ports.txt` has a line `NAME.hairpin_mode = 0` for each port of a bridge, as /sys/class/net/NAME/brport has it.
+function withHairpin(device: Interface, ports: ReadonlyMap<string, number> | undefined): Interface {
+  const mode = ports?.get(`${device.name}.hairpin_mode`);
+  return mode === undefined ? device : { ...device, hairpin: mode !== 0 };
 }
 
 /** A dump of the main table alone (`ip -j route`) lacks the local table: it follows from the addresses. */
@@ -171,19 +180,41 @@ function remember<Result>(bytes: Buffer, parse: () => Result): Result {
 }
 const parsedFiles = new WeakMap<Buffer, unknown>();
 
+const counterFiles = ['counters.txt', 'conntrack-count.txt'];
+
+function readSurroundings(files: CaptureFiles, issues: Issue[]): Pick<NodeState, 'counters' | 'proxySync' | 'flows'> {
+  const read = counterFiles.flatMap((name) => [...(readFile(files, name, issues, parseCounters)?.values ?? [])]);
+  const statistics = [...(readFile(files, 'conntrack-stats.txt', issues, parseConntrackStatistics)?.values ?? [])];
+  const counters = new Map([...read, ...statistics]);
+  const metrics = readFile(files, 'kube-proxy-metrics.txt', issues, (text) => ({ sync: parseProxyMetrics(text), issues: [] }))?.sync;
+  const flows = readFile(files, 'conntrack.txt', issues, parseFlows)?.items;
+  return {
+    ...(counters.size === 0 ? {} : { counters }),
+    ...(metrics === undefined ? {} : { proxySync: metrics }),
+    ...(flows === undefined ? {} : { flows }),
+  };
+}
+
 /** `processes.json`: a list of `{pid, comm, argv}`. */
 function readProcesses(files: CaptureFiles, issues: Issue[]): { readonly processes?: readonly Process[] } {
   const parsed = readFile(files, 'processes.json', issues, (text) => {
     try {
       const raw: unknown = JSON.parse(text);
       const items = (Array.isArray(raw) ? raw : []).filter((each): each is Process => typeof each?.pid === 'number' && typeof each?.comm === 'string');
-      return { items: items.map((each) => ({ pid: each.pid, comm: each.comm, argv: Array.isArray(each.argv) ? each.argv.map(String) : [] })), issues: [] };
+      return { items: items.map(readProcess), issues: [] };
     } catch (error) {
       return { items: [], issues: [{ line: 0, text: '', reason: `not valid JSON: ${(error as Error).message}` }] };
     }
   });
   return parsed === undefined ? {} : { processes: parsed.items };
 }
+
+const readProcess = ({ pid, comm, argv, startedAt }: Process): Process => ({
+  pid,
+  comm,
+  argv: Array.isArray(argv) ? argv.map(String) : [],
+  ...(typeof startedAt === 'number' ? { startedAt } : {}),
+});
 
 /** What capture.json says: the node's name and the sources that failed. */
 function describe(files: CaptureFiles, issues: Issue[]): { readonly node: string; readonly failed: readonly string[] } {

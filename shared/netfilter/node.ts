@@ -1,7 +1,9 @@
 // Everything of one node that decides a packet's fate, read from the files of a capture; the agent's sources yield the same files, so both ways are one.
+import type { ProxySync } from '../model/fact.ts';
 import type { Host } from './host.ts';
 import type { IpvsService } from './ipvs.parse.ts';
 import type { Ipset, Issue, Table } from './ruleset.ts';
+import type { Flow } from './surroundings.parse.ts';
 
 /** The text of each file of a capture by its name (`iptables-save.txt`, `nft.json`, `ip-addr.json` …). */
 export type CaptureFiles = ReadonlyMap<string, Buffer>;
@@ -15,6 +17,12 @@ export interface NodeState {
   readonly host: Host;
   /** Processes that matter to a NodePort (kube-proxy, k3s, firewall managers …); absent when they were not read. */
   readonly processes?: readonly Process[];
+  /** Gauges and counters of the kernel by name; absent when none was read. */
+  readonly counters?: ReadonlyMap<string, number>;
+  /** kube-proxy's own word on its last sync; absent when its metrics were not read. */
+  readonly proxySync?: ProxySync;
+  /** Tracked connections; absent when they were not read. */
+  readonly flows?: readonly Flow[];
   readonly issues: readonly Issue[];
   /** What was not read and could change answers, e.g. `nft`: a walk then is not certain where it matters. */
   readonly unread: readonly string[];
@@ -24,4 +32,6 @@ export interface Process {
   readonly pid: number;
   readonly comm: string;
   readonly argv: readonly string[];
+  /** Milliseconds since 1970; absent when it is not known. */
+  readonly startedAt?: number;
 }

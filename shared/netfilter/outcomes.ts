@@ -3,7 +3,7 @@ import { formatPrefixes, type IntervalSet, intersect, subtract, union } from '..
 import { type Decider, type Outcome, type ReplyProblem, symptomOf, type VerdictWord } from '../model/outcome.ts';
 import type { Ended } from './chains.ts';
 import type { NodeState } from './node.ts';
-import { type Packet, stationsOf } from './packet.ts';
+import { isTranslated, type Packet, stationsOf } from './packet.ts';
 import { endpointText, type Sequel, type Walk, type WalkOptions } from './walk.ts';
 
 interface Context {
@@ -73,7 +73,7 @@ function partsOf(ended: Ended, context: Context): readonly Part[] {
   const sequel = context.sequels?.get(ended);
   if (sequel === undefined) return [{ outcome: base, clients, ended }];
   const lost = [...sequel.answers.map((end) => ({ end, field: 'reply' as const })), ...sequel.later.map((end) => ({ end, field: 'later' as const }))].filter(
-    ({ end }) => end.verdict !== 'forward' && end.verdict !== 'local' && !(end.verdict === 'refused' && ended.verdict === 'local'),
+    ({ end }) => end.state.clouded !== undefined || (end.verdict !== 'forward' && end.verdict !== 'local' && !(end.verdict === 'refused' && ended.verdict === 'local')),
   );
   const parts: Part[] = [];
   let rest = clients;
@@ -88,18 +88,19 @@ function partsOf(ended: Ended, context: Context): readonly Part[] {
 }
 
 function problemOf(reply: Ended): ReplyProblem {
-  const certain = reply.state.assumptions.length === 0;
+  const certain = reply.state.assumptions.length === 0 && reply.state.clouded === undefined;
   const verdict = !certain || reply.verdict === 'unknown' ? 'unknown' : reply.verdict === 'reject' ? 'reject' : 'drop';
-  return { verdict, decidedBy: reply.decider };
+  return { verdict, decidedBy: reply.state.clouded ?? reply.decider };
 }
 
 function baseOutcome(ended: Ended, context: Context): Outcome {
   const { state } = ended;
   const [destination] = state.destination;
-  const unless = distinct([...state.assumptions.map((assumption) => assumption.decider), ...unreadDeciders(context.node)]);
+  const clouds = state.clouded === undefined ? [] : [state.clouded];
+  const unless = distinct([...clouds, ...state.assumptions.map((assumption) => assumption.decider), ...unreadDeciders(context.node)]);
   return {
-    verdict: ended.verdict,
-    dnat: state.dnat && destination !== undefined ? endpointText(state.family, destination.lo, state.destinationPort) : null,
+    verdict: state.clouded === undefined ? ended.verdict : 'unknown',
+    dnat: isTranslated(state) && destination !== undefined ? endpointText(state.family, destination.lo, state.destinationPort) : null,
     masquerade: state.nat !== undefined,
     weight: Math.round(state.weight * 1e9) / 1e9,
     ...(ended.rejectWith === undefined ? {} : { rejectWith: ended.rejectWith }),

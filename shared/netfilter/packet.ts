@@ -1,6 +1,7 @@
 // The packet, or the set of packets, that a walk carries through the hooks, and how it splits where rules tell its members apart.
 import type { Family, IntervalSet } from '../model/address.ts';
 import type { Decider, Vantage } from '../model/outcome.ts';
+import type { IpvsConnection } from './ipvs.balance.ts';
 
 /** What a caller asks about: first packets of connections from a set of sources to one address and port. */
 export interface Packet {
@@ -41,9 +42,15 @@ export interface State {
   readonly icmp?: { readonly type: number; readonly code: number };
   /** TCP flags where they are not those of a first packet (SYN) or its answer (SYN, ACK). */
   readonly tcpFlags?: number;
+  /** The packet belongs to its connection from its making (ICMP errors, resets of REJECT): raw sees its state, and NOTRACK does nothing. */
+  readonly attached?: true;
+  /** The IPVS connection that it belongs to. */
+  readonly ipvs?: IpvsConnection;
   readonly conntrack: 'related' | 'new' | 'established' | 'invalid' | 'untracked';
   readonly direction: 'original' | 'reply';
-  /** Set by a DNAT or REDIRECT; what the client addressed is in `original`. */
+  /** The NAT core has decided about destination or source of this connection: it asks no further NAT chain, even if nothing was changed in fact. */
+  readonly settled: { readonly destination: boolean; readonly source: boolean };
+  /** Set by a DNAT or REDIRECT that changed something (IPS_DST_NAT); what the client addressed is in `original`. */
   readonly dnat: boolean;
   /** The rule that translated the destination. */
   readonly dnatBy: Decider | undefined;
@@ -68,6 +75,8 @@ export interface State {
   /** Share of connections, 0…1. */
   readonly weight: number;
   readonly assumptions: readonly Assumption[];
+  /** A rule has changed the packet in a way that we cannot follow: whatever comes after is unknown. */
+  readonly clouded?: Decider;
   /** Where the walk has been; undefined unless it is traced. */
   readonly path: PathNode | undefined;
 }
@@ -124,6 +133,9 @@ export function negated(judgement: Judgement): Judgement {
       return { kind: 'split', yes: judgement.no, no: judgement.yes };
   }
 }
+
+/** Whether the packet goes to another address or port than it was sent to: by a rule, or by IPVS as masquerading does it. */
+export const isTranslated = ({ dnat, ipvs }: State): boolean => dnat || (ipvs?.pending === false && ipvs.server.method === 'masquerade');
 
 /** The same branch with one more station on its path, if paths are kept. */
 export function visited(state: State, station: Station, traced: { readonly traced: boolean }): State {

@@ -2,7 +2,7 @@
 import { type Family, formatAddress, type IntervalSet, single, size } from '../model/address.ts';
 import { deciderOf } from '../model/outcome.ts';
 import type { Ended, Run } from './chains.ts';
-import { interfaceOfAddress } from './host.ts';
+import { type Host, interfaceOfAddress } from './host.ts';
 import { divideByMap } from './lookup.ts';
 import { type State, visited } from './packet.ts';
 import type { NftElement, PortRange, Rule, Verdict } from './rule.ts';
@@ -56,8 +56,11 @@ function destinations(state: State, addresses: IntervalSet | undefined, target: 
   const apply = (destination: IntervalSet, weight: number): State => {
     const [first] = destination;
     const effect = `DNAT to ${first === undefined ? '' : formatAddress(state.family, first.lo)}${port === undefined ? '' : ` port ${port}`}`;
+    // A translation to what was there already leaves no trace in the connection (nf_nat_setup_info compares the tuples).
+    const changed = port !== state.destinationPort || !sameSet(destination, state.destination);
+    const translated = changed ? { dnat: true, dnatBy: deciderOf(target.rule) } : {};
     return visited(
-      { ...state, destination, destinationPort: port, dnat: true, dnatBy: deciderOf(target.rule), weight },
+      { ...state, destination, destinationPort: port, ...translated, settled: { ...state.settled, destination: true }, weight },
       { kind: 'rule', decider: deciderOf(target.rule), effect, certain: true },
       target.run,
     );
@@ -68,6 +71,8 @@ function destinations(state: State, addresses: IntervalSet | undefined, target: 
   const each = addresses.flatMap(({ lo, hi }) => Array.from({ length: Number(hi - lo) + 1 }, (_, index) => lo + BigInt(index)));
   return each.map((address) => apply(single(address), state.weight / each.length));
 }
+
+const sameSet = (a: IntervalSet, b: IntervalSet): boolean => a.length === b.length && a.every(({ lo, hi }, index) => lo === b[index]?.lo && hi === b[index]?.hi);
 
 function byMap(
   run: Run,
@@ -105,9 +110,23 @@ function redirected(run: Run, state: State, given: { readonly ports: PortRange |
   return destinations(state, address === undefined ? undefined : single(address), target);
 }
 
+/** A source that is replaced by itself is not replaced. */
 function sourced(run: Run, state: State, given: { readonly nat: State['nat']; readonly rule: Rule }): State {
   const effect = given.nat?.kind === 'masquerade' ? 'masquerade' : 'SNAT';
-  return visited({ ...state, nat: given.nat }, { kind: 'rule', decider: deciderOf(given.rule), effect, certain: true }, run);
+  const address = given.nat === undefined ? undefined : natAddress(run.node.host, { ...state, nat: given.nat });
+  const nat = address !== undefined && sameSet(address, state.source) ? undefined : given.nat;
+  const translated = { ...state, nat, settled: { ...state.settled, source: true } };
+  return visited(translated, { kind: 'rule', decider: deciderOf(given.rule), effect, certain: true }, run);
+}
+
+/** The address that stands in for the client's after SNAT or MASQUERADE; undefined where the kernel is free to choose, or nothing is replaced. */
+export function natAddress(host: Host, state: Pick<State, 'nat' | 'oif' | 'family'>): IntervalSet | undefined {
+  if (state.nat === undefined) return undefined;
+  if (state.nat.kind === 'snat') return state.nat.address === undefined ? undefined : single(state.nat.address);
+  // Loopback has no address of the right scope to lend: the first other interface does.
+  const devices = state.oif === 'lo' ? host.interfaces.filter((device) => !device.loopback) : host.interfaces.filter((device) => device.name === state.oif);
+  const own = devices.flatMap((device) => device.addresses).find((address) => address.family === state.family);
+  return own === undefined ? undefined : single(own.value);
 }
 
 function netmapped(

@@ -7,11 +7,15 @@ import type { Decider, Outcome } from '../model/outcome.ts';
 import { type ChainRun, coalesce, type Ended, type Run, runChain } from './chains.ts';
 import { conntrackPriority, hasTies, ingressChains, type Stop, stopsOf, type TieOrder } from './hooks.ts';
 import { forwardingSetting, interfaceOfAddress, interfaceSetting, listenersFor, type RouteAnswer, routeDestinations, routeTo } from './host.ts';
+import type { IpvsServer } from './ipvs.parse.ts';
 import type { NodeState } from './node.ts';
+import { choicesOf, type IpvsConnection, ipvsDecider, keepsConntrack, serverPort, virtualServiceFor } from './ipvs.balance.ts';
+
 import { eitherWay, outcomesOf, sameOutcomes } from './outcomes.ts';
-import { type Packet, type State, type Station, stationsOf, visited } from './packet.ts';
+import { isTranslated, type Packet, type State, type Station, stationsOf, visited } from './packet.ts';
 import type { Hook } from './rule.ts';
 import type { BaseChain, Chain, Table } from './ruleset.ts';
+import { natAddress } from './translate.ts';
 
 export interface WalkOptions {
   /** Keep every station of every branch. */
@@ -68,6 +72,7 @@ function firstState(node: NodeState, packet: Packet): State {
     connmark: 0,
     conntrack: 'new',
     direction: 'original',
+    settled: { destination: false, source: false },
     dnat: false,
     dnatBy: undefined,
     nat: undefined,
@@ -240,7 +245,7 @@ function forward(walker: Walker, state: State, answer: RouteAnswer): void {
 /** A client that is its own endpoint sees a packet from its own address, and drops it, unless the node has replaced the address. */
 function sendOn(walker: Walker, state: State, route: string): void {
   const decider: Decider = { by: 'route', text: 'the endpoint is the client itself and its address is not replaced (hairpin)' };
-  const others = state.dnat && state.nat === undefined && state.direction === 'original' ? split(walker, state, { set: state.destination, decider }) : [state];
+  const others = isTranslated(state) && state.nat === undefined && state.direction === 'original' ? split(walker, state, { set: state.destination, decider }) : [state];
   for (const each of others) end(walker, each, { verdict: 'forward', decider: each.dnatBy ?? { by: 'route', text: route } });
 }
 
@@ -302,7 +307,7 @@ function atHook(walker: Walker, hook: Hook, states: readonly State[]): readonly 
     else
       live = coalesce(
         live.flatMap((state) =>
-          atStop(walker, hook, { stop, state, beforeConntrack: beforeConntrack && state.iif !== 'lo' && stop.priority < conntrackPriority }),
+          atStop(walker, hook, { stop, state, beforeConntrack: beforeConntrack && state.iif !== 'lo' && state.attached !== true && state.ipvs?.pending !== false && stop.priority < conntrackPriority }),
         ),
       );
   }
@@ -317,7 +322,8 @@ function isOrphaned(walker: Walker, state: State): boolean {
 }
 
 /** An answer as it is after the NAT core has undone a translation, from that core's priority on. */
-function undone(state: State, hook: Hook, priority: number): State {
+function undone(translated: State, hook: Hook, priority: number): State {
+  const state = fromVirtual(translated, hook, priority);
   const { undo, ...rest } = state;
   if (undo === undefined || state.conntrack === 'untracked') return state;
   if (undo.destination !== undefined && (hook === 'prerouting' || hook === 'output') && priority >= natPriorities[hook]) {
@@ -329,14 +335,27 @@ function undone(state: State, hook: Hook, priority: number): State {
   return state;
 }
 
+/** An answer of a masqueraded real server, from where IPVS gives it the address of the virtual service again. */
+function fromVirtual(state: State, hook: Hook, priority: number): State {
+  const { ipvs } = state;
+  const from = ipvsReplyPriorities[hook];
+  if (state.direction === 'original' || ipvs?.pending !== true || from === undefined || priority < from) return state;
+  return { ...state, source: ipvs.virtual.destination, sourcePort: ipvs.virtual.destinationPort, ipvs: { ...ipvs, pending: false } };
+}
+
+const ipvsReplyPriorities: Readonly<Partial<Record<Hook, number>>> = { input: 98, output: -99, forward: 100 };
+
 const natPriorities = { prerouting: -100, output: -100, postrouting: 100 } as const;
 
 function atStop(walker: Walker, hook: Hook, at: { readonly stop: Stop; readonly state: State; readonly beforeConntrack: boolean }): readonly State[] {
   const { stop, state } = at;
   if (stop.kind === 'chain') return throughChain(walker, hook, { ...stop, state, beforeConntrack: at.beforeConntrack });
+  if (stop.kind === 'ipvs') return balanced(walker, hook, state);
   if (stop.kind !== 'nat') return [state];
   if (state.conntrack !== 'new') return [state];
-  const translated = (each: State): boolean => (hook === 'prerouting' || hook === 'output' ? each.dnat : each.nat !== undefined);
+  // What IPVS sends has been through the destination's translation before IPVS took it.
+  if (hook === 'output' && state.ipvs !== undefined) return [state];
+  const translated = (each: State): boolean => (hook === 'prerouting' || hook === 'output' ? each.settled.destination : each.settled.source);
   // A packet that came around over loopback has its translation already; each kind is set up once for a connection.
   if (state.iif === 'lo' && hook === 'prerouting') return [state];
   let live: readonly State[] = [state];
@@ -350,6 +369,96 @@ interface ChainEntry {
   readonly base: BaseChain;
   readonly state: State;
   readonly beforeConntrack?: boolean;
+}
+
+/** A packet that belongs to an IPVS connection. */
+type BalancedState = State & { readonly ipvs: IpvsConnection };
+
+/** IPVS: packets for a virtual service go to a real server; those that stay on the node go on in the hook. */
+function balanced(walker: Walker, hook: Hook, state: State): readonly State[] {
+  if (state.direction === 'reply' || state.ipvs?.pending === false) return [state];
+  if (state.ipvs !== undefined) return sendToServer(walker, hook, { ...state, ipvs: { ...state.ipvs, pending: false } });
+  const service = state.tcpFlags === undefined ? virtualServiceFor(walker.node, state) : undefined;
+  if (service === undefined) return [state];
+  const virtual = { destination: state.destination, destinationPort: state.destinationPort };
+  return choicesOf(service, walker.node).flatMap((choice) => {
+    const decider = ipvsDecider(service, choice.kind === 'server' ? choice.server : undefined);
+    const assumptions = choice.certain ? state.assumptions : [...state.assumptions, { decider, matched: true }];
+    const chosen = { ...state, assumptions, weight: state.weight * choice.weight };
+    if (choice.kind === 'nobody') {
+      const rejectWith = state.family === 4 ? 'icmp-port-unreachable' : 'icmp6-port-unreachable';
+      return end(walker, chosen, { verdict: 'reject', rejectWith, decider }) ?? [];
+    }
+    return tracked(walker, chosen, { service, server: choice.server, virtual }).flatMap((each) => sendToServer(walker, hook, each));
+  });
+}
+/** The packet as a member of an IPVS connection. Without net.ipv4.vs.conntrack it is not tracked from here on. */
+function tracked(walker: Walker, state: State, connection: Omit<IpvsConnection, 'pending' | 'untracked'>): readonly BalancedState[] {
+  const kept = keepsConntrack(walker.node);
+  const setting: Decider = { by: 'sysctl', text: 'net.ipv4.vs.conntrack, which was not read' };
+  return (kept === undefined ? [true, false] : [kept]).map((keeps) => ({
+    ...state,
+    ...(keeps ? {} : { conntrack: 'untracked' }),
+    ipvs: { ...connection, untracked: !keeps, pending: false },
+    assumptions: kept === undefined ? [...state.assumptions, { decider: setting, matched: keeps }] : state.assumptions,
+  }));
+}
+/** Sends a packet to its real server: through output and postrouting, never through forward. A server on the node itself takes it at once. */
+function sendToServer(walker: Walker, hook: Hook, state: BalancedState): readonly State[] {
+  const { service, server } = state.ipvs;
+  const decider = ipvsDecider(service, server);
+  const effect = server.method === 'masquerade' ? 'to the real server' : `to the real server, destination unchanged (${server.method})`;
+  const chosen = visited({ ...state, dnatBy: decider }, { kind: 'rule', decider, effect, certain: true }, walker.options);
+  if (server.family !== state.family) return end(walker, chosen, { verdict: 'unknown', decider }) ?? [];
+  const answer = routeTo(walker.node.host, server.family, server.address, { mark: 0 });
+  const local = answer.kind === 'route' && isLocalType(answer.route.type);
+  const translated = server.method === 'masquerade' ? { ...chosen, destination: single(server.address), destinationPort: serverPort(state.ipvs) } : chosen;
+  if (local) return hook === 'input' ? notToLoopback(walker, translated, state.ipvs) : [translated];
+  const out = serverRoute(walker, translated, { connection: state.ipvs, answer });
+  if (out === undefined) return [];
+  const remote: Decider = { by: 'ipvs', text: `${decider.text}: packets with a loopback source cannot be sent to another machine` };
+  for (const valid of split(walker, translated, { set: loopbackSources(state.family), decider: remote })) sendOut(walker, valid, { ...out, server });
+  return [];
+}
+const loopbackSources = (family: Family): IntervalSet => (family === 4 ? [{ lo: 0x7f000000n, hi: 0x7fffffffn }] : single(1n));
+/** Clients of other machines are never sent to a loopback address. */
+function notToLoopback(walker: Walker, state: State, { service, server }: IpvsConnection): readonly State[] {
+  if (server.method !== 'masquerade' || intersect(state.destination, loopbackSources(state.family)).length === 0) return [state];
+  return end(walker, state, { verdict: 'drop', decider: { by: 'ipvs', text: `${ipvsDecider(service, server).text}: a loopback address` } }) ?? [];
+}
+
+/** The device that a packet leaves by, and the route in words. */
+interface Way {
+  readonly device: string;
+  readonly text: string;
+}
+
+/** The device towards a server. IPVS asks for the route of the address alone; without one the client is told that the host cannot be reached. */
+function serverRoute(walker: Walker, state: State, to: { readonly connection: IpvsConnection; readonly answer: RouteAnswer }): Way | undefined {
+  const { answer } = to;
+  if (answer.kind === 'unknown') return end(walker, state, { verdict: 'unknown', decider: { by: 'route', text: answer.reason } });
+  if (answer.kind === 'route' && answer.route.type === 'unicast' && answer.route.device !== undefined) {
+    return { device: answer.route.device, text: answer.route.text };
+  }
+  const nowhere = `no route to ${formatAddress(state.family, to.connection.server.address)}`;
+  const text = answer.kind === 'none' ? nowhere : answer.kind === 'rule' ? `ip rule ${answer.rule.text}` : answer.route.text;
+  const rejectWith = state.family === 4 ? 'icmp-host-unreachable' : 'icmp6-addr-unreachable';
+  return end(walker, state, { verdict: 'reject', rejectWith, decider: { by: 'route', text } });
+}
+
+function sendOut(walker: Walker, state: State, to: Way & { readonly server: IpvsServer }): void {
+  const packet = to.server.method === 'tunnel' ? encapsulated(walker.node, state, to) : state;
+  const leaving = visited({ ...packet, iif: undefined, oif: to.device }, { kind: 'route', text: to.text }, walker.options);
+  for (const sent of atHook(walker, 'output', [leaving])) {
+    for (const last of atHook(walker, 'postrouting', [sent])) sendOn(walker, last, to.text);
+  }
+}
+
+/** A packet inside a packet from the node to the server: rules see the outer one. */
+function encapsulated(node: NodeState, state: State, to: { readonly device: string; readonly server: IpvsServer }): State {
+  const own = node.host.interfaces.find(({ name }) => name === to.device)?.addresses.find(({ family }) => family === state.family);
+  const outer = { protocol: state.family === 4 ? 4 : 41, sourcePort: undefined, destinationPort: undefined, destination: single(to.server.address) };
+  return { ...state, ...outer, source: own === undefined ? state.source : single(own.value) };
 }
 
 function throughChain(walker: Walker, hook: Hook, entry: ChainEntry): readonly State[] {
@@ -399,12 +508,16 @@ function sequelsOf(walker: Walker): ReadonlyMap<Ended, Sequel> {
     if (branch.verdict === 'drop' || branch.verdict === 'unknown') continue;
     const back = successor(walker);
     const answer = branch.verdict === 'reject' || branch.verdict === 'refused' ? refusal(walker.node, branch) : replyState(walker.node, branch.state);
-    if (branch.verdict === 'forward') arrive(back, answer);
+    // Servers that IPVS only passes packets on to answer the client themselves.
+    if (isPassedOn(branch)) back.ended.length = 0;
+    else if (branch.verdict === 'forward') arrive(back, answer);
     else leave(back, { ...answer, iif: undefined });
     sequels.set(branch, { answers: back.ended, later: laterPackets(walker, branch) });
   }
   return sequels;
 }
+
+const isPassedOn = ({ verdict, state: { ipvs } }: Ended): boolean => verdict === 'forward' && ipvs !== undefined && ipvs.server.method !== 'masquerade';
 
 const successor = (walker: Walker): Walker => ({
   ...walker,
@@ -423,7 +536,8 @@ function laterPackets(walker: Walker, branch: Ended): readonly Ended[] {
   const { undo: _, ...base } = state;
   const packet: State = {
     ...base,
-    conntrack: state.conntrack === 'new' ? 'established' : state.conntrack,
+    // Without an entry of its own a later packet begins one, which the kernel takes for a connection that stands already.
+    conntrack: isUntracked(state) ? 'new' : state.conntrack === 'new' ? 'established' : state.conntrack,
     tcpFlags: 0x10,
     mark: 0,
     oif: undefined,
@@ -431,7 +545,8 @@ function laterPackets(walker: Walker, branch: Ended): readonly Ended[] {
     source: state.original.source,
     destination: state.original.destination,
     destinationPort: state.original.destinationPort,
-    ...(state.dnat ? { undo: { destination: state.destination, destinationPort: state.destinationPort } } : {}),
+    ...(state.dnat ? { undo: { destination: state.destination, destinationPort: state.destinationPort, ...state.ipvs?.virtual } } : {}),
+    ...(state.ipvs === undefined ? {} : { ipvs: { ...state.ipvs, pending: true }, protocol: 6, source: state.original.source }),
   };
   if (walker.packet.vantage === 'node') leave(next, { ...packet, iif: undefined });
   else arrive(next, packet);
@@ -448,10 +563,11 @@ function replyState(node: NodeState, state: State): State {
   return {
     ...base,
     direction: 'reply',
-    conntrack: state.conntrack === 'new' ? 'established' : state.conntrack,
+    conntrack: answerTracking(state),
+    ...(state.ipvs?.server.method === 'masquerade' ? { ipvs: { ...state.ipvs, pending: true } } : {}),
     source: state.destination,
     sourcePort: state.destinationPort,
-    destination: state.nat === undefined ? state.original.source : (natAddress(node, state) ?? state.original.source),
+    destination: state.nat === undefined ? state.original.source : (natAddress(node.host, state) ?? state.original.source),
     destinationPort: state.original.sourcePort,
     iif: state.oif,
     oif: undefined,
@@ -462,15 +578,28 @@ function replyState(node: NodeState, state: State): State {
   };
 }
 
+/** An answer to a connection that was not tracked begins one of its own, unless it is taken out of tracking too: SYN, ACK of TCP is no beginning. */
+function answerTracking(state: State): State['conntrack'] {
+  if (isUntracked(state)) return state.protocol === 6 ? 'invalid' : 'new';
+  return state.conntrack === 'new' ? 'established' : state.conntrack;
+}
+
+/** Whether the first packet left no entry behind: a rule said so, or IPVS did. */
+const isUntracked = (state: State): boolean => state.conntrack === 'untracked' || state.ipvs?.untracked === true;
+
 /** What the node itself answers to a packet that it refuses: a TCP reset, or an ICMP error, which belongs to the connection as RELATED. */
 function refusal(node: NodeState, branch: Ended): State {
   const reply = { ...replyState(node, branch.state), iif: undefined };
   const resets = branch.verdict === 'refused' ? branch.state.protocol === 6 : branch.rejectWith === 'tcp-reset';
-  const tracked = branch.state.conntrack === 'untracked' ? 'untracked' : 'related';
-  if (resets) return { ...reply, tcpFlags: 0x14, conntrack: branch.verdict === 'reject' ? tracked : reply.conntrack };
+  const tracked = branch.state.conntrack === 'untracked' ? 'invalid' : 'related';
+  if (resets && branch.verdict === 'refused') return { ...reply, tcpFlags: 0x14 };
+  if (resets) return { ...reply, tcpFlags: 0x14, conntrack: tracked, attached: true };
   const icmp = icmpAnswer(branch.state.family, branch.rejectWith);
+  // The UDP layer lets go of the connection before it refuses (nf_reset_ct), so that error is looked up anew; others belong to it from their making.
+  const attached = branch.verdict === 'reject' ? { attached: true as const } : {};
   return {
     ...reply,
+    ...attached,
     ...(icmp === undefined ? {} : { icmp }),
     protocol: branch.state.family === 4 ? 1 : 58,
     conntrack: tracked,
@@ -478,11 +607,15 @@ function refusal(node: NodeState, branch: Ended): State {
   };
 }
 
-/** ICMP errors come from the address that was asked, if it is the node's, else from the interface that the packet came in by. */
+/** ICMP errors come from the address that was asked, if it is the node's, else from the one that the route back to the client gives (icmp_send). */
 function icmpSource(node: NodeState, state: State): IntervalSet {
   const [asked] = state.destination;
   if (asked !== undefined && interfaceOfAddress(node.host, state.family, asked.lo) !== undefined) return state.destination;
-  const own = node.host.interfaces.find((device) => device.name === state.iif)?.addresses.find((address) => address.family === state.family);
+  const [client] = state.original.source;
+  const back = client === undefined ? undefined : routeTo(node.host, state.family, client.lo, { mark: 0 });
+  if (back?.kind !== 'route') return state.destination;
+  if (isLocalType(back.route.type)) return state.original.source;
+  const own = node.host.interfaces.find((device) => device.name === back.route.device)?.addresses.find((address) => address.family === state.family);
   return own === undefined ? state.destination : single(own.value);
 }
 
@@ -512,13 +645,6 @@ const icmp6Codes: Readonly<Record<string, number>> = {
   'policy-fail': 5,
   'reject-route': 6,
 };
-
-/** The address that stands in for the client's after SNAT or MASQUERADE. */
-function natAddress(node: NodeState, request: State): IntervalSet | undefined {
-  if (request.nat?.kind === 'snat') return request.nat.address === undefined ? undefined : single(request.nat.address);
-  const own = node.host.interfaces.find((device) => device.name === request.oif)?.addresses.find((address) => address.family === request.family);
-  return own === undefined ? undefined : single(own.value);
-}
 
 /**
  * All unicast sources of a family except the node's own addresses: the whole outside world. A node without a default route has no clients but those that it

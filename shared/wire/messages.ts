@@ -41,6 +41,8 @@ export const want = Type.Object({
   peers: Type.Array(text(45), { maxItems: 20_000 }),
   /** Pod networks of the whole cluster as prefixes. */
   podNetworks: Type.Array(text(49), { maxItems: 20_000 }),
+  /** TCP ports that load balancers ask for health. */
+  healthPorts: Type.Optional(Type.Array(Type.Integer({ minimum: 1, maximum: 65535 }), { maxItems: 20_000 })),
 });
 
 /** Agent → collector: facts put and deleted. The first after a welcome has `full: true` and replaces all that was known; a full state may come in several parts. */

@@ -4,7 +4,7 @@ import { compareNode } from '../../../collector/compare/index.ts';
 import { expectationsFor } from '../../../collector/expect/index.ts';
 import type { Change } from '../../../shared/model/change.ts';
 import type { Expectation } from '../../../shared/model/expectation.ts';
-import type { Fact, ListenerFact, NodePortFact } from '../../../shared/model/fact.ts';
+import type { Fact, ListenerFact, NeighbourChain, NodePortFact } from '../../../shared/model/fact.ts';
 import type { Finding } from '../../../shared/model/finding.ts';
 import type { Decider, Outcome } from '../../../shared/model/outcome.ts';
 import { chainsFact, dropped, factMap, forward, proxyFact, refused, rightFact, rightFacts, rule } from '../compare/facts.ts';
@@ -35,7 +35,8 @@ interface Case {
   /** Facts that replace those of a correct node, by key. */
   readonly facts?: (web: Expectation, all: readonly Expectation[]) => readonly Fact[];
   readonly changes?: readonly Change[];
-  readonly neighbours?: Diagnosis['neighbours'];
+  /** Chains of other programs on the node. */
+  readonly neighbours?: readonly NeighbourChain[];
   readonly onsets?: Diagnosis['onsets'];
   /** Findings in order, as far as they are named; none for a healthy twin. */
   readonly expect: readonly Partial<Finding>[];
@@ -45,7 +46,7 @@ function diagnose({ cluster = healthy, facts, changes = [], neighbours, onsets }
   const objects = clusterOf(cluster);
   const expectations = expectationsFor('node1', objects);
   const spoiled = expectations[0] === undefined ? [] : (facts?.(expectations[0], expectations) ?? []);
-  const observed = factMap([...rightFacts(expectations), ...spoiled]);
+  const observed = factMap([...rightFacts(expectations), ...(neighbours === undefined ? [] : [{ kind: 'neighbours' as const, key: 'neighbours', chains: neighbours }]), ...spoiled]);
   const drifts = compareNode({ node: 'node1', facts: observed, expectations, objects });
   return diagnoseNode({
     node: 'node1',
@@ -56,7 +57,6 @@ function diagnose({ cluster = healthy, facts, changes = [], neighbours, onsets }
     changes,
     now: 0,
     ...(onsets === undefined ? {} : { onsets }),
-    ...(neighbours === undefined ? {} : { neighbours }),
   });
 }
 
