@@ -40,11 +40,7 @@ export interface ParseSummary {
 }
 
 function summarise(file: string, parsed: IptablesParsed): ParseSummary {
-  const tables = parsed.tables.map(({ backend, family, name, chains }) => {
-    let rules = 0;
-    for (const chain of chains.values()) rules += chain.length;
-    return { backend, family, name, chains: chains.size, rules };
-  });
+  const tables = parsed.tables.map(({ backend, family, name, chains }) => ({ backend, family, name, chains: chains.size, rules: chains.ruleCount }));
   const issues = parsed.issues.map((issue) => ({ file, ...issue }));
   return { file, lines: parsed.dump.lineCount, bytes: parsed.dump.bytes.length, tables, unknown: unknownOptions(parsed), issues };
 }

@@ -92,6 +92,12 @@ export const catalogue: readonly CatalogueEntry[] = [
   { id: 'B12', cause: 'IPVS and the INPUT policy DROP', symptom: 'timeout', recognised: 'mode ipvs, decided by the policy of INPUT' },
   { id: 'B13', cause: 'IPVS and the FORWARD policy DROP', symptom: 'timeout', recognised: 'mode ipvs, decided by the policy of FORWARD' },
   {
+    id: 'B14',
+    cause: 'IPVS serves not every address of the node',
+    symptom: 'refused',
+    recognised: "mode ipvs; kube-proxy's sets hold the port, and IPVS has no virtual server for the address",
+  },
+  {
     id: 'B15',
     cause: 'Left-over rules of kube-proxy stand in the way',
     symptom: 'varies',

@@ -5,6 +5,7 @@ import type { Drift } from '../compare/index.ts';
 import { addressGone } from './addresses.ts';
 import { blocked } from './blocked.ts';
 import type { Detector, Diagnosed, Diagnosis } from './detector.ts';
+import { virtualServerMissing } from './ipvs.ts';
 import { localNotRecognised, outOfDate, proxyStopped, ruleRemoved, skeletonMissing } from './proxy.ts';
 import { hiddenService, hostPortShadows, localWithoutEndpoint, targetPort, terminatingOnly, withoutEndpoints } from './services.ts';
 import { hostListener } from './sockets.ts';
@@ -28,6 +29,7 @@ export const detectors: readonly Detector[] = [
   proxyStopped,
   skeletonMissing,
   localNotRecognised,
+  virtualServerMissing,
   ruleRemoved,
   outOfDate,
   hostListener,

@@ -42,6 +42,7 @@ export function deciderText(decider: Decider): string {
     case 'sysctl':
     case 'route':
     case 'socket':
+    case 'ipvs':
       return decider.text;
   }
 }

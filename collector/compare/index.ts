@@ -3,6 +3,7 @@
 import type { Expectation } from '../../shared/model/expectation.ts';
 import type { Fact, NodePortFact, NodePortKey, ProxyFact } from '../../shared/model/fact.ts';
 import { type Decider, lossOf, type Outcome, type Vantage, vantages } from '../../shared/model/outcome.ts';
+import { aloneText } from '../../shared/netfilter/ipvs.text.ts';
 import type { ClusterObjects } from '../kubernetes/objects.ts';
 
 /**
@@ -64,7 +65,7 @@ export function compareNodePort(expectation: Expectation, fact: Fact | undefined
   const wrong = judgedVantages(expectation, fact).flatMap(({ vantage, outcomes }) =>
     outcomes
       .filter((outcome) => outcome.weight > 0 && !isExpected(expectation, vantage, outcome))
-      .map((outcome) => ({ vantage, outcome, kind: kindOf({ fact, outcome, mode }) })),
+      .map((outcome) => ({ vantage, outcome, kind: kindOf(fact, outcome) })),
   );
   const drifts = kinds.flatMap((kind) => {
     const affected = groupByVantage(wrong.filter((each) => each.kind === kind));
@@ -86,10 +87,11 @@ export const isUncertain = (outcome: Outcome): boolean =>
 /** Whether sources are (nearly) the whole world: what remains of it without some networks comes as many prefixes, the wide ones among them. */
 export const coversMost = (sources: readonly string[] | undefined): boolean => sources === undefined || sources.some((source) => /\/[0-3]$/.test(source));
 
-/** Whether the decider is kube-proxy's own statement that a Service has no (local) endpoint. */
+/** Whether the decider is kube-proxy's own statement that a Service has no (local) endpoint: a rule, or a virtual service without a usable real server. */
 export function isNoEndpointRule(decider: Decider | undefined): boolean {
   if (decider === undefined) return false;
   if (/has no (local )?endpoints/.test(decider.text)) return true;
+  if (decider.by === 'ipvs') return decider.text.includes(', no real server');
   return decider.chain === 'KUBE-EXTERNAL-SERVICES' || (decider.table === 'kube-proxy' && /reject-chain|no-endpoint/.test(`${decider.chain} ${decider.text}`));
 }
 
@@ -144,24 +146,20 @@ function isAllowed(expectation: Expectation, vantage: Vantage, { dnat, sources }
   return expectation.endpoints.includes(dnat ?? '') || (wide && expectation.clusterEndpoints.includes(dnat ?? ''));
 }
 
-interface Wrong {
-  readonly fact: NodePortFact;
-  readonly outcome: Outcome;
-  readonly mode: ProxyFact['mode'];
-}
-
-function kindOf({ fact, outcome, mode }: Wrong): DriftKind {
+function kindOf(fact: NodePortFact, outcome: Outcome): DriftKind {
   const reachedStack = (outcome.verdict === 'refused' || outcome.verdict === 'local') && outcome.dnat === null;
-  // A virtual server is of one address: that the port is claimed and the packet passes by may be right for the address that was asked.
   const sockets = outcome.unless?.every(({ by }) => by === 'socket') ?? outcome.decidedBy?.by === 'socket';
   // Without the list of sockets it is open who answers on the node itself, yet certain that the Service does not.
   if (outcome.verdict === 'unknown' && sockets && outcome.dnat === null && fact.claimed.by === 'none') return 'missing';
-  if (isUncertain(outcome) || (mode === 'ipvs' && reachedStack && fact.claimed.by === 'rule')) return 'unknown';
+  if (isUncertain(outcome) || isElsewhere(outcome)) return 'unknown';
   if (isServed(outcome)) return 'endpoints';
   if (isNoEndpointRule(deciderOfOutcome(outcome))) return 'endpoints';
   if (reachedStack) return fact.claimed.by === 'none' ? 'missing' : 'refused';
   return outcome.verdict === 'refused' ? 'refused' : 'blocked';
 }
+
+// From a node that is not joined to the others nothing elsewhere can be reached, which says nothing about its rules.
+const isElsewhere = ({ decidedBy }: Outcome): boolean => decidedBy?.by === 'route' && decidedBy.text.endsWith(aloneText);
 
 function groupByVantage(wrong: readonly { readonly vantage: Vantage; readonly outcome: Outcome }[]): VantageDrift[] {
   return vantages.flatMap((vantage) => {

@@ -1,6 +1,7 @@
 // Finds the NodePorts that a node's rules claim to serve, in every mode of kube-proxy, and the skeleton that all of them hang on.
 import type { Family } from '../model/address.ts';
 import { type ChainsFact, type NodePortKey, nodePortFactKey, type Protocol, protocolNumbers } from '../model/fact.ts';
+import { interfaceOfAddress } from './host.ts';
 import type { NodeState } from './node.ts';
 import type { NftElement, Rule, Step } from './rule.ts';
 import type { Chain, Table } from './ruleset.ts';
@@ -28,6 +29,7 @@ export function claimsOf(node: NodeState): ReadonlyMap<string, Claim> {
     else for (const claim of ruleClaims(table, family)) add(claim);
   }
   for (const claim of ipsetClaims(node)) add(claim);
+  for (const claim of virtualClaims(node)) add(claim);
   return claims;
 }
 
@@ -110,6 +112,17 @@ function* ipsetClaims(node: NodeState): Iterable<Claim> {
     for (const entry of set.entries) {
       for (const part of entry.parts) if (part.kind === 'port' && part.lo === part.hi) yield { nodePort: { protocol, family, port: part.lo } };
     }
+  }
+}
+
+/** Without the sets, virtual services on the node's own addresses are its NodePorts; those of kube-ipvs0 are addresses of Services. */
+function* virtualClaims(node: NodeState): Iterable<Claim> {
+  for (const service of node.ipvs) {
+    const protocol = protocolWord(service.protocol);
+    const set = `${service.family === 4 ? 'KUBE-' : 'KUBE-6-'}NODE-PORT-${protocol === 'sctp' ? 'SCTP-HASH' : protocol?.toUpperCase()}`;
+    if (protocol === undefined || service.port === 0 || node.ipsets.has(set)) continue;
+    const device = interfaceOfAddress(node.host, service.family, service.address);
+    if (device !== undefined && device.name !== 'kube-ipvs0') yield { nodePort: { protocol, family: service.family, port: service.port } };
   }
 }
 

@@ -3,13 +3,14 @@ import type { Family } from '../model/address.ts';
 import { balances } from './ipvs.balance.ts';
 import type { NodeState } from './node.ts';
 import type { Hook } from './rule.ts';
-import type { BaseChain, Chain, Table } from './ruleset.ts';
+import { type BaseChain, baseChainsOf, type Chain, type Table } from './ruleset.ts';
 
 /** One stop of a hook. `nat`: all NAT base chains of the hook, in their own order, until one of them translates. */
 export type Stop =
   | { readonly kind: 'chain'; readonly priority: number; readonly table: Table; readonly chain: Chain; readonly base: BaseChain }
   | { readonly kind: 'nat'; readonly priority: number; readonly chains: readonly { readonly table: Table; readonly chain: Chain; readonly base: BaseChain }[] }
   | { readonly kind: 'conntrack'; readonly priority: number }
+  /** Where IPVS schedules packets: after the filter rules of input, and between the translation and the filter rules of output. */
   | { readonly kind: 'ipvs'; readonly priority: number };
 
 export const conntrackPriority = -200;
@@ -63,7 +64,7 @@ function baseChains(node: NodeState, family: Family, hook: Hook): readonly Hooke
   const own = family === 4 ? 'ip' : 'ip6';
   return node.tables
     .filter((table) => (table.family === own || table.family === 'inet') && !table.flags.includes('dormant'))
-    .flatMap((table) => [...table.chains.values()].flatMap((chain) => (chain.base?.hook === hook ? [{ table, chain, base: chain.base }] : [])));
+    .flatMap((table) => baseChainsOf(table).flatMap((chain) => (chain.base?.hook === hook ? [{ table, chain, base: chain.base }] : [])));
 }
 
 function isTied(chains: readonly HookedChain[]): boolean {
@@ -92,7 +93,7 @@ export function ingressChains(
   return node.tables
     .filter((table) => (table.family === 'netdev' || table.family === 'inet') && !table.flags.includes('dormant'))
     .flatMap((table) =>
-      [...table.chains.values()].flatMap((chain) =>
+      baseChainsOf(table).flatMap((chain) =>
         chain.base?.hook === 'ingress' && device !== undefined && chain.base.devices?.includes(device) === true ? [{ table, chain, base: chain.base }] : [],
       ),
     )

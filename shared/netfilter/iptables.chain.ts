@@ -1,7 +1,8 @@
-// A chain of an iptables dump: places in the text, decoded when asked for.
+// The chains of an iptables dump: places in the text, made and decoded when they are asked for.
 import { bracket, ruleSpan, skipBlanks } from './iptables.bytes.ts';
-import { decodeRule } from './iptables.decode.ts';
-import type { DecodeContext } from './iptables.options.ts';
+import type { QuickLook } from './iptables.look.ts';
+import type { ChainNames } from './iptables.names.ts';
+import type { ShapedDecoder } from './iptables.shape.ts';
 import type { Backend, Counter, Rule } from './rule.ts';
 import type { BaseChain, Chain } from './ruleset.ts';
 
@@ -16,92 +17,200 @@ export interface IptablesDump {
   readonly lineKinds: Uint8Array;
   /** The line (from 1) at which a truncated dump ends in the middle; 0 if there is none. Its rule is not to be trusted. */
   readonly cutLine: number;
+  readonly chains: DumpedChains;
+  /** What a quick look at the rules found. */
+  readonly look: QuickLook;
+  readonly decoded: DecodedChains;
 }
 
-/** A table while the text is scanned. */
-export interface TableScan {
+/** All chains of a dump by number, whatever their table: names and places only. */
+export interface DumpedChains {
+  readonly names: ChainNames;
+  /** Line of each declaration, from 1; 0 for a chain that only its rules name. */
+  readonly lines: Uint32Array;
+  /** What only built-in chains have. */
+  readonly builtin: ReadonlyMap<number, Builtin>;
+  /** Lines (from 0) of all rules, chain by chain; those of chain `id` stand from `firstRules[id]` up to `firstRules[id + 1]`. */
+  readonly ruleLines: Uint32Array;
+  readonly firstRules: Uint32Array;
+}
+
+export interface Builtin {
+  readonly base: BaseChain;
+  readonly counter?: Counter;
+}
+
+/** What a chain knows of its table. */
+export interface DumpTable {
   readonly backend: Backend;
   readonly family: 'ip' | 'ip6';
   readonly name: string;
-  readonly line: number;
-  readonly chains: Map<string, IptablesChain>;
-  readonly context: DecodeContext;
+  readonly decoder: ShapedDecoder;
 }
 
-/** A chain of a dump. Rules are kept as places in the text; a decoded rule is kept. */
+/** The chains of a table in the order of their declaration. A chain is made when it is first asked for: of a large dump most never are. */
+export class TableChains implements ReadonlyMap<string, IptablesChain> {
+  readonly #dump: IptablesDump;
+  readonly #table: DumpTable;
+  /** The table's number within the dump. */
+  readonly #number: number;
+  readonly #ids: Uint32Array;
+  readonly #made = new Map<number, IptablesChain>();
+
+  constructor(dump: IptablesDump, table: DumpTable & { readonly number: number; readonly ids: Uint32Array }) {
+    this.#dump = dump;
+    this.#table = table;
+    this.#number = table.number;
+    this.#ids = table.ids;
+  }
+
+  get size(): number {
+    return this.#ids.length;
+  }
+
+  has(name: string): boolean {
+    return this.#dump.chains.names.named(this.#number, name) >= 0;
+  }
+
+  get(name: string): IptablesChain | undefined {
+    const id = this.#dump.chains.names.named(this.#number, name);
+    return id < 0 ? undefined : this.#chain(id);
+  }
+
+  *keys(): MapIterator<string> {
+    for (const id of this.#ids) yield this.#dump.chains.names.text(id);
+  }
+
+  *values(): MapIterator<IptablesChain> {
+    for (const id of this.#ids) yield this.#chain(id);
+  }
+
+  *entries(): MapIterator<[string, IptablesChain]> {
+    for (const chain of this.values()) yield [chain.name, chain];
+  }
+
+  [Symbol.iterator](): MapIterator<[string, IptablesChain]> {
+    return this.entries();
+  }
+
+  forEach(act: (chain: IptablesChain, name: string, chains: ReadonlyMap<string, IptablesChain>) => void): void {
+    for (const chain of this.values()) act(chain, chain.name, this);
+  }
+
+  /** The built-in chains. */
+  baseChains(): readonly IptablesChain[] {
+    const { builtin, names } = this.#dump.chains;
+    return [...builtin.keys()].filter((id) => names.tableOf(id) === this.#number).map((id) => this.#chain(id));
+  }
+
+  /** Number of rules in all chains, without making one. */
+  get ruleCount(): number {
+    const { firstRules } = this.#dump.chains;
+    let count = 0;
+    for (const id of this.#ids) count += (firstRules[id + 1] as number) - (firstRules[id] as number);
+    return count;
+  }
+
+  #chain(id: number): IptablesChain {
+    let chain = this.#made.get(id);
+    if (chain === undefined) this.#made.set(id, (chain = new IptablesChain(this.#dump, this.#table, id)));
+    return chain;
+  }
+}
+
+/** Keeps the number of decoded rules within bounds: a walk to every NodePort comes through hundreds of thousands, most of them once. */
+export class DecodedChains {
+  #chains: IptablesChain[] = [];
+  #rules = 0;
+
+  /** A chain begins to keep decoded rules. */
+  note(chain: IptablesChain): void {
+    this.#chains.push(chain);
+    this.#rules += chain.length;
+    if (this.#rules <= decodedRulesMax) return;
+    for (const each of this.#chains) if (each !== chain) each.forget();
+    this.#chains = [chain];
+    this.#rules = chain.length;
+  }
+}
+
+/** At about half a kilobyte each. */
+const decodedRulesMax = 16_384;
+
+/** A chain of a dump. Rules are kept as places in the text; a decoded rule is kept for a while. */
 export class IptablesChain implements Chain {
   readonly name: string;
   readonly line: number;
-  base?: BaseChain;
-  counter?: Counter;
-  length = 0;
-  /** Its place among all chains of the dump. */
-  readonly id: number;
-  readonly #table: TableScan;
-  /** Lines (from 0) of its rules: `length` of them from `#first` on. */
-  #lines: Uint32Array = noLines;
-  #first = 0;
+  readonly base?: BaseChain;
+  readonly counter?: Counter;
+  readonly length: number;
+  readonly #dump: IptablesDump;
+  readonly #table: DumpTable;
+  /** Where its rules begin among those of all chains. */
+  readonly #first: number;
   #rules: (Rule | undefined)[] | undefined;
-  #dump: IptablesDump | undefined;
 
-  constructor(table: TableScan, name: string, place: { readonly id: number; readonly line: number }) {
-    this.#table = table;
-    this.name = name;
-    this.id = place.id;
-    this.line = place.line;
-  }
-
-  /** Gives the chain its rules once the whole text is scanned. */
-  attach(dump: IptablesDump, lines: Uint32Array, span: { readonly first: number; readonly length: number }): void {
+  constructor(dump: IptablesDump, table: DumpTable, id: number) {
+    const { names, lines, builtin, firstRules } = dump.chains;
     this.#dump = dump;
-    this.#lines = lines;
-    this.#first = span.first;
-    this.length = span.length;
-  }
-
-  isOf(table: object): boolean {
-    return this.#table === table;
+    this.#table = table;
+    this.name = names.text(id);
+    this.line = lines[id] as number;
+    this.#first = firstRules[id] as number;
+    this.length = (firstRules[id + 1] as number) - this.#first;
+    const own = builtin.get(id);
+    if (own !== undefined) this.base = own.base;
+    if (own?.counter !== undefined) this.counter = own.counter;
   }
 
   /** The line, from 1, of the rule at an index. */
   lineOf(index: number): number {
-    const line = index >= 0 && index < this.length ? this.#lines[this.#first + index] : undefined;
+    const line = index >= 0 && index < this.length ? this.#dump.chains.ruleLines[this.#first + index] : undefined;
     if (line === undefined) throw new RangeError(`Chain ${this.name} has ${this.length} rules, there is no index ${index}.`);
     return line + 1;
   }
 
   text(index: number): string {
-    const { bytes, lineStarts } = this.#dump as IptablesDump;
-    const line = this.lineOf(index) - 1;
-    const [start, stop] = ruleSpan(bytes, lineStarts[line] as number, lineStarts[line + 1] as number);
-    const text = bytes.toString('utf8', start, stop);
-    return text.startsWith('-I') ? `-A ${this.name}${text.replace(/^-I\s+\S+(\s+\d+(?=\s|$))?/, '')}` : text;
+    return ruleText(this.#dump, this.lineOf(index) - 1, this.name);
   }
 
   rule(index: number): Rule {
     const kept = this.#rules?.[index];
     if (kept !== undefined) return kept;
     const rule = this.#decode(index);
-    this.#rules ??= new Array<Rule | undefined>(this.length);
+    if (this.#rules === undefined) {
+      this.#rules = new Array<Rule | undefined>(this.length);
+      this.#dump.decoded.note(this);
+    }
     this.#rules[index] = rule;
     return rule;
   }
 
+  /** Lets go of its decoded rules. */
+  forget(): void {
+    this.#rules = undefined;
+  }
+
   #decode(index: number): Rule {
-    const { bytes, lineStarts, cutLine } = this.#dump as IptablesDump;
+    const { bytes, lineStarts, cutLine } = this.#dump;
     const line = this.lineOf(index);
-    const text = this.text(index);
-    const { backend, family, name: table, context } = this.#table;
+    const text = ruleText(this.#dump, line - 1, this.name);
+    const { backend, family, name: table, decoder } = this.#table;
     const place = { backend, family, table, chain: this.name, number: index + 1, line };
     if (line === cutLine) return { place, text, steps: cutSteps };
-    const { steps, comment, counter: given } = decodeRule(text, context);
+    const { steps, comment, counter: given } = decoder.decode(text);
     const counter = counterAt(bytes, lineStarts[line - 1] as number) ?? given;
     if (counter === undefined) return comment === undefined ? { place, text, steps } : { place, text, steps, comment };
     return comment === undefined ? { place, text, steps, counter } : { place, text, steps, comment, counter };
   }
 }
 
-const noLines = new Uint32Array(0);
+/** The rule of a line (from 0) as `-A` writes it, without counters. */
+export function ruleText({ bytes, lineStarts }: IptablesDump, line: number, chain: string): string {
+  const [start, stop] = ruleSpan(bytes, lineStarts[line] as number, lineStarts[line + 1] as number);
+  const text = bytes.toString('utf8', start, stop);
+  return text.startsWith('-I') ? `-A ${chain}${text.replace(/^-I\s+\S+(\s+\d+(?=\s|$))?/, '')}` : text;
+}
 
 /** Why a line is not believed. */
 export const cutReason = 'the dump ends in the middle of this line';

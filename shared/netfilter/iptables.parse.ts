@@ -1,7 +1,9 @@
 // Reads what `iptables-save`, `ip6tables-save` or `iptables -S` printed: scans the text once, groups rules by chain, and decodes a rule when it is asked for.
 import { ruleSpan } from './iptables.bytes.ts';
-import { cutReason, type IptablesChain, type IptablesDump } from './iptables.chain.ts';
-import { type IptablesOptions, lineKind, type Scan, scanIptables } from './iptables.scan.ts';
+import { cutReason, DecodedChains, type DumpedChains, type IptablesChain, type IptablesDump, TableChains } from './iptables.chain.ts';
+import type { DecodeContext } from './iptables.options.ts';
+import { type IptablesOptions, lineKind, type Scan, scanIptables, type TableScan } from './iptables.scan.ts';
+import { ShapedDecoder } from './iptables.shape.ts';
 import type { NftSet, Parsed, Table } from './ruleset.ts';
 
 /** A parsed dump; `dump` holds the text and what became of each line. */
@@ -11,7 +13,14 @@ export interface IptablesParsed extends Parsed {
 }
 
 export interface IptablesTable extends Table {
-  readonly chains: ReadonlyMap<string, IptablesChain>;
+  readonly family: 'ip' | 'ip6';
+  readonly chains: IptablesChains;
+  readonly baseChains: readonly IptablesChain[];
+}
+
+export interface IptablesChains extends ReadonlyMap<string, IptablesChain> {
+  /** Number of rules in all chains, counted without making one. */
+  readonly ruleCount: number;
 }
 
 /**
@@ -20,6 +29,15 @@ export interface IptablesTable extends Table {
  */
 export function parseIptables(text: Buffer | string, options: IptablesOptions = {}): IptablesParsed {
   return finish(scanIptables(typeof text === 'string' ? Buffer.from(text, 'utf8') : text, options));
+}
+
+/**
+ * Reads what `iptables -t TABLE -S CHAIN` printed of a table that was read before; `isChain` says which chains the table has. Yields the chains named in the
+ * text; lines of rules are those of the text.
+ */
+export function parseListing(text: Buffer | string, table: IptablesTable, isChain: DecodeContext['isChain']): IptablesParsed {
+  const { backend, family, name } = table;
+  return finish(scanIptables(Buffer.from(text), { backend, family, table: name }), isChain);
 }
 
 /** Prints a parsed dump, byte for byte what was read: the lines that tables, chains, rules, issues and ignorable lines account for, in order. */
@@ -41,7 +59,7 @@ export function printIptables(parsed: IptablesParsed): Buffer {
 
 const noSets: ReadonlyMap<string, NftSet> = new Map();
 
-function finish(scan: Scan): IptablesParsed {
+function finish(scan: Scan, isChain?: DecodeContext['isChain']): IptablesParsed {
   const { bytes, starts, kinds } = scan;
   const lineCount = starts.length;
   const truncated = scan.table !== undefined && !scan.implicit ? scan.table : undefined;
@@ -49,45 +67,43 @@ function finish(scan: Scan): IptablesParsed {
   const cutLine = truncated !== undefined && bytes.at(-1) !== scan.newline ? lineCount : 0;
   if (cutLine > 0) scan.issue(cutReason, cutLine);
   starts.push(bytes.length);
-  const dump: IptablesDump = {
-    bytes,
-    lineCount,
-    lineStarts: starts.values.subarray(0, lineCount + 1),
-    lineKinds: Uint8Array.from(kinds.values.subarray(0, lineCount)),
-    cutLine,
-  };
-  attachRules(scan, dump);
-  const tables = scan.tables.map(({ backend, family, name, chains }): IptablesTable => ({ backend, family, name, chains, sets: noSets, flags: [] }));
-  return { tables, issues: scan.issues, dump };
+  const lineStarts = starts.values.subarray(0, lineCount + 1);
+  const chains = chainsOf(scan, lineStarts);
+  const lineKinds = kinds.subarray(0, lineCount);
+  const dump: IptablesDump = { bytes, lineCount, lineStarts, lineKinds, cutLine, chains, look: scan.look, decoded: new DecodedChains() };
+  return { tables: scan.tables.map((table) => tableOf(dump, table, isChain)), issues: scan.issues, dump };
 }
 
-/** Counting sort of the rules by chain; each chain gets its part of one array. */
-function attachRules(scan: Scan, dump: IptablesDump): void {
-  const { ruleChains, ruleLines, chains } = scan;
-  const ends = new Uint32Array(chains.length + 1);
-  for (let i = 0; i < ruleChains.length; i++) {
-    const next = (ruleChains.values[i] as number) + 1;
-    ends[next] = (ends[next] as number) + 1;
-  }
-  for (let id = 1; id <= chains.length; id++) ends[id] = (ends[id] as number) + (ends[id - 1] as number);
-  const offsets = ends.slice();
-  const order = new Uint32Array(ruleChains.length);
-  for (let i = 0; i < ruleChains.length; i++) {
-    const id = ruleChains.values[i] as number;
-    const place = offsets[id] as number;
-    order[place] = ruleLines.values[i] as number;
-    offsets[id] = place + 1;
-  }
-  for (const chain of chains) {
-    const first = ends[chain.id] as number;
-    const length = (ends[chain.id + 1] as number) - first;
-    if (scan.inserted.has(chain.id)) chain.attach(dump, withInsertions(dump, order.subarray(first, first + length)), { first: 0, length });
-    else chain.attach(dump, order, { first, length });
-  }
+function tableOf(dump: IptablesDump, { backend, family, name, number, ids }: TableScan, isChain?: DecodeContext['isChain']): IptablesTable {
+  const context: DecodeContext = { family: family === 'ip' ? 4 : 6, isChain: isChain ?? ((chain) => chains.has(chain)) };
+  const decoder = new ShapedDecoder(context);
+  const chains = new TableChains(dump, { backend, family, name, decoder, number, ids: ids.values.subarray(0, ids.length) });
+  return { backend, family, name, chains, baseChains: chains.baseChains(), sets: noSets, flags: [] };
 }
 
-/** `-I CHAIN [NUMBER]` puts a rule before others, as the commands would one after another. */
-function withInsertions({ bytes, lineStarts }: IptablesDump, lines: Uint32Array): Uint32Array {
+/** Counting sort of the rules by chain. */
+function chainsOf(scan: Scan, lineStarts: Uint32Array): DumpedChains {
+  const { ruleChains, ruleLines: unsorted, names, chainLines, builtin } = scan;
+  const firstRules = new Uint32Array(names.length + 1);
+  for (let i = 0; i < ruleChains.length; i++) {
+    const next = ruleChains.at(i) + 1;
+    firstRules[next] = (firstRules[next] as number) + 1;
+  }
+  for (let id = 1; id <= names.length; id++) firstRules[id] = (firstRules[id] as number) + (firstRules[id - 1] as number);
+  const places = firstRules.slice();
+  const ruleLines = new Uint32Array(ruleChains.length);
+  for (let i = 0; i < ruleChains.length; i++) {
+    const id = ruleChains.at(i);
+    const place = places[id] as number;
+    ruleLines[place] = unsorted.at(i);
+    places[id] = place + 1;
+  }
+  for (const id of scan.inserted) insertRules(scan.bytes, lineStarts, ruleLines.subarray(firstRules[id], firstRules[id + 1]));
+  return { names, lines: chainLines.values.subarray(0, names.length), builtin, ruleLines, firstRules };
+}
+
+/** Puts the rules of a chain into the order that `-I CHAIN [NUMBER]` asks for, as the commands would one after another. */
+function insertRules(bytes: Buffer, lineStarts: Uint32Array, lines: Uint32Array): void {
   const placed: number[] = [];
   for (const line of lines) {
     const [start, stop] = ruleSpan(bytes, lineStarts[line] as number, lineStarts[line + 1] as number);
@@ -95,7 +111,7 @@ function withInsertions({ bytes, lineStarts }: IptablesDump, lines: Uint32Array)
     if (found === null) placed.push(line);
     else placed.splice(Number(found[1] ?? 1) - 1, 0, line);
   }
-  return Uint32Array.from(placed);
+  lines.set(placed);
 }
 
 export type { IptablesChain, IptablesDump } from './iptables.chain.ts';

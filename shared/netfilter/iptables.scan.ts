@@ -18,19 +18,21 @@ import {
   wordEnd,
   zero,
 } from './iptables.bytes.ts';
-import { IptablesChain, type TableScan } from './iptables.chain.ts';
+import type { Builtin } from './iptables.chain.ts';
 import { builtinChain } from './iptables.hooks.ts';
-import type { DecodeContext } from './iptables.options.ts';
+import { QuickLook } from './iptables.look.ts';
+import { ChainNames } from './iptables.names.ts';
+import { Numbers } from './iptables.numbers.ts';
 import type { Backend, Counter } from './rule.ts';
-import type { BaseChain, Issue } from './ruleset.ts';
+import type { Issue } from './ruleset.ts';
 
 /** Scans a whole text. */
 export function scanIptables(input: Buffer, options: IptablesOptions): Scan {
   const scan = new Scan(input, options);
   const { bytes, newline } = scan;
   for (let start = 0; start < bytes.length; ) {
-    let end = start;
-    while (end < bytes.length && bytes[end] !== newline) end++;
+    const found = bytes.indexOf(newline, start);
+    const end = found < 0 ? bytes.length : found;
     scan.beginLine(start);
     readLine(scan, start, end);
     start = end + 1;
@@ -50,23 +52,16 @@ export interface IptablesOptions {
 /** Every line is one of these; 0 would be a line that nobody accounts for. */
 export const lineKind = { ignorable: 1, table: 2, chain: 3, rule: 4, issue: 5 } as const;
 
-/** Numbers that grow without an object for each. */
-class Numbers {
-  values: Uint32Array;
-  length = 0;
-
-  constructor(capacity: number) {
-    this.values = new Uint32Array(capacity);
-  }
-
-  push(value: number): void {
-    if (this.length === this.values.length) {
-      const larger = new Uint32Array(this.length * 2);
-      larger.set(this.values);
-      this.values = larger;
-    }
-    this.values[this.length++] = value;
-  }
+/** A table while the text is scanned. */
+export interface TableScan {
+  readonly backend: Backend;
+  readonly family: 'ip' | 'ip6';
+  readonly name: string;
+  readonly line: number;
+  /** Its place in `Scan.tables`. */
+  readonly number: number;
+  /** Its chains, by their numbers in `Scan.names`. */
+  readonly ids: Numbers;
 }
 
 /** What the scan knows at a line. */
@@ -76,11 +71,15 @@ export class Scan {
   readonly newline: number;
   readonly issues: Issue[] = [];
   readonly tables: TableScan[] = [];
-  readonly chains: IptablesChain[] = [];
-  /** Where the text first names each chain. */
-  readonly nameStarts: Numbers;
+  /** Numbers of all chains. */
+  readonly names: ChainNames;
+  /** Line of each chain's declaration; 0 for chains that only rules name. */
+  readonly chainLines = new Numbers(64);
+  readonly builtin = new Map<number, Builtin>();
+  readonly look: QuickLook;
   readonly starts: Numbers;
-  readonly kinds: Numbers;
+  /** One for each line; grown with `starts`. */
+  kinds: Uint8Array;
   readonly ruleChains: Numbers;
   readonly ruleLines: Numbers;
   /** Chain ids that `-I` lines name. */
@@ -100,9 +99,10 @@ export class Scan {
     this.bytes = bytes;
     this.newline = bytes.includes(lineFeed) ? lineFeed : carriageReturn;
     const capacity = Math.max(64, bytes.length >>> 6);
-    this.nameStarts = new Numbers(64);
+    this.names = new ChainNames(bytes);
+    this.look = new QuickLook(bytes, capacity);
     this.starts = new Numbers(capacity);
-    this.kinds = new Numbers(capacity);
+    this.kinds = new Uint8Array(capacity);
     this.ruleChains = new Numbers(capacity);
     this.ruleLines = new Numbers(capacity);
     this.fixedFamily = options.family;
@@ -113,7 +113,11 @@ export class Scan {
 
   beginLine(start: number): void {
     this.starts.push(start);
-    this.kinds.push(0);
+    if (this.kinds.length < this.starts.values.length) {
+      const larger = new Uint8Array(this.starts.values.length);
+      larger.set(this.kinds);
+      this.kinds = larger;
+    }
   }
 
   /** The current line, from 1. */
@@ -122,7 +126,7 @@ export class Scan {
   }
 
   mark(kind: number): void {
-    this.kinds.values[this.kinds.length - 1] = kind;
+    this.kinds[this.starts.length - 1] = kind;
   }
 
   text(start: number, stop: number): string {
@@ -130,7 +134,7 @@ export class Scan {
   }
 
   issue(reason: string, line = this.line): void {
-    const start = this.starts.values[line - 1] as number;
+    const start = this.starts.at(line - 1);
     const end = this.bytes.indexOf(this.newline, start);
     const stop = Math.min(end < 0 ? this.bytes.length : end, start + issueTextMax);
     this.issues.push({ line, text: this.text(start, stop).replace(/\r$/, ''), reason });
@@ -197,8 +201,10 @@ function addRule(scan: Scan, nameStart: number, stop: number): void {
   const id = chainAt(scan, table, { start: nameStart, stop });
   scan.lastId = id;
   scan.ruleChains.push(id);
-  scan.ruleLines.push(scan.line - 1);
+  const line = scan.line - 1;
+  scan.ruleLines.push(line);
   scan.mark(lineKind.rule);
+  scan.look.at(nameStart + scan.names.lengthOf(id), stop, { line, table: table.number });
 }
 
 interface Span {
@@ -208,62 +214,49 @@ interface Span {
 
 /** Rules stand together by chain, in the order of the chains: the names of the last chain and the next are compared in place before one is looked up. */
 function chainAt(scan: Scan, table: TableScan, { start, stop }: Span): number {
-  const last = scan.lastId;
-  if (last >= 0) {
-    if (namesChain(scan, last, { start, stop })) return last;
-    const next = last + 1;
-    if (scan.chains[next]?.isOf(table) === true && namesChain(scan, next, { start, stop })) return next;
+  const { names, lastId } = scan;
+  if (lastId >= 0) {
+    if (names.isWordAt(lastId, start, stop)) return lastId;
+    const next = lastId + 1;
+    if (next < names.length && names.tableOf(next) === table.number && names.isWordAt(next, start, stop)) return next;
   }
-  const name = scan.text(start, wordEnd(scan.bytes, start, stop));
-  return table.chains.get(name)?.id ?? addUndeclared(scan, name, start);
+  const end = wordEnd(scan.bytes, start, stop);
+  const known = names.find(table.number, start, end);
+  return known >= 0 ? known : addUndeclared(scan, table, { start, stop: end });
 }
 
-/** Whether the word at an offset is the name of a chain, by the place where the text first has it. */
-function namesChain(scan: Scan, id: number, { start, stop }: Span): boolean {
-  const { bytes } = scan;
-  let known = scan.nameStarts.values[id] as number;
-  let at = start;
-  for (; at < stop; at++, known++) {
-    const code = bytes[at] as number;
-    if (code <= space) break;
-    if (code !== bytes[known]) return false;
-  }
-  return known >= bytes.length || (bytes[known] as number) <= space;
-}
-
-function addUndeclared(scan: Scan, name: string, nameStart: number): number {
-  const table = scan.table as TableScan;
+function addUndeclared(scan: Scan, table: TableScan, span: Span): number {
+  const name = scan.text(span.start, span.stop);
   const base = builtinChain(table.name, name, 'accept');
   scan.issue(`chain ${name} of table ${table.name} is not declared${base === undefined ? '' : ': its policy is not in the dump, ACCEPT is assumed'}`);
-  return addChain(scan, { name, nameStart, line: 0 }, base).id;
+  const id = addChain(scan, table, { ...span, line: 0 });
+  if (base !== undefined) scan.builtin.set(id, { base });
+  return id;
 }
 
-interface NewChain {
-  readonly name: string;
-  readonly nameStart: number;
+interface NewChain extends Span {
   readonly line: number;
 }
 
-function addChain(scan: Scan, { name, nameStart, line }: NewChain, base: BaseChain | undefined): IptablesChain {
-  const table = scan.table as TableScan;
-  const chain = new IptablesChain(table, name, { id: scan.chains.length, line });
-  if (base !== undefined) chain.base = base;
-  scan.chains.push(chain);
-  scan.nameStarts.push(nameStart);
-  table.chains.set(name, chain);
-  return chain;
+/** The chain's number; -1 if the table has it already. */
+function addChain(scan: Scan, table: TableScan, { start, stop, line }: NewChain): number {
+  const id = scan.names.add(table.number, start, stop);
+  if (id < 0) return id;
+  scan.chainLines.push(line);
+  table.ids.push(id);
+  return id;
 }
 
 function readDeclaration(scan: Scan, at: number, stop: number): void {
   const { bytes } = scan;
   if (scan.table === undefined || scan.implicit) return scan.reject('a chain is declared before any *table line');
   const end = wordEnd(bytes, at + 1, stop);
-  const name = scan.text(at + 1, end);
+  const name = { start: at + 1, stop: end };
   const policy = skipBlanks(bytes, end, stop);
-  if (isUserPolicy(bytes, policy, stop)) return declare(scan, { name, nameStart: at + 1, line: scan.line }, {});
+  if (isUserPolicy(bytes, policy, stop)) return declare(scan, name, {});
   const found = /^(\S+)(?:\s+\[(\d+):(\d+)\])?\s*$/.exec(scan.text(policy, stop));
   if (found === null) return scan.reject('a chain declaration has the form :CHAIN POLICY [packets:bytes]');
-  declare(scan, { name, nameStart: at + 1, line: scan.line }, policyOf(found[1] as string, found[2], found[3]));
+  declare(scan, name, policyOf(found[1] as string, found[2], found[3]));
 }
 
 /** `-` or `- [0:0]`, by far the most frequent policy. */
@@ -275,15 +268,13 @@ function isUserPolicy(bytes: Buffer, at: number, stop: number): boolean {
 function readNewChain(scan: Scan, start: number, stop: number): void {
   const end = wordEnd(scan.bytes, start, stop);
   if (skipBlanks(scan.bytes, end, stop) !== stop) return scan.reject('a new chain has the form -N CHAIN');
-  if (scan.table === undefined) openImplicit(scan);
-  declare(scan, { name: scan.text(start, end), nameStart: start, line: scan.line }, {});
+  declare(scan, { start, stop: end }, {});
 }
 
 function readPolicy(scan: Scan, start: number, stop: number): void {
   const found = /^(\S+)\s+(\S+)(?:\s+-c\s+(\d+)\s+(\d+))?\s*$/.exec(scan.text(start, stop));
   if (found === null) return scan.reject('a policy has the form -P CHAIN POLICY');
-  if (scan.table === undefined) openImplicit(scan);
-  declare(scan, { name: found[1] as string, nameStart: start, line: scan.line }, policyOf(found[2] as string, found[3], found[4]));
+  declare(scan, { start, stop: wordEnd(scan.bytes, start, stop) }, policyOf(found[2] as string, found[3], found[4]));
 }
 
 interface Policy {
@@ -300,16 +291,20 @@ function policyOf(word: string, packets: string | undefined, bytes: string | und
 /** The longest name of a built-in chain: longer ones need not be looked up. */
 const builtinNameMax = 'POSTROUTING'.length;
 
-function declare(scan: Scan, chain: NewChain, { word, counter }: Policy): void {
-  const table = scan.table as TableScan;
-  const { name } = chain;
-  if (name === '') return scan.reject('a chain declaration without a chain name');
-  if (table.chains.has(name)) return scan.reject(`chain ${name} of table ${table.name} is declared a second time; the first declaration is kept`);
-  const base = name.length > builtinNameMax ? undefined : builtinChain(table.name, name, word === 'DROP' ? 'drop' : 'accept');
-  const added = addChain(scan, chain, base);
-  if (base !== undefined && counter !== undefined) added.counter = counter;
+function declare(scan: Scan, { start, stop }: Span, policy: Policy): void {
+  const table = scan.table ?? openImplicit(scan);
+  if (start === stop) return scan.reject('a chain declaration without a chain name');
+  const id = addChain(scan, table, { start, stop, line: scan.line });
+  if (id < 0) return scan.reject(`chain ${scan.text(start, stop)} of table ${table.name} is declared a second time; the first declaration is kept`);
   scan.mark(lineKind.chain);
   scan.lastId = -1;
+  if (stop - start <= builtinNameMax || policy.word !== undefined) declarePolicy(scan, { table, id, name: scan.text(start, stop) }, policy);
+}
+
+function declarePolicy(scan: Scan, chain: { readonly table: TableScan; readonly id: number; readonly name: string }, { word, counter }: Policy): void {
+  const { table, id, name } = chain;
+  const base = builtinChain(table.name, name, word === 'DROP' ? 'drop' : 'accept');
+  if (base !== undefined) scan.builtin.set(id, counter === undefined ? { base } : { base, counter });
   if (word === undefined) return;
   if (base === undefined) scan.issue(`chain ${name} is no built-in chain of table ${table.name}, its policy is ignored`);
   else if (word !== 'ACCEPT' && word !== 'DROP') scan.issue(`policy ${word} of chain ${name} is not known, ACCEPT is assumed`);
@@ -342,9 +337,7 @@ function openTable(scan: Scan, name: string): TableScan {
     scan.table = known;
     return known;
   }
-  const chains = new Map<string, IptablesChain>();
-  const context: DecodeContext = { family: family === 'ip' ? 4 : 6, isChain: (chain) => chains.has(chain) };
-  scan.table = { backend, family, name, line, chains, context };
+  scan.table = { backend, family, name, line, number: scan.tables.length, ids: new Numbers(16) };
   scan.tables.push(scan.table);
   return scan.table;
 }

@@ -1,23 +1,27 @@
 // What the kernel's load balancer (IPVS) does with a first packet: which virtual service takes it, and which real servers it may go to.
-import type { Family, IntervalSet } from '../model/address.ts';
+import type { Family } from '../model/address.ts';
 import type { Decider } from '../model/outcome.ts';
 import type { IpvsServer, IpvsService } from './ipvs.parse.ts';
 import { methodFlags, serverText, serviceText } from './ipvs.text.ts';
 import type { NodeState } from './node.ts';
 import type { State } from './packet.ts';
 
-/** Where a packet may go. `weight`: share of new connections; 0 for a server that only clients get that it has served before. Not certain: it depends on other connections. */
+/**
+ * Where a packet may go. `weight`: share of new connections; 0 for a server that only clients get that it has served before. Not certain: it depends on other
+ * connections.
+ */
 export type Choice =
   | { readonly kind: 'server'; readonly server: IpvsServer; readonly weight: number; readonly certain: boolean }
+  /** No server takes it: the client is answered that the port is unreachable. */
   | { readonly kind: 'nobody'; readonly weight: number; readonly certain: boolean };
 
 /** One connection as IPVS knows it: whom the client asked, and whom the packets go to. Those after the first go the same way without being scheduled. */
 export interface IpvsConnection {
   readonly service: IpvsService;
   readonly server: IpvsServer;
-  /** What the client asked for. */
-  readonly virtual: { readonly destination: IntervalSet; readonly destinationPort: number | undefined };
-  /** Without net.ipv4.vs.conntrack the connection has no entry in conntrack. */
+  /** The address and port that IPVS saw: those of the virtual service. */
+  readonly virtual: { readonly destination: State['destination']; readonly destinationPort: number | undefined };
+  /** IPVS has taken the packets out of connection tracking (net.ipv4.vs.conntrack = 0). */
   readonly untracked: boolean;
   /** A later packet or an answer that IPVS has yet to give its other address. */
   readonly pending: boolean;
@@ -71,7 +75,6 @@ const serversFixedByHash: ReadonlySet<string> = new Set(['sh', 'dh']);
 
 function sharesOf({ scheduler, flags, servers }: IpvsService): readonly number[] {
   const best = Math.max(0, ...servers.map(({ weight }) => weight));
-  const usable = ({ weight }: IpvsServer): number => (weight > 0 ? 1 : 0);
   switch (scheduler) {
     case 'dh':
       return servers.map(() => 1);
@@ -79,10 +82,10 @@ function sharesOf({ scheduler, flags, servers }: IpvsService): readonly number[]
       return flags.includes('sh-fallback') ? servers.map(({ weight }) => weight) : servers.map(({ weight }) => Math.max(1, weight));
     case 'rr':
     case 'lc':
-      return servers.map(usable);
+      return servers.map(({ weight }) => (weight > 0 ? 1 : 0));
     // The first server of the highest weight takes all.
     case 'fo':
-      return servers.map((server, index) => (best > 0 && index === servers.findIndex(({ weight }) => weight === best) && server.weight === best ? 1 : 0));
+      return servers.map((_, index) => (best > 0 && index === servers.findIndex(({ weight }) => weight === best) ? 1 : 0));
     default:
       return servers.map(({ weight }) => weight);
   }
@@ -113,9 +116,13 @@ const isOfKubeProxy = (node: NodeState): boolean => [...node.ipsets.keys()].some
 
 /** Names the service and its server (or that it has none) in the words of `ipvsadm -Sn`. */
 export function ipvsDecider(service: IpvsService, server?: IpvsServer): Decider {
-  const none = service.servers.some(({ weight }) => weight > 0) ? 'no real server that takes it' : service.servers.length === 0 ? 'no real server' : 'no real server of a weight above 0';
-  const text = server === undefined ? `${serviceText(service)}, ${none}` : `${serviceText(service)} → ${serverText(server)} ${methodFlags[server.method]}`;
+  const text = server === undefined ? `${serviceText(service)}, ${lackText(service)}` : `${serviceText(service)} → ${serverText(server)} ${methodFlags[server.method]}`;
   return { by: 'ipvs', text: `ipvsadm: -A ${text}`, line: (server ?? service).line };
+}
+
+function lackText({ servers }: IpvsService): string {
+  if (servers.length === 0) return 'no real server';
+  return servers.some(({ weight }) => weight > 0) ? 'no real server that takes it' : 'no real server of a weight above 0';
 }
 
 /** The families whose packets IPVS looks at: it has hooks only where it has services. */

@@ -30,3 +30,6 @@ function placeText({ family, address, port }: { readonly family: Family; readonl
   const text = formatAddress(family, address);
   return `${family === 6 ? `[${text}]` : text}:${port}`;
 }
+
+/** What an answer of routing ends in on a node that has no route beyond its own links: it is not joined to the others, and little can be concluded from it. */
+export const aloneText = 'the node has no route beyond its own links';

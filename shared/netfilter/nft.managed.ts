@@ -9,7 +9,7 @@ export function isManagedByIptables(table: RawTable): boolean {
   if (priorities === undefined || (table.family !== 'ip' && table.family !== 'ip6') || table.sets.size > 0) return false;
   for (const { name, base, rules } of table.chains.values()) {
     if (base !== undefined && (builtIn.get(name) !== base.hook || !priorities[base.hook]?.includes(base.priority))) return false;
-    if (rules.some(({ expr }) => isList(expr) && expr.some((statement) => member(statement, 'vmap') !== undefined))) return false;
+    if (rules.some(({ json: { expr } }) => isList(expr) && expr.some((statement) => member(statement, 'vmap') !== undefined))) return false;
   }
   return true;
 }

@@ -26,6 +26,8 @@ export interface TableName {
 /** The tables of a listing, and those that belong to iptables-nft and were left to iptables-save. */
 export interface NftParsed extends Parsed {
   readonly skipped: readonly TableName[];
+  /** True when the text is no whole listing: it is cut off, damaged, or something else. */
+  readonly broken?: boolean;
 }
 
 /**
@@ -35,8 +37,13 @@ export interface NftParsed extends Parsed {
 export function parseNft(text: string, options: NftOptions = {}): NftParsed {
   const { objects, issues } = readListing(text);
   const reading: Reading = { tables: new Map(), issues };
+  const broken = issues.length > 0;
   for (const object of objects) readObject(object, reading);
-  const all = [...reading.tables.values()];
+  return { ...finishTables([...reading.tables.values()], issues, options), ...(broken && { broken }) };
+}
+
+/** Makes tables of what was read, whichever form of listing it was read from, and leaves out those of iptables-nft. */
+export function finishTables(all: readonly RawTable[], issues: readonly Issue[], options: NftOptions): NftParsed {
   const managed = options.skipIptablesTables === false ? [] : all.filter(isManagedByIptables);
   const tables = all.filter((table) => !managed.includes(table)).map((table) => finishTable(table, options));
   return { tables, issues, skipped: managed.map(({ family, name }) => ({ family, name })) };
@@ -49,16 +56,27 @@ export interface RawTable extends TableName {
   readonly sets: Map<string, RawSet>;
 }
 
-/** A chain as read, with its rules' JSON in order. */
+/** A chain as read, with its rules in order. `line` is 0 in JSON. */
 export interface RawChain {
   readonly name: string;
   readonly base?: BaseChain;
-  readonly rules: JsonObject[];
+  readonly line: number;
+  readonly rules: RawRule[];
 }
 
-interface RawSet {
+/** A rule as `nft -j` prints it: its statements in `expr`, and `comment` and `handle` where it has them. */
+export interface RawRule {
+  readonly json: JsonObject;
+  /** Where and how the rule stands in a listing in text; absent in JSON. */
+  readonly written?: { readonly line: number; readonly text: string };
+}
+
+/** A set or map as `nft -j` prints it. */
+export interface RawSet {
   readonly kind: 'set' | 'map';
   readonly json: JsonObject;
+  /** True when elements may be missing. */
+  readonly cut?: boolean;
 }
 
 interface Reading {
@@ -136,7 +154,7 @@ function readChain(value: JsonObject, reading: Reading): void {
   if (table.chains.has(name)) return report({ chain: value }, 'the chain is listed twice', reading);
   const base = readBase(value);
   if (base === undefined && textMember(value, 'hook') !== undefined) report({ chain: value }, 'cannot read the hook, type or priority of the chain', reading);
-  table.chains.set(name, { name, ...(base && { base }), rules: [] });
+  table.chains.set(name, { name, ...(base && { base }), line: 0, rules: [] });
 }
 
 const hooks: ReadonlySet<string> = new Set<Hook>(['ingress', 'prerouting', 'input', 'forward', 'output', 'postrouting', 'egress']);
@@ -156,7 +174,7 @@ function readRule(value: JsonObject, reading: Reading): void {
   const chain = openTable(value, 'table', reading)?.chains.get(textMember(value, 'chain') ?? '');
   if (chain === undefined) return report({ rule: value }, 'the rule belongs to no chain of the listing', reading);
   if (!isList(value['expr'])) return report({ rule: value }, 'the rule has no statements', reading);
-  chain.rules.push(value);
+  chain.rules.push({ json: value });
 }
 
 function readSet(kind: 'set' | 'map', value: JsonObject, reading: Reading): void {
@@ -190,14 +208,15 @@ interface ChainContext {
 class LazyChain implements Chain {
   readonly name: string;
   readonly base?: BaseChain;
-  readonly line = 0;
-  readonly #rules: readonly JsonObject[];
+  readonly line: number;
+  readonly #rules: readonly RawRule[];
   readonly #decoded: (Rule | undefined)[] = [];
   readonly #context: ChainContext;
 
   constructor(chain: RawChain, context: ChainContext) {
     this.name = chain.name;
     if (chain.base !== undefined) this.base = chain.base;
+    this.line = chain.line;
     this.#rules = chain.rules;
     this.#context = context;
   }
@@ -209,23 +228,23 @@ class LazyChain implements Chain {
   rule(index: number): Rule {
     const known = this.#decoded[index];
     if (known !== undefined) return known;
-    const rule = this.#decode(this.#json(index), index);
+    const rule = this.#decode(this.#raw(index), index);
     this.#decoded[index] = rule;
     return rule;
   }
 
   text(index: number): string {
-    const json = this.#json(index);
-    return renderRule(json['expr'] ?? [], this.#context.scope.family, textMember(json, 'comment'));
+    const { json, written } = this.#raw(index);
+    return written?.text ?? renderRule(json['expr'] ?? [], this.#context.scope.family, textMember(json, 'comment'));
   }
 
-  #json(index: number): JsonObject {
-    const json = this.#rules[index];
-    if (json === undefined) throw new RangeError(`chain ${this.name} has no rule at ${index}`);
-    return json;
+  #raw(index: number): RawRule {
+    const rule = this.#rules[index];
+    if (rule === undefined) throw new RangeError(`chain ${this.name} has no rule at ${index}`);
+    return rule;
   }
 
-  #decode(json: JsonObject, index: number): Rule {
+  #decode({ json, written }: RawRule, index: number): Rule {
     const { table, scope } = this.#context;
     const handle = numberMember(json, 'handle');
     const comment = textMember(json, 'comment');
@@ -236,7 +255,7 @@ class LazyChain implements Chain {
       table,
       chain: this.name,
       number: index + 1,
-      line: 0,
+      line: written?.line ?? 0,
       ...(handle !== undefined && { handle }),
     } as const;
     const steps = decodeStatements(json['expr'] ?? [], scope);
@@ -268,7 +287,7 @@ class LazySet implements NftSet {
     this.name = name;
     this.type = typeNames(set.json['type']);
     this.flags = wordsMember(set.json, 'flags');
-    this.complete = terse !== true;
+    this.complete = terse !== true && set.cut !== true;
     this.#json = set.json;
     this.#values = valueTypes(set);
     this.kind = set.kind === 'set' ? 'set' : this.#values?.[0] === 'verdict' ? 'vmap' : 'map';

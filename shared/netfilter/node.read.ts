@@ -5,7 +5,8 @@ import type { Host, Interface, Route } from './host.ts';
 import { indexIpsets, parseIpset } from './ipset.parse.ts';
 import { parseIptables } from './iptables.parse.ts';
 import { parseIpvs } from './ipvs.parse.ts';
-import { parseNft } from './nft.parse.ts';
+import { type NftParsed, parseNft } from './nft.parse.ts';
+import { parseNftText } from './nft.text.parse.ts';
 import type { CaptureFiles, NodeState, Process } from './node.ts';
 import type { Backend, TableFamily } from './rule.ts';
 import type { Issue, Table } from './ruleset.ts';
@@ -56,8 +57,11 @@ const iptablesFiles: readonly IptablesFile[] = [
   { name: 'ip6tables-nft-save.txt', family: 'ip6', backend: 'iptables-nft' },
 ];
 
+/** nft's text, where a capture has no JSON or one that is cut off. */
+const textListings: readonly string[] = ['nft-ruleset.txt', 'nft.txt'];
+
 /** File names of a capture that hold rules, for those who collect or list captures. */
-export const ruleFileNames: readonly string[] = [...iptablesFiles.map((file) => file.name), 'nft.json', 'ipset-save.txt', 'ipvsadm-Sn.txt'];
+export const ruleFileNames: readonly string[] = [...iptablesFiles.map((file) => file.name), 'nft.json', ...textListings, 'ipset-save.txt', 'ipvsadm-Sn.txt'];
 
 function tablesOf(files: CaptureFiles, file: IptablesFile, issues: Issue[]): readonly Table[] {
   const bytes = files.get(file.name);
@@ -72,15 +76,29 @@ function nftTables(
   iptables: readonly Table[],
   issues: Issue[],
 ): { readonly tables: readonly Table[]; readonly unread: readonly string[] } {
-  const parsed = readFile(files, 'nft.json', issues, (text) => parseNft(text, { skipIptablesTables: true }));
-  if (parsed === undefined) return { tables: [], unread: [] };
+  const found = readListing(files, issues);
+  if (found === undefined) return { tables: [], unread: [] };
+  const { parsed, file } = found;
   const read = (family: TableFamily): boolean => iptables.some((table) => table.backend === 'iptables-nft' && table.family === family);
   const dumpKnown = (family: TableFamily): boolean => files.has(family === 'ip6' ? 'ip6tables-save.txt' : 'iptables-save.txt');
   const lost = parsed.skipped.filter(({ family }) => !read(family) && !dumpKnown(family));
   return {
     tables: parsed.tables,
-    unread: lost.map(({ family, name }) => `table ${family} ${name} of iptables-nft (nft.json shows it, no iptables-save does)`),
+    unread: lost.map(({ family, name }) => `table ${family} ${name} of iptables-nft (${file} shows it, no iptables-save does)`),
   };
+}
+
+function readListing(files: CaptureFiles, issues: Issue[]): { readonly parsed: NftParsed; readonly file: string } | undefined {
+  const text = textListings.find((name) => files.has(name));
+  const found: Issue[] = [];
+  const json = readFile(files, 'nft.json', found, (content) => parseNft(content, { skipIptablesTables: true }));
+  if (json !== undefined && (json.broken !== true || text === undefined)) {
+    issues.push(...found);
+    return { parsed: json, file: 'nft.json' };
+  }
+  for (const issue of found) issues.push({ ...issue, reason: `${issue.reason}; ${text} is read instead` });
+  const parsed = text === undefined ? undefined : readFile(files, text, issues, (content) => parseNftText(content, { skipIptablesTables: true }));
+  return parsed === undefined || text === undefined ? undefined : { parsed, file: text };
 }
 
 function readHost(files: CaptureFiles, issues: Issue[]): Host {

@@ -53,9 +53,16 @@ export interface Table {
   readonly family: TableFamily;
   readonly name: string;
   readonly chains: ReadonlyMap<string, Chain>;
+  /** The chains with a base, where the parser knows them; absent: look through all chains, as `baseChainsOf` does. */
+  readonly baseChains?: readonly Chain[];
   readonly sets: ReadonlyMap<string, NftSet>;
   /** nft: flags such as `dormant` (its chains are not hooked). */
   readonly flags: readonly string[];
+}
+
+/** The chains that the kernel runs by itself, in the order of the dump. */
+export function baseChainsOf({ chains, baseChains }: Table): readonly Chain[] {
+  return baseChains ?? [...chains.values()].filter(({ base }) => base !== undefined);
 }
 
 /** The result of every parser here. */

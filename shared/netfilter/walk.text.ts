@@ -69,8 +69,8 @@ function stationText(station: Station, outcome: Outcome): readonly string[] {
     case 'rule': {
       const { decider } = station;
       const counted = decider.packets === undefined ? '' : `; ${decider.packets} packets so far`;
-      const place = `${decider.chain} ${decider.rule}`;
-      return [`  ${''.padEnd(20)} ${place}: ${decider.text}  [${station.effect}${station.certain ? '' : ', perhaps'}${counted}]${decides(decider, outcome)}`];
+      const place = decider.chain === undefined ? '' : `${decider.chain} ${decider.rule}: `;
+      return [`  ${''.padEnd(20)} ${place}${decider.text}  [${station.effect}${station.certain ? '' : ', perhaps'}${counted}]${decides(decider, outcome)}`];
     }
   }
 }

@@ -8,6 +8,7 @@ import { type ChainRun, coalesce, type Ended, type Run, runChain } from './chain
 import { conntrackPriority, hasTies, ingressChains, type Stop, stopsOf, type TieOrder } from './hooks.ts';
 import { forwardingSetting, interfaceOfAddress, interfaceSetting, listenersFor, type RouteAnswer, routeDestinations, routeTo } from './host.ts';
 import type { IpvsServer } from './ipvs.parse.ts';
+import { aloneText } from './ipvs.text.ts';
 import type { NodeState } from './node.ts';
 import { choicesOf, type IpvsConnection, ipvsDecider, keepsConntrack, serverPort, virtualServiceFor } from './ipvs.balance.ts';
 
@@ -414,6 +415,8 @@ function sendToServer(walker: Walker, hook: Hook, state: BalancedState): readonl
   const local = answer.kind === 'route' && isLocalType(answer.route.type);
   const translated = server.method === 'masquerade' ? { ...chosen, destination: single(server.address), destinationPort: serverPort(state.ipvs) } : chosen;
   if (local) return hook === 'input' ? notToLoopback(walker, translated, state.ipvs) : [translated];
+  // A connection of the node itself that comes to IPVS only around loopback is in the kernel's tables already, and its answers are not recognised.
+  if (hook === 'input' && state.iif === 'lo') return end(walker, translated, { verdict: 'unknown', decider }) ?? [];
   const out = serverRoute(walker, translated, { connection: state.ipvs, answer });
   if (out === undefined) return [];
   const remote: Decider = { by: 'ipvs', text: `${decider.text}: packets with a loopback source cannot be sent to another machine` };
@@ -440,7 +443,8 @@ function serverRoute(walker: Walker, state: State, to: { readonly connection: Ip
   if (answer.kind === 'route' && answer.route.type === 'unicast' && answer.route.device !== undefined) {
     return { device: answer.route.device, text: answer.route.text };
   }
-  const nowhere = `no route to ${formatAddress(state.family, to.connection.server.address)}`;
+  const alone = !walker.node.host.routes.some(({ family, gateway }) => family === state.family && gateway !== undefined);
+  const nowhere = `no route to ${formatAddress(state.family, to.connection.server.address)}${alone ? `: ${aloneText}` : ''}`;
   const text = answer.kind === 'none' ? nowhere : answer.kind === 'rule' ? `ip rule ${answer.rule.text}` : answer.route.text;
   const rejectWith = state.family === 4 ? 'icmp-host-unreachable' : 'icmp6-addr-unreachable';
   return end(walker, state, { verdict: 'reject', rejectWith, decider: { by: 'route', text } });
@@ -506,15 +510,19 @@ function sequelsOf(walker: Walker): ReadonlyMap<Ended, Sequel> {
   const sequels = new Map<Ended, Sequel>();
   for (const branch of walker.ended) {
     if (branch.verdict === 'drop' || branch.verdict === 'unknown') continue;
-    const back = successor(walker);
-    const answer = branch.verdict === 'reject' || branch.verdict === 'refused' ? refusal(walker.node, branch) : replyState(walker.node, branch.state);
-    // Servers that IPVS only passes packets on to answer the client themselves.
-    if (isPassedOn(branch)) back.ended.length = 0;
-    else if (branch.verdict === 'forward') arrive(back, answer);
-    else leave(back, { ...answer, iif: undefined });
-    sequels.set(branch, { answers: back.ended, later: laterPackets(walker, branch) });
+    sequels.set(branch, sequelOf(walker, branch));
   }
   return sequels;
+}
+
+function sequelOf(walker: Walker, branch: Ended): Sequel {
+  const back = successor(walker);
+  const { verdict, state } = branch;
+  if (verdict === 'reject' || verdict === 'refused') for (const answer of refusals(walker.node, branch)) leave(back, answer);
+  else if (verdict === 'local') leave(back, { ...replyState(walker.node, state), iif: undefined });
+  // Servers that IPVS only passes packets on to answer the client themselves.
+  else if (!isPassedOn(branch)) arrive(back, replyState(walker.node, state));
+  return { answers: back.ended, later: laterPackets(walker, branch) };
 }
 
 const isPassedOn = ({ verdict, state: { ipvs } }: Ended): boolean => verdict === 'forward' && ipvs !== undefined && ipvs.server.method !== 'masquerade';
@@ -586,6 +594,12 @@ function answerTracking(state: State): State['conntrack'] {
 
 /** Whether the first packet left no entry behind: a rule said so, or IPVS did. */
 const isUntracked = (state: State): boolean => state.conntrack === 'untracked' || state.ipvs?.untracked === true;
+
+/** The refusals of a branch: the address that they come from depends on the route back, so clients are divided by it. */
+function refusals(node: NodeState, branch: Ended): readonly State[] {
+  const parts = routeDestinations(node.host, branch.state.family, branch.state.original.source, { mark: 0 });
+  return parts.map(({ set }) => refusal(node, { ...branch, state: withSource({ ...branch.state, direction: 'original' }, set) }));
+}
 
 /** What the node itself answers to a packet that it refuses: a TCP reset, or an ICMP error, which belongs to the connection as RELATED. */
 function refusal(node: NodeState, branch: Ended): State {

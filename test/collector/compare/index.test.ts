@@ -160,9 +160,9 @@ t.test('a NodePort of no Service is unexpected when rules claim it, and nothing 
   t.end();
 });
 
-t.test('IPVS: a virtual server of another address is no fault of this one, and Local may lead to remote endpoints', (t) => {
+t.test('IPVS: a virtual server that is missing is a fault, and Local may lead to remote endpoints', (t) => {
   const ipvs = factMap([rightFact(expectation, { external: [refused] }), proxyFact({ mode: 'ipvs' })]);
-  t.match(compareNode({ node: 'node1', facts: ipvs, expectations: [expectation], objects }), [{ kind: 'unknown' }]);
+  t.match(compareNode({ node: 'node1', facts: ipvs, expectations: [expectation], objects }), [{ kind: 'refused' }]);
   const local = { ...expectation, expect: 'drop' as const, endpoints: [], externalTrafficPolicy: 'Local' as const };
   const remote = factMap([rightFact(local, { external: both }), proxyFact({ mode: 'ipvs' })]);
   t.same(compareNode({ node: 'node1', facts: remote, expectations: [local], objects }), []);

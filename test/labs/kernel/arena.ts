@@ -60,7 +60,8 @@ export class Arena {
     // Without this the link-local addresses stay tentative for a second or two, and neighbours cannot be asked for.
     for (const name of this.#names.values())
       await this.#namespaces.run(name, ['sysctl', '-q', '-w', 'net.ipv6.conf.default.dad_transmits=0', 'net.ipv6.conf.default.accept_dad=0']);
-    const link = (near: string, peer: string, far: string): string => `link add ${near} type veth peer name ${far} netns ${peer}`;
+    const link = (near: string, peer: string, far: string): string =>
+      `link add ${near} address ${macs[`node ${near}`]} type veth peer name ${far} address ${macs[`${near} peer`]} netns ${peer}`;
     await this.#namespaces.ip(node, [link('eth0', ns('client'), 'eth0'), link('cni0', ns('pod'), 'eth0'), link('eth1', ns('remote'), 'eth0')]);
     await this.#namespaces.ip(node, [
       'addr add 10.9.0.1/24 dev eth0',
@@ -103,6 +104,8 @@ export class Arena {
       'route add default via 10.8.0.1',
       'route add ::/0 via fd08::1',
     ]);
+    // Neighbours are known for good: rules that break IPv6 neighbour discovery are another matter than the fate of a packet.
+    for (const [name, device, address, mac] of neighbours()) await this.#namespaces.ip(ns(name), [`neigh replace ${address} lladdr ${mac} dev ${device} nud permanent`]);
     const settings = [
       'net.ipv4.icmp_ratelimit=0',
       'net.ipv6.icmp.ratelimit=0',
@@ -206,6 +209,32 @@ export class Arena {
     await this.#namespaces.close();
     rmSync(this.#folder, { recursive: true, force: true });
   }
+}
+
+const macs: Readonly<Record<string, string>> = {
+  'node eth0': '02:00:00:00:00:01',
+  'eth0 peer': '02:00:00:00:00:02',
+  'node cni0': '02:00:00:00:01:01',
+  'cni0 peer': '02:00:00:00:01:02',
+  'node eth1': '02:00:00:00:02:01',
+  'eth1 peer': '02:00:00:00:02:02',
+};
+
+/** Every neighbour of every host: namespace, device, address, hardware address. */
+function neighbours(): readonly (readonly [string, string, string, string])[] {
+  const nodeSide = (device: string, list: readonly string[]): (readonly [string, string, string, string])[] =>
+    list.map((address) => ['node', device, address, macs[`${device} peer`] as string] as const);
+  const farSide = (name: string, device: string, list: readonly string[]): (readonly [string, string, string, string])[] =>
+    list.map((address) => [name, 'eth0', address, macs[`node ${device}`] as string] as const);
+  const clients = addresses.clients.flat().filter((address) => address.startsWith('10.9.') || address.startsWith('fd09:'));
+  return [
+    ...nodeSide('eth0', clients),
+    ...nodeSide('cni0', [...addresses.pod]),
+    ...nodeSide('eth1', ['10.8.0.2', 'fd08::2']),
+    ...farSide('client', 'eth0', [...addresses.node, ...addresses.nodeSecondary]),
+    ...farSide('pod', 'cni0', ['10.244.1.1', 'fd44:1::1']),
+    ...farSide('remote', 'eth1', ['10.8.0.1', 'fd08::1']),
+  ];
 }
 
 /** Policies must be named: a restore leaves those that it does not name. */

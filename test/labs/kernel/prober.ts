@@ -61,6 +61,6 @@ function overUdp(probe: Probe): Promise<Observation> {
 function met(code: string): Omit<Observation, 'id'> {
   if (code === 'ECONNREFUSED' || code === 'ECONNRESET') return { met: 'refused' };
   if (code === 'EPERM' || code === 'ETIMEDOUT') return { met: 'timeout' };
-  if (code === 'EHOSTUNREACH' || code === 'ENETUNREACH' || code === 'EACCES') return { met: 'unreachable' };
+  if (code === 'EHOSTUNREACH' || code === 'ENETUNREACH' || code === 'EACCES' || code === 'ENOPROTOOPT') return { met: 'unreachable' };
   return { met: 'error', error: code };
 }

@@ -268,11 +268,12 @@ const nftVerdicts = (family: Family, hook: string): fc.Arbitrary<string> => {
 function nftRule(family: Family, hook: string): fc.Arbitrary<string> {
   return fc.tuple(nftMatches(family), nftMatches(family), fc.boolean(), nftVerdicts(family, hook)).map(([first, second, both, verdict]) => {
     const ip = family === 4 ? 'ip' : 'ip6';
-    const match = both && first.split(' ')[0] !== second.split(' ')[0] && !/l4proto|dport/.test(first + second) ? `${first} ${second}` : first;
+    const match = both && first.split(' ')[0] !== second.split(' ')[0] && !/l4proto|dport|nfproto/.test(first + second) ? `${first} ${second}` : first;
     if (verdict.startsWith('DNAT ')) {
-      const tcpOrUdp = /dport|l4proto tcp$|l4proto udp$/.test(match) && !/\. tcp|l4proto \{|th dport/.test(match);
-      const other = match.replace(/meta l4proto .*|udp dport .*|th dport \S+|meta nfproto ipv4/, '');
-      return counted(tcpOrUdp ? match.replace('meta nfproto ipv4', '') : `meta l4proto tcp ${other}`, `dnat ${ip} to ${verdict.slice(5)}`);
+      const plain = match.replace('meta nfproto ipv4', '');
+      const tcpOrUdp = /dport|l4proto tcp$|l4proto udp$/.test(plain) && !/\. tcp|l4proto \{|th dport/.test(plain);
+      const other = plain.replace(/meta l4proto .*|udp dport .*|th dport \S+/, '');
+      return counted(tcpOrUdp ? plain : `meta l4proto tcp ${other}`, `dnat ${ip} to ${verdict.slice(5)}`);
     }
     if (verdict.startsWith('TCP ')) return counted(`meta l4proto tcp ${match.replace(/meta l4proto .*|udp dport .*/, '')}`, verdict.slice(4));
     return counted(match, verdict);

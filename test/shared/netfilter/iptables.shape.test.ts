@@ -1,0 +1,58 @@
+// Decoding by shape answers as the decoder does, whatever stands where the values are.
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import t from 'tap';
+import { decodeRule } from '../../../shared/netfilter/iptables.decode.ts';
+import type { DecodeContext } from '../../../shared/netfilter/iptables.options.ts';
+import { parseIptables } from '../../../shared/netfilter/iptables.parse.ts';
+import { ShapedDecoder } from '../../../shared/netfilter/iptables.shape.ts';
+
+const fixtures = join(import.meta.dirname, '../../fixtures');
+const dumps = readdirSync(fixtures, { recursive: true, encoding: 'utf8' }).filter((path) => /ip6?tables-save[^/]*\.txt$/.test(path));
+
+t.test('captured rules are decoded by shape as they are one by one', (t) => {
+  for (const path of dumps) {
+    for (const { family, chains } of parseIptables(readFileSync(join(fixtures, path))).tables) {
+      const context: DecodeContext = { family: family === 'ip' ? 4 : 6, isChain: (name) => chains.has(name) };
+      const decoder = new ShapedDecoder(context);
+      const rules = [...chains.values()].flatMap((chain) => Array.from({ length: chain.length }, (_, index) => chain.text(index)));
+      t.strictSame(
+        rules.map((rule) => decoder.decode(rule)),
+        rules.map((rule) => decodeRule(rule, context)),
+        path,
+      );
+    }
+  }
+  t.end();
+});
+
+t.test('law: rules of any values and order of options are decoded by shape as they are one by one', (t) => {
+  const address = fc.constantFrom('10.0.0.1/32', '10.1.0.0/16', '0.0.0.0/0', '10.0.0.1', '10.0.0.1,10.0.0.2', 'fd00::1/128', 'host', '!', '"10.0.0.1"');
+  const option = fc.oneof(
+    fc.tuple(fc.constantFrom('-s', '! -s', '-d', '! -d', '--source'), address).map((pair) => pair.join(' ')),
+    fc.constantFrom('443', '80:90', 'http', '0:65535', '99999', '00080', '').map((port) => `-p tcp -m tcp --dport ${port}`),
+    fc.constantFrom('-p udp -m multiport --dports 1,2', '-m iprange --src-range 10.0.0.1-10.0.0.2', '-m mark --mark 0x4000/0x4000', '-c 1 2', '--foo 1'),
+    fc.constantFrom('"a -> b"', 'plain', '"say \\"x\\""', '"-j DROP"', '"open', "it's", '""').map((text) => `-m comment --comment ${text}`),
+    fc.constantFrom('0.5', '0.33333333349', '1.0', '1.5', '2', 'x', '1e-3').map((chance) => `-m statistic --mode random --probability ${chance}`),
+    fc.constantFrom('-j MINE', '-j YOURS', '-j ACCEPT', '-j', '-j "MINE"', '-g MINE', '-j NOBODY', '--jump=MINE'),
+    fc.constantFrom('10.0.0.1:80', '10.0.0.1', ':80', '[fd00::1]:80', '10.0.0.1-10.0.0.9:1-2', 'x:y').map((to) => `-j DNAT --to-destination ${to}`),
+    fc.constantFrom('10.0.0.1:80', '10.0.0.2:81').map((to) => `-j DNAT --to-destination ${to} --random --persistent`),
+  );
+  const rules = fc.array(
+    fc.array(option, { maxLength: 5 }).map((options) => ['-A X', ...options].join(' ')),
+    { minLength: 2, maxLength: 30 },
+  );
+  for (const family of [4, 6] as const) {
+    const context: DecodeContext = { family, isChain: (name) => name === 'MINE' || name === 'YOURS' };
+    fc.assert(
+      fc.property(rules, (texts) => {
+        const decoder = new ShapedDecoder(context);
+        const shaped = [...texts, ...texts].map((text) => decoder.decode(text));
+        t.strictSame(shaped, [...texts, ...texts].map((text) => decodeRule(text, context)), { diagnostic: false });
+      }),
+      { numRuns: 200 },
+    );
+  }
+  t.end();
+});
