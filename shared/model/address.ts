@@ -58,7 +58,7 @@ export function formatPrefixes(family: Family, set: IntervalSet): string[] {
 
 /** Sorts and merges intervals into a set. */
 export function union(...sets: readonly IntervalSet[]): IntervalSet {
-  const all = sets.flat().sort((a, b) => (a.lo < b.lo ? -1 : a.lo > b.lo ? 1 : 0));
+  const all = inOrder(sets.flat());
   const merged: { lo: bigint; hi: bigint }[] = [];
   for (const { lo, hi } of all) {
     const last = merged.at(-1);
@@ -66,6 +66,23 @@ export function union(...sets: readonly IntervalSet[]): IntervalSet {
     else merged.push({ lo, hi });
   }
   return merged;
+}
+
+/** Sets are short and nearly sorted: insertion sort, without a comparison function. */
+function inOrder(intervals: Interval[]): Interval[] {
+  if (intervals.length > 64) return intervals.sort((a, b) => (a.lo < b.lo ? -1 : a.lo > b.lo ? 1 : 0));
+  for (let i = 1; i < intervals.length; i++) {
+    const interval = intervals[i] as Interval;
+    let at = i;
+    for (; at > 0 && (intervals[at - 1] as Interval).lo > interval.lo; at--) intervals[at] = intervals[at - 1] as Interval;
+    intervals[at] = interval;
+  }
+  return intervals;
+}
+
+/** Whether two sets hold the same values. */
+export function isSameSet(a: IntervalSet, b: IntervalSet): boolean {
+  return a === b || (a.length === b.length && a.every(({ lo, hi }, index) => lo === b[index]?.lo && hi === b[index]?.hi));
 }
 
 /** The values that are in both sets. */
@@ -133,15 +150,26 @@ function prefixLength(text: string, family: Family): number | undefined {
   return bits(family) - (inverted === 0n ? 0 : inverted.toString(2).length);
 }
 
+const dot = 46;
+
 function parseIpv4(text: string): Address | undefined {
-  const parts = text.split('.');
-  if (parts.length !== 4) return undefined;
   let value = 0;
-  for (const part of parts) {
-    if (!/^\d{1,3}$/.test(part) || Number(part) > 255) return undefined;
-    value = value * 256 + Number(part);
+  let part = 0;
+  let digits = 0;
+  let parts = 0;
+  for (let at = 0; at <= text.length; at++) {
+    const code = at < text.length ? text.charCodeAt(at) : dot;
+    if (code >= 48 && code <= 57) {
+      part = part * 10 + code - 48;
+      digits++;
+    } else {
+      if (code !== dot || digits === 0 || digits > 3 || part > 255 || ++parts > 4) return undefined;
+      value = value * 256 + part;
+      part = 0;
+      digits = 0;
+    }
   }
-  return { family: 4, value: BigInt(value) };
+  return parts === 4 ? { family: 4, value: BigInt(value) } : undefined;
 }
 
 function parseIpv6(text: string): Address | undefined {

@@ -1,6 +1,6 @@
 // Runs a packet set through one chain and all it jumps to: rule by rule, splitting where rules tell packets apart, forking where a rule cannot be judged.
 import { limits } from '../limits.ts';
-import { union } from '../model/address.ts';
+import { isSameSet, union } from '../model/address.ts';
 import { type Decider, deciderOf, type VerdictWord } from '../model/outcome.ts';
 import { candidateRules } from './chain.index.ts';
 import { judge } from './conditions.ts';
@@ -183,24 +183,20 @@ interface Segment {
   readonly effect?: Action | Verdict;
 }
 
-function segmentsOf(rule: Rule): readonly Segment[] {
-  let segments = segmented.get(rule);
-  if (segments !== undefined) return segments;
-  const made: Segment[] = [];
+/** Made anew each time: most rules of a large node are visited once, and keeping the segments of all of them costs more than making them. */
+function segmentsOf({ steps }: Rule): readonly Segment[] {
+  const segments: Segment[] = [];
   let conditions: Condition[] = [];
-  for (const step of rule.steps) {
+  for (const step of steps) {
     if (isCondition(step)) conditions.push(step);
     else {
-      made.push({ conditions, effect: step });
+      segments.push({ conditions, effect: step });
       conditions = [];
     }
   }
-  if (conditions.length > 0 || made.length === 0) made.push({ conditions });
-  segments = made;
-  segmented.set(rule, segments);
+  if (conditions.length > 0 || segments.length === 0) segments.push({ conditions });
   return segments;
 }
-const segmented = new WeakMap<Rule, readonly Segment[]>();
 
 const actionKinds: ReadonlySet<string> = new Set(['setMark', 'setConnmark', 'saveMark', 'restoreMark', 'notrack', 'effectless', 'unknownEffect']);
 const isVerdict = (step: Step): step is Verdict => verdictKinds.has(step.kind);
@@ -311,20 +307,23 @@ export function coalesce(states: readonly State[]): readonly State[] {
 function joinGroup(group: readonly State[]): readonly State[] {
   const joined: State[] = [];
   for (const state of group) {
-    const at = joined.findIndex((other) => join(other, state) !== undefined);
-    if (at < 0) joined.push(state);
-    else joined[at] = join(joined[at] as State, state) as State;
+    let both: State | undefined;
+    const at = joined.findIndex((other) => (both = join(other, state)) !== undefined);
+    if (both === undefined) joined.push(state);
+    else joined[at] = both;
   }
   return joined.length < group.length ? joinGroup(joined) : joined;
 }
 
 function join(a: State, b: State): State | undefined {
-  const sameSource = setText(a.source) === setText(b.source) && setText(a.original.source) === setText(b.original.source);
+  const sameSource = isSameSet(a.source, b.source) && isSameSet(a.original.source, b.original.source);
   const sameAssumptions = assumptionText(a) === assumptionText(b);
   if (sameSource && sameAssumptions) return { ...a, weight: Math.min(1, a.weight + b.weight) };
   if (sameSource && isComplement(a.assumptions, b.assumptions)) return { ...a, assumptions: a.assumptions.slice(0, -1), weight: Math.max(a.weight, b.weight) };
   if (sameAssumptions && Math.abs(a.weight - b.weight) < 1e-12) {
-    return { ...a, source: union(a.source, b.source), original: { ...a.original, source: union(a.original.source, b.original.source) } };
+    const source = union(a.source, b.source);
+    const isOriginal = a.source === a.original.source && b.source === b.original.source;
+    return { ...a, source, original: { ...a.original, source: isOriginal ? source : union(a.original.source, b.original.source) } };
   }
   return undefined;
 }

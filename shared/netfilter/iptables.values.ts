@@ -137,6 +137,10 @@ const protocolNames: ReadonlyMap<string, number> = new Map(
 
 /** A comma list of `ADDRESS`, `ADDRESS/LENGTH` and `ADDRESS/MASK`; names and masks with holes are not read. */
 export function parseAddresses(text: string, family: Family): IntervalSet | undefined {
+  if (family === 4 && text.endsWith('/32') && !text.includes(',')) {
+    const address = parseAddress(text.slice(0, -3));
+    return address?.family === 4 ? single(address.value) : undefined;
+  }
   const set = [];
   for (const part of text.split(',')) {
     const prefix = parsePrefix(part === '0/0' && family === 4 ? '0.0.0.0/0' : part);

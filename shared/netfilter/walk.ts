@@ -4,6 +4,7 @@ import { limits } from '../limits.ts';
 import { everything, type Family, formatAddress, type IntervalSet, intersect, single, size, subtract, union } from '../model/address.ts';
 import { type Protocol, protocolNumbers } from '../model/fact.ts';
 import type { Decider, Outcome } from '../model/outcome.ts';
+import { goesToEndpoint, speaksForAll, transferred, waysOf } from './alike.ts';
 import { type ChainRun, coalesce, type Ended, type Run, runChain } from './chains.ts';
 import { conntrackPriority, hasTies, ingressChains, type Stop, stopsOf, type TieOrder } from './hooks.ts';
 import { forwardingSetting, interfaceOfAddress, interfaceSetting, listenersFor, type RouteAnswer, routeDestinations, routeTo } from './host.ts';
@@ -101,8 +102,33 @@ function incomingInterface(node: NodeState, packet: Packet): string | undefined 
 function arrive(walker: Walker, start: State): void {
   let states: readonly State[] = [start];
   for (const chain of ingressChains(walker.node, start.iif)) states = states.flatMap((state) => throughChain(walker, 'ingress', { ...chain, state }));
-  for (const state of atHook(walker, 'prerouting', states)) routeIn(walker, state);
+  for (const state of atHook(walker, 'prerouting', states)) routeAsBefore(walker, state);
 }
+
+/** Branches that nothing tells apart from one that was walked before end as it did. */
+function routeAsBefore(walker: Walker, state: State): void {
+  const { node, packet, ties, options, budget, ended } = walker;
+  const ways = options.traced || !goesToEndpoint(state) ? undefined : waysOf(node, `${packet.vantage} ${ties}`);
+  if (ways === undefined) return routeIn(walker, state);
+  const known = ways.find(state);
+  if (known !== undefined && known.rules < budget.rules) {
+    budget.rules -= known.rules;
+    for (const model of known.ended) {
+      const copy = transferred(model, known, state);
+      models.set(copy, model);
+      ended.push(copy);
+    }
+    return;
+  }
+  const [first, rules] = [ended.length, budget.rules];
+  routeIn(walker, state);
+  const way = { start: state, ended: ended.slice(first), rules: rules - budget.rules };
+  for (const end of way.ended) models.set(end, end);
+  ways.keep(way);
+}
+
+/** The end of an alike branch that an end was made from. */
+const models = new WeakMap<Ended, Ended>();
 
 /** The routing decision for a packet that came in. */
 function routeIn(walker: Walker, state: State): void {
@@ -303,6 +329,7 @@ function atHook(walker: Walker, hook: Hook, states: readonly State[]): readonly 
   let beforeConntrack = hook === 'prerouting' || hook === 'output';
   for (const stop of stopsOf(walker.node, walker.packet.family, { hook, ties: walker.ties })) {
     if (live.length === 0) break;
+    if (isIdle(stop) && !walker.options.traced) continue;
     live = live.map((state) => undone(state, hook, stop.priority));
     if (stop.kind === 'conntrack') beforeConntrack = false;
     else
@@ -315,6 +342,9 @@ function atHook(walker: Walker, hook: Hook, states: readonly State[]): readonly 
   return live.map((state) => undone(state, hook, Number.POSITIVE_INFINITY)).filter((state) => !isOrphaned(walker, state));
 }
 
+/** A chain that lets everything pass: most tables of a node have nothing in theirs. */
+const isIdle = (stop: Stop): boolean => stop.kind === 'chain' && stop.chain.length === 0 && stop.base.policy === 'accept';
+
 /** An answer that a rule has taken out of tracking keeps its translated addresses: nobody knows it at the other end. */
 function isOrphaned(walker: Walker, state: State): boolean {
   if (state.direction === 'original' || state.conntrack !== 'untracked' || state.undo === undefined) return false;
@@ -325,8 +355,8 @@ function isOrphaned(walker: Walker, state: State): boolean {
 /** An answer as it is after the NAT core has undone a translation, from that core's priority on. */
 function undone(translated: State, hook: Hook, priority: number): State {
   const state = fromVirtual(translated, hook, priority);
+  if (state.undo === undefined || state.conntrack === 'untracked') return state;
   const { undo, ...rest } = state;
-  if (undo === undefined || state.conntrack === 'untracked') return state;
   if (undo.destination !== undefined && (hook === 'prerouting' || hook === 'output') && priority >= natPriorities[hook]) {
     const { destination, destinationPort, ...left } = undo;
     return { ...rest, destination, ...('destinationPort' in undo ? { destinationPort } : {}), ...('source' in left ? { undo: left } : {}) };
@@ -510,10 +540,23 @@ function sequelsOf(walker: Walker): ReadonlyMap<Ended, Sequel> {
   const sequels = new Map<Ended, Sequel>();
   for (const branch of walker.ended) {
     if (branch.verdict === 'drop' || branch.verdict === 'unknown') continue;
-    sequels.set(branch, sequelOf(walker, branch));
+    sequels.set(branch, sequelAsBefore(walker, branch));
   }
   return sequels;
 }
+
+/** Alike branches are answered alike, as long as nothing names an address on the way. */
+function sequelAsBefore(walker: Walker, branch: Ended): Sequel {
+  const model = models.get(branch);
+  const known = model === undefined ? undefined : knownSequels.get(model);
+  if (known !== undefined) return known;
+  const sequel = sequelOf(walker, branch);
+  const ends = [...sequel.answers, ...sequel.later];
+  const isShared = ends.every(({ verdict, decider }) => verdict === 'forward' || verdict === 'local' || speaksForAll(decider));
+  if (model !== undefined && isShared) knownSequels.set(model, sequel);
+  return sequel;
+}
+const knownSequels = new WeakMap<Ended, Sequel>();
 
 function sequelOf(walker: Walker, branch: Ended): Sequel {
   const back = successor(walker);

@@ -1,0 +1,199 @@
+// Recognises branches of walks that the rest of the way cannot tell apart: the endpoints of a cluster differ in address and port, and seldom in what happens to
+// them after the routing decision, so that it is walked once for all of them.
+import { type Interval, isSameSet } from '../model/address.ts';
+import type { Decider } from '../model/outcome.ts';
+import type { Ended } from './chains.ts';
+import type { NodeState } from './node.ts';
+import type { State } from './packet.ts';
+import type { Step } from './rule.ts';
+import { baseChainsOf, type Chain, type Table } from './ruleset.ts';
+
+/** A way that one packet went from the routing decision on, and what it left. */
+export interface Way {
+  readonly start: State;
+  readonly ended: readonly Ended[];
+  /** Rules visited on it. */
+  readonly rules: number;
+}
+
+/** The ways that packets of one node went so far. */
+export class Ways {
+  readonly #boundaries: Boundaries;
+  readonly #ways: Way[] = [];
+
+  constructor(boundaries: Boundaries) {
+    this.#boundaries = boundaries;
+  }
+
+  /** A way that an alike packet went. */
+  find(start: State): Way | undefined {
+    return this.#ways.find((way) => areAlike(way.start, start, this.#boundaries));
+  }
+
+  /** Keeps a way, unless its ends tell of the packet's own address. */
+  keep(way: Way): void {
+    if (!way.ended.every((end) => isTransferable(end, way.start))) return;
+    if (this.#ways.length >= waysMax) this.#ways.shift();
+    this.#ways.push(way);
+  }
+}
+
+/** Services of different numbers of endpoints differ in the weights of their branches. */
+const waysMax = 64;
+
+/** Whether a packet is one that ways are kept for: a connection's first, translated to one IPv4 address. */
+export function goesToEndpoint({ destination, dnat, family, direction, conntrack, nat, ipvs }: State): boolean {
+  const [only] = destination;
+  const isFirst = direction === 'original' && conntrack === 'new' && nat === undefined && ipvs === undefined;
+  return isFirst && dnat && family === 4 && destination.length === 1 && only?.lo === only?.hi;
+}
+
+/** The end of a branch as an alike packet meets it. */
+export function transferred(end: Ended, way: Way, start: State): Ended {
+  const { destination, destinationPort, dnatBy } = start;
+  const original = { ...end.state.original, destinationPort: start.original.destinationPort };
+  const state: State = { ...end.state, destination, destinationPort, dnatBy, original };
+  return { ...end, state, decider: end.decider === way.start.dnatBy && dnatBy !== undefined ? dnatBy : end.decider };
+}
+
+/**
+ * Rules and policies speak for all alike packets; sockets and routes are named with the address. An endpoint that is its own client (hairpin) is told apart
+ * by its exact address, unless the client's is replaced.
+ */
+function isTransferable({ state, decider, verdict }: Ended, start: State): boolean {
+  const isKept = state.destination === start.destination && state.destinationPort === start.destinationPort && state.conntrack === 'new';
+  return isKept && (verdict === 'forward' ? state.nat !== undefined && decider === start.dnatBy : speaksForAll(decider));
+}
+
+/** Whether a decider is the same for alike packets. */
+export const speaksForAll = ({ by }: Decider): boolean => by === 'rule' || by === 'policy' || by === 'sysctl';
+
+/** Where conditions, routes and the kernel's own checks divide addresses and ports: within one part nothing tells two values apart. Ascending. */
+interface Boundaries {
+  readonly addresses: readonly number[];
+  readonly ports: readonly number[];
+}
+
+/** The ways of a node's packets; undefined where rules look at packets in a manner that this does not follow. `group`: what else decides how packets go on. */
+export function waysOf(node: NodeState, group: string): Ways | undefined {
+  let ways = knownWays.get(node);
+  if (ways === undefined) knownWays.set(node, (ways = { boundaries: boundariesOf(node), groups: new Map() }));
+  if (ways.boundaries === undefined) return undefined;
+  let own = ways.groups.get(group);
+  if (own === undefined) ways.groups.set(group, (own = new Ways(ways.boundaries)));
+  return own;
+}
+const knownWays = new WeakMap<NodeState, { readonly boundaries: Boundaries | undefined; readonly groups: Map<string, Ways> }>();
+
+function boundariesOf(node: NodeState): Boundaries | undefined {
+  if (node.ipvs.length > 0) return undefined;
+  const addresses: Interval[] = [...special, ...hostIntervals(node)];
+  const ports: Interval[] = [...ephemeral];
+  for (const table of node.tables) {
+    if (table.family === 'netdev') return undefined;
+    if (table.family !== 'ip' && table.family !== 'inet') continue;
+    for (const step of stepsAfterRouting(table)) if (!divide(step, addresses, ports)) return undefined;
+  }
+  return { addresses: ascending(addresses), ports: ascending(ports) };
+}
+
+/** Addresses that the kernel treats in a way of their own: none, loopback, multicast, broadcast. */
+const special: readonly Interval[] = [
+  { lo: 0n, hi: 0xffffffn },
+  { lo: 0x7f000000n, hi: 0x7fffffffn },
+  { lo: 0xe0000000n, hi: 0xefffffffn },
+  { lo: 0xffffffffn, hi: 0xffffffffn },
+];
+
+/** Ports that a client's system chooses. */
+const ephemeral: readonly Interval[] = [{ lo: 32768n, hi: 65535n }];
+
+function hostIntervals({ host }: NodeState): readonly Interval[] {
+  const routes = host.routes.filter(({ family }) => family === 4).map(({ destination }) => destination);
+  const rules = host.rules.filter(({ family }) => family === 4).flatMap(({ source, destination }) => [source, destination].filter((part) => part !== undefined));
+  const own = host.interfaces.flatMap(({ addresses }) => addresses.filter(({ family }) => family === 4).map(({ value }) => ({ lo: value, hi: value })));
+  return [...routes, ...rules, ...own];
+}
+
+/** The steps that packets after the first routing decision, answers and later packets can meet: all but those that only a connection's first packet meets. */
+function* stepsAfterRouting(table: Table): Iterable<Step> {
+  const reached = new Set<Chain>(baseChainsOf(table).filter(({ base }) => base?.type !== 'nat' || (base.hook !== 'prerouting' && base.hook !== 'output')));
+  for (const chain of reached) {
+    for (let index = 0; index < chain.length; index++) {
+      for (const step of chain.rule(index).steps) {
+        yield step;
+        const next = step.kind === 'jump' || step.kind === 'goto' ? table.chains.get(step.chain) : undefined;
+        if (next !== undefined) reached.add(next);
+      }
+    }
+  }
+}
+
+/** Notes where a step divides addresses and ports. False for steps that look at them in another manner. */
+function divide(step: Step, addresses: Interval[], ports: Interval[]): boolean {
+  switch (step.kind) {
+    case 'address':
+      addresses.push(...(step.family === 4 ? step.set : []));
+      return true;
+    case 'number':
+      if (!step.field.endsWith('Port')) return true;
+      ports.push(...step.set);
+      return step.mask === undefined;
+    case 'reversePath':
+    case 'ipset':
+    case 'lookup':
+    case 'recent':
+    case 'verdictMap':
+    case 'dnat':
+    case 'redirect':
+    case 'netmap':
+    case 'tproxy':
+      return false;
+    case 'snat':
+      return step.map === undefined;
+    default:
+      return true;
+  }
+}
+
+const ascending = (intervals: readonly Interval[]): readonly number[] =>
+  [...new Set(intervals.flatMap(({ lo, hi }) => [Number(lo), Number(hi) + 1]))].sort((a, b) => a - b);
+
+/** The part that a value is in: how many boundaries are at or below it. */
+function partOf(boundaries: readonly number[], value: number): number {
+  let low = 0;
+  let high = boundaries.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((boundaries[middle] as number) <= value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Whether two packets differ in nothing but addresses and ports of one part, and in the rule that translated them. */
+function areAlike(a: State, b: State, { addresses, ports }: Boundaries): boolean {
+  if (a.weight !== b.weight || !isSamePart(ports, a.destinationPort, b.destinationPort)) return false;
+  if (!isSamePart(addresses, Number(a.destination[0]?.lo), Number(b.destination[0]?.lo))) return false;
+  if (!isSamePart(ports, a.original.destinationPort, b.original.destinationPort)) return false;
+  if (!isSameSet(a.source, b.source) || !isSameSet(a.original.source, b.original.source)) return false;
+  return isSame(a, b, ownOfState) && isSame(a.original, b.original, ownOfOriginal);
+}
+
+const isSamePart = (boundaries: readonly number[], a: number | undefined, b: number | undefined): boolean =>
+  a === b || (a !== undefined && b !== undefined && partOf(boundaries, a) === partOf(boundaries, b));
+
+/** Fields that are compared by themselves. */
+const ownOfState: ReadonlySet<string> = new Set(['source', 'destination', 'destinationPort', 'original', 'dnatBy']);
+const ownOfOriginal: ReadonlySet<string> = new Set(['source', 'destinationPort']);
+
+/** Deep equality of all fields but some: a field that packets get in future is compared too. */
+function isSame(a: unknown, b: unknown, except?: ReadonlySet<string>): boolean {
+  if (a === b) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
+  if (Array.isArray(a)) return Array.isArray(b) && a.length === b.length && a.every((each, index) => isSame(each, b[index]));
+  const [left, right] = [a, b] as [Record<string, unknown>, Record<string, unknown>];
+  const names = Object.keys(left);
+  if (names.length !== Object.keys(right).length) return false;
+  return names.every((name) => except?.has(name) === true || (name in right && isSame(left[name], right[name])));
+}
