@@ -1,7 +1,19 @@
 // Causes of kube-proxy's IPVS mode that its virtual servers show.
 
 import type { Drift } from '../compare/index.ts';
-import { clientsText, type Detector, type Diagnosed, type Diagnosis, findingOf, nodePortText, proxyOf, severityOf, subjectOf, symptomOfDrift, symptomText } from './detector.ts';
+import {
+  clientsText,
+  type Detector,
+  type Diagnosed,
+  type Diagnosis,
+  findingOf,
+  nodePortText,
+  proxyOf,
+  severityOf,
+  subjectOf,
+  symptomOfDrift,
+  symptomText,
+} from './detector.ts';
 import { restartProxy } from './remedy.ts';
 
 /** B14: kube-proxy's sets hold the NodePort, and no virtual server takes its packets at the address that was asked: each address of the node needs one of its own. */

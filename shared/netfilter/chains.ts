@@ -294,15 +294,35 @@ function cut(state: State, reason: string): ChainRun {
  */
 export function coalesce(states: readonly State[]): readonly State[] {
   if (states.length < 2) return states;
-  const groups = new Map<string, State[]>();
+  const groups: State[][] = [];
+  const byAddress = new Map<bigint | undefined, State[][]>();
   for (const state of states) {
-    const key = `${setText(state.destination)} ${state.destinationPort} ${state.mark} ${state.connmark} ${state.conntrack} ${state.dnat} ${state.settled.destination} ${state.settled.source} ${state.nat?.kind} ${state.iif} ${state.oif} ${state.ipvs?.server.line}`;
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [state]);
-    else group.push(state);
+    const address = state.destination[0]?.lo;
+    const near = byAddress.get(address) ?? [];
+    const group = near.find((each) => wentTheSameWay(each[0] as State, state));
+    if (group !== undefined) group.push(state);
+    else {
+      near.push([state]);
+      groups.push(near.at(-1) as State[]);
+      if (near.length === 1) byAddress.set(address, near);
+    }
   }
-  return [...groups.values()].flatMap((group) => (group.length === 1 ? group : joinGroup(group)));
+  return groups.flatMap((group) => (group.length === 1 ? group : joinGroup(group)));
 }
+
+const wentTheSameWay = (a: State, b: State): boolean =>
+  isSameSet(a.destination, b.destination) &&
+  a.destinationPort === b.destinationPort &&
+  a.mark === b.mark &&
+  a.connmark === b.connmark &&
+  a.conntrack === b.conntrack &&
+  a.dnat === b.dnat &&
+  a.settled.destination === b.settled.destination &&
+  a.settled.source === b.settled.source &&
+  a.nat?.kind === b.nat?.kind &&
+  a.iif === b.iif &&
+  a.oif === b.oif &&
+  a.ipvs?.server.line === b.ipvs?.server.line;
 
 function joinGroup(group: readonly State[]): readonly State[] {
   const joined: State[] = [];
@@ -328,7 +348,6 @@ function join(a: State, b: State): State | undefined {
   return undefined;
 }
 
-const setText = (set: State['source']): string => (set.length === 1 ? `${set[0]?.lo}-${set[0]?.hi}` : set.map(({ lo, hi }) => `${lo}-${hi}`).join());
 const assumptionText = (state: State): string => state.assumptions.map((each) => `${each.matched ? '+' : '-'}${placeText(each.decider)}`).join();
 const placeText = (decider: Decider): string => `${decider.backend} ${decider.family} ${decider.table} ${decider.chain} ${decider.rule} ${decider.text}`;
 

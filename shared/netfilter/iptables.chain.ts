@@ -124,18 +124,21 @@ export class DecodedChains {
   #rules = 0;
 
   /** A chain begins to keep decoded rules. */
-  note(chain: IptablesChain): void {
+  add(chain: IptablesChain): void {
     this.#chains.push(chain);
-    this.#rules += chain.length;
-    if (this.#rules <= decodedRulesMax) return;
-    for (const each of this.#chains) if (each !== chain) each.forget();
-    this.#chains = [chain];
-    this.#rules = chain.length;
+  }
+
+  /** One more rule is kept. */
+  count(): void {
+    if (++this.#rules <= decodedRulesMax) return;
+    for (const chain of this.#chains) chain.forget();
+    this.#chains = [];
+    this.#rules = 0;
   }
 }
 
 /** At about half a kilobyte each. */
-const decodedRulesMax = 16_384;
+const decodedRulesMax = 32_768;
 
 /** A chain of a dump. Rules are kept as places in the text; a decoded rule is kept for a while. */
 export class IptablesChain implements Chain {
@@ -177,10 +180,12 @@ export class IptablesChain implements Chain {
   rule(index: number): Rule {
     const kept = this.#rules?.[index];
     if (kept !== undefined) return kept;
+    const { decoded } = this.#dump;
     const rule = this.#decode(index);
+    decoded.count();
     if (this.#rules === undefined) {
-      this.#rules = new Array<Rule | undefined>(this.length);
-      this.#dump.decoded.note(this);
+      this.#rules = [];
+      decoded.add(this);
     }
     this.#rules[index] = rule;
     return rule;

@@ -112,12 +112,15 @@ function outlineOf(text: string, context: DecodeContext): Outline | undefined {
     if (options.includes(option)) return undefined;
     options.push(option);
     values.push(value);
-    key += text.slice(kept, end);
+    key += `${text.slice(kept, end)}${hole}`;
     kept = valueEnd;
     at = valueEnd;
   }
   return { key: kept < 0 ? key : key + text.slice(kept), options, values };
 }
+
+/** No plain word has it, so that an option without value has another key. */
+const hole = '\0';
 
 const dash = 45;
 const quote = 34;

@@ -116,7 +116,8 @@ const isOfKubeProxy = (node: NodeState): boolean => [...node.ipsets.keys()].some
 
 /** Names the service and its server (or that it has none) in the words of `ipvsadm -Sn`. */
 export function ipvsDecider(service: IpvsService, server?: IpvsServer): Decider {
-  const text = server === undefined ? `${serviceText(service)}, ${lackText(service)}` : `${serviceText(service)} → ${serverText(server)} ${methodFlags[server.method]}`;
+  const text =
+    server === undefined ? `${serviceText(service)}, ${lackText(service)}` : `${serviceText(service)} → ${serverText(server)} ${methodFlags[server.method]}`;
   return { by: 'ipvs', text: `ipvsadm: -A ${text}`, line: (server ?? service).line };
 }
 

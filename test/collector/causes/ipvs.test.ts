@@ -15,7 +15,9 @@ interface Found {
 
 async function check(fixture: string): Promise<readonly Found[]> {
   const folder = join(root, 'test/fixtures', fixture);
-  const { stdout } = await execa(process.execPath, [join(root, 'cli/main.ts'), 'check', '--capture', folder, '--cluster', folder, '-o', 'json'], { reject: false });
+  const { stdout } = await execa(process.execPath, [join(root, 'cli/main.ts'), 'check', '--capture', folder, '--cluster', folder, '-o', 'json'], {
+    reject: false,
+  });
   return (JSON.parse(stdout) as { readonly findings: readonly Found[] }).findings;
 }
 

@@ -124,7 +124,11 @@ class Tables {
   }
 }
 
-const accepting = (table: string): string => (builtins[table] ?? '').split(' ').map((chain) => `:${chain} ACCEPT [0:0]\n`).join('');
+const accepting = (table: string): string =>
+  (builtins[table] ?? '')
+    .split(' ')
+    .map((chain) => `:${chain} ACCEPT [0:0]\n`)
+    .join('');
 
 const rules = new Tables();
 const rules6 = new Tables();
@@ -156,7 +160,7 @@ const settingsRead = [
 const changing = (scene: Scene, folder: string): string => `cd ${folder}
 iptables-save > iptables-save.txt; ipset save > ipset-save.txt; ipvsadm -Sn > ipvsadm-Sn.txt
 ${scene.ip6tables === undefined ? '' : 'ip6tables-save > ip6tables-save.txt'}
-for name in ${settingsRead.join(' ')}; do read -r value < /proc/sys/\${name//./\/}; echo "$name = $value"; done > sysctl.txt`;
+for name in ${settingsRead.join(' ')}; do read -r value < /proc/sys/\${name//.//}; echo "$name = $value"; done > sysctl.txt`;
 
 const unchanging = `mkdir -p ${results}/same; cd ${results}/same
 ip -j addr > ip-addr.json; ip -4 -j route show table all > ip-route.json; ip -6 -j route show table all > ip6-route.json

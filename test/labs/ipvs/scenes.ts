@@ -107,8 +107,7 @@ const schedulers = ['wrr', 'lc', 'wlc', 'sed', 'nq', 'sh', 'mh', 'dh', 'fo', 'lb
 export const scenes: readonly Scene[] = [
   {
     name: 'healthy: two servers, TCP and UDP',
-    ipvs:
-      both + service('-t 10.9.0.1:30081', [`${pod} -m -w 1`]) + service('-u 10.9.0.1:30053', ['10.244.1.11:5353 -m -w 1', '10.244.2.11:5353 -m -w 1']),
+    ipvs: both + service('-t 10.9.0.1:30081', [`${pod} -m -w 1`]) + service('-u 10.9.0.1:30053', ['10.244.1.11:5353 -m -w 1', '10.244.2.11:5353 -m -w 1']),
     ...kube,
     asked: [
       ...everyone('10.9.0.1', 30080),
@@ -159,7 +158,12 @@ export const scenes: readonly Scene[] = [
     ...asEveryone,
   },
   { name: 'FORWARD has the policy DROP', ipvs: both, ...withFilter(':FORWARD DROP [0:0]\n'), ...asEveryone },
-  { name: 'FORWARD has the policy DROP and nothing of kube-proxy', ipvs: both, ...ruled({ filter: ':FORWARD DROP [0:0]\n', bareForward: true }), ...asEveryone },
+  {
+    name: 'FORWARD has the policy DROP and nothing of kube-proxy',
+    ipvs: both,
+    ...ruled({ filter: ':FORWARD DROP [0:0]\n', bareForward: true }),
+    ...asEveryone,
+  },
   {
     name: 'FORWARD drops what comes from the servers, before their address is put back',
     ipvs: both,

@@ -41,7 +41,14 @@ function meet({ ipvs, iptables = '', conntrack = 1, from = 'external' }: Given):
 }
 
 const line = (outcome: Outcome): string =>
-  [outcome.verdict, outcome.dnat, outcome.masquerade ? 'masquerade' : '', outcome.weight, outcome.reply?.verdict ?? '', outcome.unless === undefined ? '' : 'unless'].join(' ');
+  [
+    outcome.verdict,
+    outcome.dnat,
+    outcome.masquerade ? 'masquerade' : '',
+    outcome.weight,
+    outcome.reply?.verdict ?? '',
+    outcome.unless === undefined ? '' : 'unless',
+  ].join(' ');
 const two = '-A -t 192.0.2.11:30080 -s rr\n-a -t 192.0.2.11:30080 -r 10.244.1.5:8080 -m -w 1\n-a -t 192.0.2.11:30080 -r 10.244.2.7:8080 -m -w 1\n';
 const weighted = two.replace('-s rr', '-s wrr').replace('10.244.2.7:8080 -m -w 1', '10.244.2.7:8080 -m -w 3');
 const filter = (rules: string): string => `*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n${rules}COMMIT\n`;
