@@ -15,10 +15,10 @@ tap := .tap/run.tap
 npm_options := --ignore-scripts --no-audit --no-fund --loglevel=error
 TESTS ?=
 
-.PHONY: help deps demo test bench lint build clean
+.PHONY: help deps demo test bench fuzz fuzz-kernel lint build clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 15
 
 deps: node_modules/.package-lock.json .tap/plugins ## install packages of npm and, as root on Debian, the tools that agent and tests call
 	@missing=(); for pair in $(tools); do command -v "$${pair%%=*}" >/dev/null || missing+=("$${pair#*=}"); done; \
@@ -51,6 +51,12 @@ test: deps ## run the tests (TESTS="test/x.test.ts …" for some of them)
 
 bench: deps ## run the benchmarks
 	@shopt -s nullglob; for file in test/bench/*.bench.ts; do node --disable-warning=ExperimentalWarning "$$file"; done
+
+fuzz: deps ## mutate real dumps and feed them to every parser (N=1000000 SEED=1 WORKERS=2)
+	@nice node --disable-warning=ExperimentalWarning test/fuzz/parsers.ts
+
+fuzz-kernel: deps ## judge the walk of N random rulesets by the kernel, as root (N=300 SEED=1)
+	@RULESETS=$(or $(N),300) node --disable-warning=ExperimentalWarning test/labs/kernel/kernel.test.ts
 
 lint: deps ## check format, house rules and types
 	@biome check .

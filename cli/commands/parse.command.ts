@@ -5,10 +5,10 @@ import { runParse } from './parse.ts';
 
 export const parse: Command = {
   name: 'parse',
-  summary: 'parse an iptables-save file',
+  summary: 'parse a dump of rules',
   usage: 'FILE',
   description:
-    'Says what the file holds and which options are not understood. FILE is the output of iptables-save, ip6tables-save or their legacy twins; - reads standard input.',
+    'Says what the file holds and what in it is not understood. FILE is the output of iptables-save, ip6tables-save or their legacy twins, of nft list ruleset with or without -j, ipset save, or ipvsadm -Sn, told apart by content; - reads standard input.',
   options: [
     { name: 'print', summary: 'write the rules back, byte for byte but for comment lines; the summary then goes to stderr' },
     { ...outputOption, choices: ['text', 'json'] },

@@ -18,7 +18,15 @@ export async function runParse(file: string, { print, output }: ParseOptions): P
     process.stderr.write(`${file} could not be read: ${(error as Error).message}\n`);
     return 2;
   }
+  if (bytes.length > 0 && !dumpStarts.has(bytes[0] as number)) {
+    const status = await runOther(file, bytes, { print, output });
+    if (status !== undefined) return status;
+  }
   const parsed = parseIptables(bytes);
+  if (parsed.tables.length === 0) {
+    const status = await runOther(file, bytes, { print, output });
+    if (status !== undefined) return status;
+  }
   if (print) await write(process.stdout, printIptables(parsed));
   const summary = summarise(file, parsed);
   await write(print ? process.stderr : process.stdout, output === 'json' ? `${JSON.stringify(summary, null, 2)}\n` : textOf(summary));
@@ -27,6 +35,19 @@ export async function runParse(file: string, { print, output }: ParseOptions): P
     return 2;
   }
   return parsed.issues.length > 0 ? 1 : 0;
+}
+
+/** What iptables-save begins with: `#` or `*`. */
+const dumpStarts: ReadonlySet<number> = new Set([35, 42]);
+
+/** The same for a dump of another program; undefined when it is of none that is known. */
+async function runOther(file: string, bytes: Buffer, { print, output }: ParseOptions): Promise<number | undefined> {
+  const { parseOther } = await import('./parse.other.ts');
+  const parsed = parseOther(file, bytes);
+  if (parsed === undefined) return undefined;
+  if (print) await write(process.stdout, parsed.printed);
+  await write(print ? process.stderr : process.stdout, output === 'json' ? `${JSON.stringify(parsed.summary, null, 2)}\n` : parsed.text);
+  return parsed.summary.issues.length > 0 ? 1 : 0;
 }
 
 /** What `-o json` prints. */

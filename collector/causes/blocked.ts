@@ -1,9 +1,9 @@
 // Causes of packets that are dropped or rejected on their way: the decider of each outcome names the program, the program the cause.
 
 import type { Evidence } from '../../shared/model/finding.ts';
-import { type Decider, lossOf, type Outcome, type Symptom } from '../../shared/model/outcome.ts';
-import { type Drift, deciderOfOutcome } from '../compare/index.ts';
-import { type DeciderCause, deciderCauses } from './decider-causes.ts';
+import { type Decider, lossOf, type Outcome, type Symptom, symptomOf } from '../../shared/model/outcome.ts';
+import { type Drift, deciderOfOutcome, isUncertain } from '../compare/index.ts';
+import { type DeciderCause, deciderCauses, type Met } from './decider-causes.ts';
 import {
   clientsText,
   consequencesMax,
@@ -23,11 +23,12 @@ import {
   symptomOfDrift,
   symptomText,
 } from './detector.ts';
+import { byHardening } from './hardening.ts';
 import { deciderText } from './owner.ts';
 
 /** Every drift of kind `blocked`, one finding for each cause that its deciders have. */
 export const blocked: Detector = {
-  causes: [...new Set(deciderCauses.map(({ cause }) => cause))],
+  causes: [...new Set([...deciderCauses.map(({ cause }) => cause), 'C18'])],
   detect: (diagnosis) => {
     const drifts = diagnosis.drifts.filter(({ kind }) => kind === 'blocked');
     const keys = keysByDecider(drifts);
@@ -36,15 +37,15 @@ export const blocked: Detector = {
 };
 
 /** The cause that a decider has on this node; the last entry of the table takes all. */
-export const causeOf = (decider: Decider, diagnosis: Diagnosis, outcome: Outcome): DeciderCause =>
-  deciderCauses.find(({ matches }) => matches(decider, diagnosis, outcome)) ?? (deciderCauses.at(-1) as DeciderCause);
+export const causeOf = (decider: Decider, diagnosis: Diagnosis, met: Met): DeciderCause =>
+  deciderCauses.find(({ matches }) => matches(decider, diagnosis, met)) ?? (deciderCauses.at(-1) as DeciderCause);
 
 type KeysByDecider = ReadonlyMap<string, ReadonlySet<string>>;
 
 function findingsOf(diagnosis: Diagnosis, drift: Drift, keys: KeysByDecider): Diagnosed[] {
   const decided = outcomesOf(drift).flatMap((outcome) => {
     const decider = deciderOfOutcome(outcome);
-    return decider === undefined ? [] : [{ outcome, decider, cause: causeOf(decider, diagnosis, outcome) }];
+    return decider === undefined ? [] : [{ outcome, decider, cause: causeOf(decider, diagnosis, { outcome, drift }) }];
   });
   if (decided.length === 0) return [undecided(diagnosis, drift)];
   const byCause = Map.groupBy(decided, ({ cause }) => cause);
@@ -75,11 +76,11 @@ function findingOfCause({ diagnosis, drift, keys, cause, outcomes }: Part): Diag
     symptom,
     deciders,
     summary: `${nodePortText(drift.nodePort, drift.expectation)}: ${shareText(part)}${metText(symptom, outcomes)} for ${described.clients ?? clientsText(part)}: ${described.because}.`,
-    evidence: [...deciders.map(decidedBy), ...countersOf(deciders), ...(described.evidence ?? []), ...endpointsReady(drift)],
+    evidence: [...deciders.map(decidedBy), ...countersOf(deciders), ...(described.evidence ?? []), ...insideServed(drift), ...endpointsReady(drift)],
     remedy: described.remedy,
     consequences: sharing(keys, drift, deciders),
   });
-  return { finding, explains: [drift] };
+  return { finding: byHardening(finding), explains: [drift] };
 }
 
 // The handshake goes well and what follows is lost: whoever looks at a client sees an open connection that hangs.
@@ -98,6 +99,16 @@ function countersOf(deciders: readonly Decider[]): Evidence[] {
   return deciders
     .filter(({ packets }) => packets !== undefined && packets !== '0')
     .map((decider) => ({ witness: 'counters', text: `${deciderText(decider)} has counted ${decider.packets} packets.` }));
+}
+
+// "It works when I try it on the node" is what operators see first, and it is no contradiction.
+function insideServed({ affected, fact }: Drift): Evidence[] {
+  const outside = affected.some(({ vantage }) => vantage === 'external');
+  const own = fact?.outcomes.node ?? [];
+  const served = own.length > 0 && own.every((outcome) => symptomOf(outcome) === 'ok' && !isUncertain(outcome) && outcome.dnat !== null);
+  return outside && served && !affected.some(({ vantage }) => vantage === 'node')
+    ? [{ witness: 'rules', text: 'From the node itself it works: packets of its own processes do not go this way.' }]
+    : [];
 }
 
 function endpointsReady({ expectation }: Drift): Evidence[] {

@@ -3,7 +3,7 @@
 import type { Evidence, Finding } from '../../shared/model/finding.ts';
 import type { Decider, Outcome } from '../../shared/model/outcome.ts';
 import type { Drift } from '../compare/index.ts';
-import { type Diagnosis, listText, neighboursOf, proxyOf } from './detector.ts';
+import { type Diagnosis, factsOf, listText, neighboursOf, proxyOf } from './detector.ts';
 import { deciderText, placeText, programOf, ruleBody } from './owner.ts';
 import { acceptTranslated, allowRouted, removeDecider, restartProxy, splitTarget } from './remedy.ts';
 
@@ -28,9 +28,15 @@ export interface Described {
   readonly clients?: string;
 }
 
+/** What is decided: the outcome, and the drift that it is part of. */
+export interface Met {
+  readonly outcome: Outcome;
+  readonly drift: Drift;
+}
+
 export interface DeciderCause {
   readonly cause: string;
-  matches(decider: Decider, diagnosis: Diagnosis, outcome: Outcome): boolean;
+  matches(decider: Decider, diagnosis: Diagnosis, met: Met): boolean;
   describe(decided: Decided): Described;
 }
 
@@ -45,8 +51,13 @@ export const deciderCauses: readonly DeciderCause[] = [
     describe: reversePath,
   },
   { cause: 'D05', matches: (decider) => decider.by === 'sysctl', describe: settingWrong },
-  { cause: 'D20', matches: (decider, _, outcome) => decider.by === 'route' && outcome.reply !== undefined, describe: noWayBack },
+  { cause: 'D20', matches: (decider, _, { outcome }) => decider.by === 'route' && outcome.reply !== undefined, describe: noWayBack },
   { cause: 'D17', matches: (decider) => decider.by === 'route' || decider.by === 'socket', describe: noRoute },
+  {
+    cause: 'C04',
+    matches: (decider, _, { drift }) => programOf(decider)?.owner === 'ufw' && drift.affected.every(({ vantage }) => vantage === 'pod'),
+    describe: ufwDeniesPods,
+  },
   {
     cause: 'C03',
     matches: (decider, diagnosis) => programOf(decider)?.owner === 'ufw' || (isPolicy(decider) && hasUfw(diagnosis, decider)),
@@ -54,6 +65,12 @@ export const deciderCauses: readonly DeciderCause[] = [
   },
   { cause: 'C05', matches: (decider) => programOf(decider)?.owner === 'firewalld' && decider.backend !== 'nft', describe: firewalldRejects },
   { cause: 'C07', matches: isForeignTable, describe: foreignTable },
+  {
+    cause: 'C09',
+    matches: (decider, diagnosis) =>
+      isPolicy(decider) && decider.chain === 'INPUT' && neighboursOf(diagnosis).some(({ chain, family }) => chain === 'KUBE-ROUTER-INPUT' && family === decider.family),
+    describe: routerReturns,
+  },
   {
     cause: 'B12',
     matches: (decider, diagnosis) => isPolicy(decider) && decider.chain === 'INPUT' && proxyOf(diagnosis)?.mode === 'ipvs',
@@ -65,6 +82,11 @@ export const deciderCauses: readonly DeciderCause[] = [
     describe: policyDrops,
   },
   { cause: 'C10', matches: isOtherBackend, describe: otherBackend },
+  {
+    cause: 'C19',
+    matches: (decider, diagnosis) => dockerGone(diagnosis) && (programOf(decider)?.owner === 'docker' || (isForwardPolicy(decider) && hasDocker(diagnosis))),
+    describe: dockerLeft,
+  },
   { cause: 'C01', matches: (decider) => isPolicy(decider) && decider.chain === 'FORWARD', describe: policyDrops },
   { cause: 'C02', matches: (decider) => programOf(decider)?.owner === 'docker', describe: programDrops },
   { cause: 'C15', matches: (decider) => programOf(decider)?.name === 'kube-router', describe: programDrops },
@@ -75,6 +97,15 @@ export const deciderCauses: readonly DeciderCause[] = [
   { cause: 'B15', matches: (decider) => programOf(decider)?.owner === 'kube-proxy', describe: proxyDrops },
   { cause: 'C08', matches: () => true, describe: staticRule },
 ];
+
+const isForwardPolicy = (decider: Decider): boolean => isPolicy(decider) && decider.chain === 'FORWARD';
+const hasDocker = (diagnosis: Diagnosis): boolean => neighboursOf(diagnosis).some(({ chain }) => chain.startsWith('DOCKER'));
+
+// Only where processes were read does the absence of one say anything.
+const dockerGone = (diagnosis: Diagnosis): boolean => {
+  const processes = factsOf(diagnosis, 'process');
+  return processes.length > 0 && !processes.some(({ comm }) => comm === 'dockerd');
+};
 
 const isSetting = (decider: Decider, name: RegExp): boolean => decider.by === 'sysctl' && name.test(decider.text);
 const isPolicy = (decider: Decider): boolean => decider.by === 'policy' && decider.backend !== 'nft';
@@ -103,7 +134,8 @@ function isOtherBackend(decider: Decider, diagnosis: Diagnosis): boolean {
   return own !== undefined && own !== 'nft' && own !== decider.backend;
 }
 
-function proxyBackend({ facts }: Diagnosis): Decider['backend'] {
+/** The backend that kube-proxy's rules stand in, as the outcomes of its NodePorts tell; undefined where none names a rule of its own. */
+export function proxyBackend({ facts }: Diagnosis): Decider['backend'] {
   if (!backends.has(facts)) backends.set(facts, findProxyBackend(facts));
   return backends.get(facts);
 }
@@ -203,6 +235,36 @@ function ufwDenies({ diagnosis, drift, deciders, outcomes }: Decided): Described
     because: `ufw denies forwarded packets by ${rulesText(deciders)}${unmarked}`,
     remedy: routed.length > 0 ? routed : [`ufw allow ${drift.nodePort.port}/${drift.nodePort.protocol}`],
     evidence: [{ witness: 'rules', text: 'Chains of ufw are loaded on this node, and its FORWARD policy is DROP ("deny (routed)").' }],
+  };
+}
+
+function ufwDeniesPods({ diagnosis, deciders }: Decided): Described {
+  const devices = factsOf(diagnosis, 'interface')
+    .map(({ name }) => name)
+    .filter((name) => /^(cni0|cbr0|flannel|cali|vxlan\.calico|cilium|weave|kube-bridge|docker0)/.test(name));
+  const [device = 'cni0'] = devices;
+  return {
+    title: "ufw denies what comes from the pods' interface",
+    because: `ufw ends packets of pods by ${rulesText(deciders)}; clients outside are served`,
+    remedy: [`ufw allow in on ${device}`, `ufw route allow in on ${device}`, `ufw route allow out on ${device}`],
+    ...(devices.length === 0 ? {} : { evidence: [{ witness: 'settings', text: `Interfaces of the network plugin: ${listText(devices.slice(0, 4))}.` }] }),
+  };
+}
+
+function routerReturns({ drift, deciders }: Decided): Described {
+  return {
+    title: "kube-router's chain accepts nothing by itself and INPUT drops the rest",
+    because: `KUBE-ROUTER-INPUT lets NodePort packets return to INPUT, where no rule accepts them and ${deciderText(first(deciders))} ends them`,
+    remedy: [`${first(deciders).family === 'ip6' ? 'ip6tables' : 'iptables'} -A INPUT -p ${drift.nodePort.protocol} --dport 30000:32767 -j ACCEPT`],
+  };
+}
+
+function dockerLeft({ deciders }: Decided): Described {
+  return {
+    title: "Docker's rules were left behind by a Docker that does not run",
+    because: `${rulesText(deciders)} is of Docker, which does not run on this node any more`,
+    remedy: [...deciders.flatMap(removeDecider), '# or reboot: nothing writes the chains of Docker again'],
+    evidence: [{ witness: 'processes', text: 'No dockerd runs.' }],
   };
 }
 

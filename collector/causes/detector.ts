@@ -161,6 +161,9 @@ export function severityOf(drift: Pick<Drift, 'affected'>): 'error' | 'warning' 
     : 'warning';
 }
 
+/** Whether a drift is a matter of kube-proxy's rules, not of somebody who stands in the way. */
+export const isRuleDrift = ({ kind }: Drift): boolean => kind === 'missing' || kind === 'refused' || kind === 'endpoints' || kind === 'unexpected';
+
 /** The outcomes of a drift at all vantages. */
 export const outcomesOf = (drift: Pick<Drift, 'affected'>): readonly Outcome[] => drift.affected.flatMap(({ outcomes }) => outcomes);
 

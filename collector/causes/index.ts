@@ -5,31 +5,76 @@ import type { Drift } from '../compare/index.ts';
 import { addressGone } from './addresses.ts';
 import { blocked } from './blocked.ts';
 import type { Detector, Diagnosed, Diagnosis } from './detector.ts';
+import { balancerPending, healthCheckBlocked, notAllocated, rangesElsewhere } from './exposure.ts';
 import { virtualServerMissing } from './ipvs.ts';
+import { addressLeft, backlogDrops, everyNodeAnswers, linkFlaps, moduleMissing, portRangesOverlap, sourcePortsClash, tableFull } from './kernel.ts';
+import { addressNotServed, invalidPackets, ipvsConnections, loopbackNodePorts, notMasqueraded, wrongClusterNetwork } from './masquerade.ts';
+import { bpfProxy } from './other-proxies.ts';
 import { localNotRecognised, outOfDate, proxyStopped, ruleRemoved, skeletonMissing } from './proxy.ts';
-import { hiddenService, hostPortShadows, localWithoutEndpoint, targetPort, terminatingOnly, withoutEndpoints } from './services.ts';
+import { hostPortLost, repeatedRules, splitBackends } from './rules.ts';
+import { affinityPins, staleFlows, zoneFiltered } from './selection.ts';
+import { hiddenService, hostPortShadows, localWithoutEndpoint, podsFailing, targetPort, terminatingOnly, withoutEndpoints } from './services.ts';
 import { hostListener } from './sockets.ts';
+import { justStarted, nftablesUnmet, syncStuck } from './sync.ts';
+import { cloudSetupRules, damagedChecksums, hairpinOff, overlayBlocked, podRouteMissing, securityGroup, tunnelTooLarge } from './underlay.ts';
 import { notJudged } from './unknown.ts';
 
 export type { Detector, Diagnosed, Diagnosis } from './detector.ts';
 
 /**
  * All detectors. The order matters where two could explain the same drift: the wider root comes first (no kube-proxy at all, then its skeleton, then one
- * Service's rules), and a general explanation (out of date) takes what nothing more special has. The first five look at objects and take no drift away.
+ * Service's rules), and a general explanation (out of date) takes what nothing more special has. Those up to `linkFlaps` look at objects, devices and counters and take no
+ * drift away.
  */
 export const detectors: readonly Detector[] = [
   withoutEndpoints,
   localWithoutEndpoint,
   terminatingOnly,
   hiddenService,
+  notAllocated,
+  rangesElsewhere,
+  zoneFiltered,
   targetPort,
+  podsFailing,
   addressGone,
+  healthCheckBlocked,
+  balancerPending,
+  securityGroup,
+  podRouteMissing,
+  overlayBlocked,
+  tunnelTooLarge,
+  damagedChecksums,
+  hairpinOff,
+  notMasqueraded,
+  wrongClusterNetwork,
+  ipvsConnections,
+  invalidPackets,
+  loopbackNodePorts,
+  staleFlows,
+  splitBackends,
+  repeatedRules,
+  hostPortLost,
+  tableFull,
+  portRangesOverlap,
+  sourcePortsClash,
+  backlogDrops,
+  moduleMissing,
+  addressLeft,
+  everyNodeAnswers,
+  linkFlaps,
+  cloudSetupRules,
   blocked,
   hostPortShadows,
+  bpfProxy,
   proxyStopped,
+  nftablesUnmet,
+  addressNotServed,
+  justStarted,
+  syncStuck,
   skeletonMissing,
   localNotRecognised,
   virtualServerMissing,
+  affinityPins,
   ruleRemoved,
   outOfDate,
   hostListener,

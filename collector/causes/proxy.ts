@@ -16,6 +16,7 @@ import {
   type Diagnosis,
   decidersOf,
   findingOf,
+  isRuleDrift,
   listText,
   nodePortText,
   outcomesOf,
@@ -26,8 +27,11 @@ import {
   symptomOfDrift,
   symptomText,
 } from './detector.ts';
+import { byHardening } from './hardening.ts';
+import { bpfProxyOf } from './other-proxies.ts';
 import { placeText } from './owner.ts';
 import { restartProxy } from './remedy.ts';
+import { syncEvidence } from './sync.ts';
 
 /** B26, B01: no kube-proxy runs. With rules of its own still there they go stale; without any, nothing serves NodePorts. */
 export const proxyStopped: Detector = {
@@ -36,6 +40,7 @@ export const proxyStopped: Detector = {
     const proxy = proxyOf(diagnosis);
     if (proxy?.running !== 'no') return [];
     const drifts = ruleDrifts(diagnosis);
+    if (proxy.mode === 'none' && bpfProxyOf(diagnosis) !== undefined) return [];
     if (drifts.length === 0) return proxy.mode === 'none' ? [] : [quietlyStopped(diagnosis, proxy.evidence)];
     return drifts.map((drift) => stopped({ diagnosis, drift, drifts, evidence: proxy.evidence, written: proxy.mode !== 'none' }));
   },
@@ -43,7 +48,7 @@ export const proxyStopped: Detector = {
 
 /** B06, B02, C06: parts of the skeleton that carries all NodePorts are missing. One finding for each family. */
 export const skeletonMissing: Detector = {
-  causes: ['B02', 'B06', 'C06'],
+  causes: ['B02', 'B06', 'C06', 'C18'],
   detect: (diagnosis) =>
     [4, 6].flatMap((family) => {
       const chains = chainsOf(diagnosis, family);
@@ -90,8 +95,7 @@ export const outOfDate: Detector = {
 };
 
 /** The drifts that are a matter of kube-proxy's rules, not of somebody who stands in the way. */
-const ruleDrifts = (diagnosis: Diagnosis): readonly Drift[] =>
-  diagnosis.drifts.filter(({ kind }) => kind === 'missing' || kind === 'refused' || kind === 'endpoints' || kind === 'unexpected');
+const ruleDrifts = (diagnosis: Diagnosis): readonly Drift[] => diagnosis.drifts.filter(isRuleDrift);
 
 interface Stopped {
   readonly diagnosis: Diagnosis;
@@ -179,7 +183,8 @@ function skeletonFinding({ diagnosis, chains, absent, drifts }: Skeleton): Diagn
   });
   const reloaded = /firewalld|firewall-cmd/.test(actorText(finding.actor));
   const named = reloaded ? { ...finding, cause: 'C06', title: "firewalld flushed kube-proxy's rules when it was reloaded or restarted" } : finding;
-  return { finding: { ...named, id: `${diagnosis.node}/chains/${chains.family}/${named.cause}`, family: chains.family }, explains: drifts };
+  const hardened = byHardening(named);
+  return { finding: { ...hardened, id: `${diagnosis.node}/chains/${chains.family}/${hardened.cause}`, family: chains.family }, explains: drifts };
 }
 
 function localFinding(diagnosis: Diagnosis, drift: Drift): Diagnosed[] {
@@ -187,17 +192,20 @@ function localFinding(diagnosis: Diagnosis, drift: Drift): Diagnosed[] {
     (decider) => /no local endpoints/.test(decider.text) || (isNoEndpointRule(decider) && /drop/i.test(decider.text)),
   );
   if (denying === undefined || drift.expectation === undefined) return [];
+  const override = proxyOf(diagnosis)?.flags?.['hostname-override'];
+  const misnamed = override !== undefined && override !== '' && override !== diagnosis.node;
   const finding = findingOf(diagnosis, drift.expectation, {
     cause: 'A05',
     title: 'kube-proxy does not recognise the local endpoint',
     severity: 'error',
-    confidence: 'likely',
+    confidence: misnamed ? 'certain' : 'likely',
     symptom: symptomOfDrift(drift),
     deciders: [denying],
     summary: `${nodePortText(drift.nodePort, drift.expectation)}: kube-proxy drops clients for want of a local endpoint, although ${listText(drift.expectation.endpoints)} runs on ${diagnosis.node}.`,
     evidence: [
       { witness: 'rules', text: `${placeText(denying)} says: ${denying.text}`, decider: denying },
       { witness: 'objects', text: `The EndpointSlice gives ${diagnosis.node} as the node of ${listText(drift.expectation.endpoints)}.` },
+      ...(misnamed ? [{ witness: 'processes' as const, text: `kube-proxy runs with --hostname-override=${override}, the Node is named ${diagnosis.node}.` }] : []),
     ],
     remedy: [
       `kubectl get node ${diagnosis.node} -o jsonpath='{.metadata.name}{"\\n"}'  # must equal kube-proxy's --hostname-override or the host's name`,
@@ -363,7 +371,6 @@ function ruleEvidence(diagnosis: Diagnosis, drift: Drift): Evidence[] {
 
 function runningEvidence(diagnosis: Diagnosis): Evidence[] {
   const proxy = proxyOf(diagnosis);
-  return proxy === undefined || proxy.running === 'unknown'
-    ? []
-    : [{ witness: 'processes', text: `kube-proxy ${proxy.running === 'yes' ? 'runs' : 'does not run'}: ${proxy.evidence}.` }];
+  if (proxy === undefined || proxy.running === 'unknown') return [];
+  return [{ witness: 'processes', text: `kube-proxy ${proxy.running === 'yes' ? 'runs' : 'does not run'}: ${proxy.evidence}.` }, ...syncEvidence(proxy.sync)];
 }

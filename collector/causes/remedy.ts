@@ -1,8 +1,9 @@
 // Commands that open the gate again, exact for the node and the tool that holds the rule.
 import { formatPrefixes, parseAddress, parsePrefix } from '../../shared/model/address.ts';
 import type { ServicePortRef } from '../../shared/model/expectation.ts';
-import type { ProxyFact } from '../../shared/model/fact.ts';
+import type { NodePortKey, ProxyFact } from '../../shared/model/fact.ts';
 import type { Decider, Outcome } from '../../shared/model/outcome.ts';
+import { ownerOf } from '../../shared/netfilter/owners.ts';
 import type { ClusterObjects } from '../kubernetes/objects.ts';
 
 /** Deletes a deciding rule, or opens a deciding policy, with the tool and table it stands in. Empty for deciders that are neither. */
@@ -11,6 +12,15 @@ export function removeDecider(decider: Decider): string[] {
   if (decider.by !== 'policy') return [];
   if (decider.backend === 'nft') return [`nft chain ${nftPlace(decider)} '{ policy accept; }'`];
   return [`${iptablesCommand(decider)} -P ${shellWord(decider.chain ?? '')} ACCEPT`];
+}
+
+/** Opens a port of the node itself before what shuts it now: with the program that shuts it, where it is one, else in its backend. */
+export function openPort({ family, protocol, port }: NodePortKey, decider: Decider | undefined): string[] {
+  const owner = decider === undefined ? 'unknown' : ownerOf({ family: decider.family ?? '', table: decider.table ?? '', chain: decider.chain ?? '' });
+  if (owner === 'ufw') return [`ufw allow ${port}/${protocol}`];
+  if (owner === 'firewalld') return [`firewall-cmd --permanent --add-port=${port}/${protocol}`, 'firewall-cmd --reload'];
+  if (decider?.backend === 'nft') return [`nft insert rule ${nftPlace(decider)} ${protocol} dport ${port} accept`];
+  return [`${family === 6 ? 'ip6tables' : 'iptables'}${decider?.backend === 'legacy' ? '-legacy' : ''} -I INPUT -p ${protocol} --dport ${port} -j ACCEPT`];
 }
 
 /** Lets translated packets pass a chain of a native nftables firewall: narrower than taking its last rule away. */

@@ -7,7 +7,7 @@ import type { Drift } from '../compare/index.ts';
 import { endpointsOf, slicesOf } from '../expect/endpoints.ts';
 import { proxyNameLabel } from '../expect/index.ts';
 import type { Pod, Service, ServicePort } from '../kubernetes/objects.ts';
-import { counted, type Detector, type Diagnosed, type Diagnosing, type Diagnosis, findingOf, listText, nodePortText, serviceOf } from './detector.ts';
+import { counted, type Detector, type Diagnosed, type Diagnosing, type Diagnosis, findingOf, listText, nodePortText, proxyOf, serviceOf } from './detector.ts';
 import { kubectl, patchService, shellWord, splitTarget } from './remedy.ts';
 import { wrongTargetPort } from './target-port.ts';
 
@@ -20,9 +20,9 @@ export const withoutEndpoints: Detector = {
       .map((expectation) => ({ finding: whyNoEndpoints(diagnosis, expectation), explains: [] })),
 };
 
-/** A04: externalTrafficPolicy Local and no endpoint on this node. By design, said so that nobody searches. */
+/** A04, A06: externalTrafficPolicy Local and no endpoint on this node. By design, said so that nobody searches; old IPVS proxies send clients on all the same. */
 export const localWithoutEndpoint: Detector = {
-  causes: ['A04'],
+  causes: ['A04', 'A06'],
   detect: (diagnosis) =>
     diagnosis.expectations.filter(({ expect }) => expect === 'drop').map((expectation) => ({ finding: localFinding(diagnosis, expectation), explains: [] })),
 };
@@ -39,6 +39,12 @@ export const terminatingOnly: Detector = {
   causes: ['A07'],
   detect: (diagnosis) =>
     diagnosis.expectations.filter(({ expect }) => expect === 'forward').flatMap((expectation) => terminatingFinding(diagnosis, expectation)),
+};
+
+/** A02: pods of a Service that others still serve end again and again. */
+export const podsFailing: Detector = {
+  causes: ['A02'],
+  detect: (diagnosis) => diagnosis.expectations.filter(({ expect }) => expect === 'forward').flatMap((expectation) => failingFinding(diagnosis, expectation)),
 };
 
 /** A15: a hostPort of a pod on this node has the NodePort's number and takes its packets. */
@@ -200,9 +206,45 @@ function noReadyEndpoints(expectation: Expectation): Why {
 }
 
 function podText(pod: Pod): string {
-  const reason = pod.containerStatuses.find(({ waitingReason }) => waitingReason !== undefined)?.waitingReason;
   const phase = pod.deletionTimestamp === undefined ? pod.phase : 'terminating';
-  return `${pod.name} is ${pod.ready ? 'Ready' : 'not Ready'} (${[phase, reason].filter((part) => part !== undefined && part !== '').join(', ')})`;
+  return `${pod.name} is ${pod.ready ? 'Ready' : 'not Ready'} (${[phase, ...containerTexts(pod)].filter((part) => part !== '').join(', ')})`;
+}
+
+/** What its containers wait for and what ended them last: `CrashLoopBackOff`, `last ended by OOMKilled`, `7 restarts`. */
+function containerTexts({ containerStatuses }: Pod): string[] {
+  const waiting = containerStatuses.find(({ waitingReason }) => waitingReason !== undefined)?.waitingReason;
+  const ended = containerStatuses.find(({ lastTerminationReason }) => lastTerminationReason !== undefined)?.lastTerminationReason;
+  const restarts = containerStatuses.reduce((sum, { restartCount }) => sum + restartCount, 0);
+  return [...(waiting === undefined ? [] : [waiting]), ...(ended === undefined ? [] : [`last ended by ${ended}`]), ...(restarts === 0 ? [] : [counted(restarts, 'restart')])];
+}
+
+/** Restarts after which a pod is taken for one that keeps failing. */
+const restartsMin = 3;
+
+const isFailing = (pod: Pod): boolean =>
+  pod.containerStatuses.some(
+    ({ waitingReason, lastTerminationReason, restartCount, ready }) =>
+      waitingReason === 'CrashLoopBackOff' || (lastTerminationReason === 'OOMKilled' && restartCount >= restartsMin) || (!ready && restartCount >= restartsMin),
+  );
+
+function failingFinding(diagnosis: Diagnosis, expectation: Expectation): Diagnosed[] {
+  const service = serviceOf(diagnosis, expectation);
+  if (service?.selector === undefined) return [];
+  const selected = podsOf(diagnosis, service.namespace).filter((pod) => selects(service.selector ?? {}, pod.labels));
+  const failing = selected.filter(isFailing);
+  const [first] = failing;
+  if (first === undefined) return [];
+  const finding = findingOf(diagnosis, expectation, {
+    cause: 'A02',
+    title: 'some pods of the Service keep failing',
+    severity: 'info',
+    confidence: 'likely',
+    symptom: 'ok',
+    summary: `${nodePortText(expectation.nodePort, expectation)}: ${failing.length} of its ${counted(selected.length, 'pod')} ${failing.length === 1 ? 'keeps' : 'keep'} failing; the others serve, and clients may be refused at the moments when one of them ends.`,
+    evidence: [{ witness: 'objects', text: `${listText(failing.slice(0, 5).map(podText))}.` }],
+    remedy: [`${kubectl(first.namespace)} logs ${shellWord(first.name)} --previous --tail=50`, `${kubectl(first.namespace)} describe pod ${shellWord(first.name)}`],
+  });
+  return [{ finding, explains: [] }];
 }
 
 function localFinding(diagnosis: Diagnosis, expectation: Expectation): Finding {
@@ -211,13 +253,15 @@ function localFinding(diagnosis: Diagnosis, expectation: Expectation): Finding {
   const others = nodesWithEndpoints(diagnosis, expectation);
   const where = count === 1 ? 'its only ready endpoint does not run here' : `none of its ${count} ready endpoints runs here`;
   const use = others.length === 0 ? '' : ` Use ${listOr(others.slice(0, 5))}, or set externalTrafficPolicy: Cluster (the client's address is then lost).`;
+  const sentOn = proxyOf(diagnosis)?.mode === 'ipvs' ? externalOutcome(diagnosis, expectation) : undefined;
+  const bare = sentOn !== undefined && sentOn.dnat !== null && !sentOn.masquerade;
   return findingOf(diagnosis, expectation, {
-    cause: 'A04',
-    title: 'externalTrafficPolicy Local and no endpoint on this node: by design',
+    cause: bare ? 'A06' : 'A04',
+    title: bare ? 'externalTrafficPolicy Local, and IPVS sends clients to other nodes without masquerade' : 'externalTrafficPolicy Local and no endpoint on this node: by design',
     severity: 'info',
     confidence: 'certain',
     symptom: observedSymptom(diagnosis, expectation) ?? 'timeout',
-    summary: `${nodePortText(expectation.nodePort, expectation)}, drops clients on ${diagnosis.node} by design: externalTrafficPolicy is Local and ${where}.${use}`,
+    summary: `${nodePortText(expectation.nodePort, expectation)}, drops clients on ${diagnosis.node} by design: externalTrafficPolicy is Local and ${where}${bare ? `; IPVS here sends them to ${sentOn.dnat} with their own address, and the answer does not come back this way` : ''}.${use}`,
     evidence: [
       {
         witness: 'objects',

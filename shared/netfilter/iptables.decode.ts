@@ -322,7 +322,7 @@ function readGroupOption(rule: RuleReader, word: string, negated: boolean): void
 }
 
 function ownerOf(rule: RuleReader, word: string): { group: Group; name: string } | undefined {
-  for (let i = rule.groups.length - 1; i >= 0; i--) {
+  for (let i = rule.groups.length - 1; i >= Math.max(0, rule.groups.length - reach); i--) {
     const group = rule.groups[i] as Group;
     if (group.options?.has(word) === true) return { group, name: word };
   }
@@ -330,6 +330,9 @@ function ownerOf(rule: RuleReader, word: string): { group: Group; name: string }
   if (implied?.options.has(word) === true) return { group: rule.open('match', implied.name, implied.options), name: word };
   return abbreviated(rule, word);
 }
+
+/** Matches that an option is looked for in, from the nearest on: no rule has as many, and damaged lines of thousands cost no more than their length. */
+const reach = 64;
 
 function impliedModule(rule: RuleReader): { name: string; options: Arities } | undefined {
   const name = rule.protocol === undefined ? undefined : protocolModules.get(rule.protocol);
@@ -339,7 +342,7 @@ function impliedModule(rule: RuleReader): { name: string; options: Arities } | u
 
 /** `--cts` is `--ctstate` where nothing else begins so. */
 function abbreviated(rule: RuleReader, word: string): { group: Group; name: string } | undefined {
-  for (let i = rule.groups.length - 1; i >= 0; i--) {
+  for (let i = rule.groups.length - 1; i >= Math.max(0, rule.groups.length - reach); i--) {
     const group = rule.groups[i] as Group;
     const names = [...(group.options?.keys() ?? [])].filter((name) => name.startsWith(word));
     if (names.length === 1) return { group, name: names[0] as string };
