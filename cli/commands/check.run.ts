@@ -86,7 +86,12 @@ export function checkNode({ files, objects, node: given, now }: CheckInput): Che
   const node = state.name !== '' ? state.name : nodeByAddress(state, objects);
   if (node === undefined) return undefined;
   const expectations = expectationsFor(node, objects);
-  const wanted = { nodePorts: expectations.map(({ nodePort }) => nodePort), peers: peersOf(node, objects), podNetworks: podNetworksOf(objects), ...healthPortsOf(objects) };
+  const wanted = {
+    nodePorts: expectations.map(({ nodePort }) => nodePort),
+    peers: peersOf(node, objects),
+    podNetworks: podNetworksOf(objects),
+    ...healthPortsOf(objects),
+  };
   const facts = new Map(nodeFacts({ ...state, name: node }, wanted).map((fact) => [fact.key, fact.kind === 'proxy' ? withStatus(fact, files) : fact]));
   const drifts = compareNode({ node, facts, expectations, objects });
   const findings = diagnoseNode({ node, facts, expectations, drifts, objects, changes: [], now });

@@ -68,7 +68,9 @@ export const deciderCauses: readonly DeciderCause[] = [
   {
     cause: 'C09',
     matches: (decider, diagnosis) =>
-      isPolicy(decider) && decider.chain === 'INPUT' && neighboursOf(diagnosis).some(({ chain, family }) => chain === 'KUBE-ROUTER-INPUT' && family === decider.family),
+      isPolicy(decider) &&
+      decider.chain === 'INPUT' &&
+      neighboursOf(diagnosis).some(({ chain, family }) => chain === 'KUBE-ROUTER-INPUT' && family === decider.family),
     describe: routerReturns,
   },
   {
@@ -297,7 +299,9 @@ function foreignTable({ diagnosis, deciders, outcomes }: Decided): Described {
 
 function policyDrops({ diagnosis, drift, deciders }: Decided): Described {
   const decider = first(deciders);
-  const docker = neighboursOf(diagnosis).filter(({ chain }) => chain.startsWith('DOCKER')).map(({ chain }) => chain);
+  const docker = neighboursOf(diagnosis)
+    .filter(({ chain }) => chain.startsWith('DOCKER'))
+    .map(({ chain }) => chain);
   const local = drift.expectation?.externalTrafficPolicy === 'Local';
   const who = docker.length > 0 ? ', as Docker sets it' : '';
   return {

@@ -114,7 +114,10 @@ export const everyNodeAnswers: Detector = {
   detect: (diagnosis) => {
     if (proxyOf(diagnosis)?.mode !== 'ipvs') return [];
     const [ignore, announce] = [settingOf(diagnosis, 'net.ipv4.conf.all.arp_ignore'), settingOf(diagnosis, 'net.ipv4.conf.all.arp_announce')];
-    const held = factsOf(diagnosis, 'interface').find(({ name }) => name === 'kube-ipvs0')?.addresses.map((address) => address.split('/')[0] as string) ?? [];
+    const held =
+      factsOf(diagnosis, 'interface')
+        .find(({ name }) => name === 'kube-ipvs0')
+        ?.addresses.map((address) => address.split('/')[0] as string) ?? [];
     const balanced = [...diagnosis.objects.services.values()].flatMap(({ loadBalancerIPs }) => loadBalancerIPs);
     const answered = held.filter((address) => balanced.includes(address) && isNear(diagnosis, address));
     if (answered.length === 0 || ignore === undefined || (Number(ignore) >= 1 && Number(announce) >= 2)) return [];
@@ -141,9 +144,14 @@ export const linkFlaps: Detector = {
   detect: (diagnosis) => {
     const events = diagnosis.changes.filter(
       (change) =>
-        change.node === diagnosis.node && isRecent(diagnosis, change) && (change.kind === 'interface' || change.kind === 'address') && !ofPod.test(change.subject),
+        change.node === diagnosis.node &&
+        isRecent(diagnosis, change) &&
+        (change.kind === 'interface' || change.kind === 'address') &&
+        !ofPod.test(change.subject),
     );
-    return [...Map.groupBy(events, ({ subject }) => subject)].flatMap(([subject, all]) => (all.length < flapsMin ? [] : [flapFinding(diagnosis, subject, all)]));
+    return [...Map.groupBy(events, ({ subject }) => subject)].flatMap(([subject, all]) =>
+      all.length < flapsMin ? [] : [flapFinding(diagnosis, subject, all)],
+    );
   },
 };
 
@@ -176,7 +184,10 @@ function overlapFinding(diagnosis: Diagnosis, { lo, hi }: { readonly lo: number;
     symptom: 'timeout',
     summary: `Connections that ${diagnosis.node} opens itself take ports from ${lo} to ${hi}, in which ${listText(ports.slice(0, 4).map(String))}${ports.length > 4 ? ' and more' : ''} ${ports.length === 1 ? 'is a NodePort' : 'are NodePorts'} and not reserved: now and then such a connection clashes with the NodePort's clients.`,
     evidence: [
-      { witness: 'settings', text: `net.ipv4.ip_local_port_range = ${lo} ${hi}, net.ipv4.ip_local_reserved_ports = ${reserved === '' ? '(empty)' : reserved}.` },
+      {
+        witness: 'settings',
+        text: `net.ipv4.ip_local_port_range = ${lo} ${hi}, net.ipv4.ip_local_reserved_ports = ${reserved === '' ? '(empty)' : reserved}.`,
+      },
     ],
     remedy: [
       `sysctl -w net.ipv4.ip_local_reserved_ports=${reserved === '' ? '' : `${reserved},`}30000-32767`,

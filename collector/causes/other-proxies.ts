@@ -28,7 +28,7 @@ const questions = {
     'kubectl -n kube-system exec ds/cilium -- cilium-dbg service list | grep NodePort',
   ],
   Antrea: ['kubectl -n kube-system exec ds/antrea-agent -c antrea-agent -- antctl get featuregates  # AntreaProxy with proxyAll?'],
-  Calico: ["kubectl get felixconfiguration default -o jsonpath='{.spec.bpfEnabled} {.spec.bpfDataIfacePattern}{\"\\n\"}'"],
+  Calico: ['kubectl get felixconfiguration default -o jsonpath=\'{.spec.bpfEnabled} {.spec.bpfDataIfacePattern}{"\\n"}\''],
 } as const;
 
 interface Unseen {
@@ -48,7 +48,10 @@ function bpfFinding({ diagnosis, drift, program }: Unseen): Finding {
     summary: `${nodePortText(drift.nodePort, drift.expectation)}: on ${diagnosis.node} ${program} stands in for kube-proxy and decides in BPF, before any rule that is read here: whether clients get in is for ${program} to say.`,
     evidence: [
       { witness: 'processes', text: `No kube-proxy runs and none of its rules are there; ${program} is on this node.` },
-      { witness: 'objects', text: `Clients use ${listText(addresses) || 'the addresses of the node'}: the devices that hold them must be among those that ${program} attends to.` },
+      {
+        witness: 'objects',
+        text: `Clients use ${listText(addresses) || 'the addresses of the node'}: the devices that hold them must be among those that ${program} attends to.`,
+      },
     ],
     remedy: questions[program],
   });

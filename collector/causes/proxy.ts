@@ -205,7 +205,9 @@ function localFinding(diagnosis: Diagnosis, drift: Drift): Diagnosed[] {
     evidence: [
       { witness: 'rules', text: `${placeText(denying)} says: ${denying.text}`, decider: denying },
       { witness: 'objects', text: `The EndpointSlice gives ${diagnosis.node} as the node of ${listText(drift.expectation.endpoints)}.` },
-      ...(misnamed ? [{ witness: 'processes' as const, text: `kube-proxy runs with --hostname-override=${override}, the Node is named ${diagnosis.node}.` }] : []),
+      ...(misnamed
+        ? [{ witness: 'processes' as const, text: `kube-proxy runs with --hostname-override=${override}, the Node is named ${diagnosis.node}.` }]
+        : []),
     ],
     remedy: [
       `kubectl get node ${diagnosis.node} -o jsonpath='{.metadata.name}{"\\n"}'  # must equal kube-proxy's --hostname-override or the host's name`,

@@ -12,7 +12,9 @@ export const splitBackends: Detector = {
   detect: (diagnosis) => {
     const own = proxyBackend(diagnosis);
     if (own === undefined || own === 'nft') return [];
-    const others = neighboursOf(diagnosis).filter(({ chain, backend }) => clusterChains.test(chain) && backend !== undefined && backend !== 'nft' && backend !== own);
+    const others = neighboursOf(diagnosis).filter(
+      ({ chain, backend }) => clusterChains.test(chain) && backend !== undefined && backend !== 'nft' && backend !== own,
+    );
     // A chain that stands in both was left behind in one of them.
     const kept = new Set(neighboursOf(diagnosis).flatMap(({ chain, family, backend }) => (backend === own ? [`${family} ${prefixOf(chain)}`] : [])));
     const stray = others.filter(({ chain, family }) => !kept.has(`${family} ${prefixOf(chain)}`));
@@ -34,7 +36,9 @@ export const repeatedRules: Detector = {
         confidence: 'certain',
         symptom: 'ok',
         summary: `On ${diagnosis.node} the rule ${worst.text} stands at least ${worst.count} times in ${worst.table} ${worst.chain}: a program adds it again and again, packets and changes of rules become slower, and the lock of iptables is held for longer.`,
-        evidence: rules.slice(0, 5).map(({ table, chain, text, count }) => ({ witness: 'rules', text: `${table} ${chain}: ${text}, at least ${count} times.` })),
+        evidence: rules
+          .slice(0, 5)
+          .map(({ table, chain, text, count }) => ({ witness: 'rules', text: `${table} ${chain}: ${text}, at least ${count} times.` })),
         remedy: [
           'iptables -V  # 1.8.0 to 1.8.3 do not find rules that are there: upgrade',
           `# find who adds it: portreeve get changes --subject ${shellWord(worst.chain)}`,

@@ -4,7 +4,19 @@ import type { Expectation } from '../../shared/model/expectation.ts';
 import type { FlowsFact } from '../../shared/model/fact.ts';
 import type { Finding } from '../../shared/model/finding.ts';
 import type { Drift } from '../compare/index.ts';
-import { counted, type Detector, type Diagnosed, type Diagnosis, factsOf, findingOf, isRuleDrift, listText, nodePortText, proxyOf, subjectOf } from './detector.ts';
+import {
+  counted,
+  type Detector,
+  type Diagnosed,
+  type Diagnosis,
+  factsOf,
+  findingOf,
+  isRuleDrift,
+  listText,
+  nodePortText,
+  proxyOf,
+  subjectOf,
+} from './detector.ts';
 import { kubectl, patchService, restartProxy, splitTarget } from './remedy.ts';
 
 /** A12: hints of the EndpointSlices keep clients of this node in its zone. By design, said because endpoints seem to be missing. */
@@ -74,7 +86,10 @@ function pinnedFinding(diagnosis: Diagnosis, drift: Drift): Finding {
     summary: `${nodePortText(drift.nodePort, expectation)}: rules still send clients to ${listText(drift.extra.slice(0, 4))}, which the Service does not have, and sessionAffinity ClientIP sends the same clients there each time: they fail on every try while others are served.`,
     evidence: [
       { witness: 'rules', text: `The rules lead to ${listText(drift.extra.slice(0, 4))}.` },
-      { witness: 'objects', text: `The EndpointSlices give ${listText(expectation.clusterEndpoints.slice(0, 6)) || 'no endpoint'}; sessionAffinity is ClientIP.` },
+      {
+        witness: 'objects',
+        text: `The EndpointSlices give ${listText(expectation.clusterEndpoints.slice(0, 6)) || 'no endpoint'}; sessionAffinity is ClientIP.`,
+      },
     ],
     remedy: restartProxy(diagnosis.objects, diagnosis.node, proxyOf(diagnosis)),
   });

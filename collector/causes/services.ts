@@ -215,7 +215,11 @@ function containerTexts({ containerStatuses }: Pod): string[] {
   const waiting = containerStatuses.find(({ waitingReason }) => waitingReason !== undefined)?.waitingReason;
   const ended = containerStatuses.find(({ lastTerminationReason }) => lastTerminationReason !== undefined)?.lastTerminationReason;
   const restarts = containerStatuses.reduce((sum, { restartCount }) => sum + restartCount, 0);
-  return [...(waiting === undefined ? [] : [waiting]), ...(ended === undefined ? [] : [`last ended by ${ended}`]), ...(restarts === 0 ? [] : [counted(restarts, 'restart')])];
+  return [
+    ...(waiting === undefined ? [] : [waiting]),
+    ...(ended === undefined ? [] : [`last ended by ${ended}`]),
+    ...(restarts === 0 ? [] : [counted(restarts, 'restart')]),
+  ];
 }
 
 /** Restarts after which a pod is taken for one that keeps failing. */
@@ -242,7 +246,10 @@ function failingFinding(diagnosis: Diagnosis, expectation: Expectation): Diagnos
     symptom: 'ok',
     summary: `${nodePortText(expectation.nodePort, expectation)}: ${failing.length} of its ${counted(selected.length, 'pod')} ${failing.length === 1 ? 'keeps' : 'keep'} failing; the others serve, and clients may be refused at the moments when one of them ends.`,
     evidence: [{ witness: 'objects', text: `${listText(failing.slice(0, 5).map(podText))}.` }],
-    remedy: [`${kubectl(first.namespace)} logs ${shellWord(first.name)} --previous --tail=50`, `${kubectl(first.namespace)} describe pod ${shellWord(first.name)}`],
+    remedy: [
+      `${kubectl(first.namespace)} logs ${shellWord(first.name)} --previous --tail=50`,
+      `${kubectl(first.namespace)} describe pod ${shellWord(first.name)}`,
+    ],
   });
   return [{ finding, explains: [] }];
 }
@@ -257,7 +264,9 @@ function localFinding(diagnosis: Diagnosis, expectation: Expectation): Finding {
   const bare = sentOn !== undefined && sentOn.dnat !== null && !sentOn.masquerade;
   return findingOf(diagnosis, expectation, {
     cause: bare ? 'A06' : 'A04',
-    title: bare ? 'externalTrafficPolicy Local, and IPVS sends clients to other nodes without masquerade' : 'externalTrafficPolicy Local and no endpoint on this node: by design',
+    title: bare
+      ? 'externalTrafficPolicy Local, and IPVS sends clients to other nodes without masquerade'
+      : 'externalTrafficPolicy Local and no endpoint on this node: by design',
     severity: 'info',
     confidence: 'certain',
     symptom: observedSymptom(diagnosis, expectation) ?? 'timeout',

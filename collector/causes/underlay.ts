@@ -42,7 +42,9 @@ export const tunnelTooLarge: Detector = {
   detect: (diagnosis) => {
     const device = factsOf(diagnosis, 'routing').find(({ defaultRoute }) => defaultRoute)?.device;
     const below = factsOf(diagnosis, 'interface').find(({ name }) => name === device)?.mtu;
-    return below === undefined ? [] : factsOf(diagnosis, 'interface').flatMap((fact) => sizeFindings(diagnosis, fact, { device: device as string, mtu: below }));
+    return below === undefined
+      ? []
+      : factsOf(diagnosis, 'interface').flatMap((fact) => sizeFindings(diagnosis, fact, { device: device as string, mtu: below }));
   },
 };
 
@@ -197,8 +199,9 @@ const networkdRemedy: readonly string[] = [
 ];
 
 const networkdNear = ({ changes, node }: Diagnosis, { at, actor }: Change): Change | undefined =>
-  changes.find((change) => change.node === node && change.kind === 'process' && /systemd-network/.test(change.subject) && Math.abs(change.at - at) <= 120_000) ??
-  (/systemd-network/.test(actor?.comm ?? '') ? { at, node, kind: 'process', subject: 'systemd-networkd', before: null, after: null } : undefined);
+  changes.find(
+    (change) => change.node === node && change.kind === 'process' && /systemd-network/.test(change.subject) && Math.abs(change.at - at) <= 120_000,
+  ) ?? (/systemd-network/.test(actor?.comm ?? '') ? { at, node, kind: 'process', subject: 'systemd-networkd', before: null, after: null } : undefined);
 
 function isIn(target: string, network: string): boolean {
   const [address, prefix] = [parseAddress(splitTarget(target).address), parsePrefix(network)];

@@ -110,7 +110,9 @@ const ephemeral: readonly Interval[] = [{ lo: 32768n, hi: 65535n }];
 
 function hostIntervals({ host }: NodeState): readonly Interval[] {
   const routes = host.routes.filter(({ family }) => family === 4).map(({ destination }) => destination);
-  const rules = host.rules.filter(({ family }) => family === 4).flatMap(({ source, destination }) => [source, destination].filter((part) => part !== undefined));
+  const rules = host.rules
+    .filter(({ family }) => family === 4)
+    .flatMap(({ source, destination }) => [source, destination].filter((part) => part !== undefined));
   const own = host.interfaces.flatMap(({ addresses }) => addresses.filter(({ family }) => family === 4).map(({ value }) => ({ lo: value, hi: value })));
   return [...routes, ...rules, ...own];
 }

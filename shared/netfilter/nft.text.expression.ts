@@ -136,7 +136,9 @@ function readOption(cursor: Cursor, kind: string): Json {
   return { [kind]: { name, ...(named && { field: cursor.take().text }) } };
 }
 
-const optionFields = words('kind length size count tsval tsecr left right subtype type ptr value addr flags tsn stream ssn ppid init-tag a-rwnd vtag cum-tsn-ack');
+const optionFields = words(
+  'kind length size count tsval tsecr left right subtype type ptr value addr flags tsn stream ssn ppid init-tag a-rwnd vtag cum-tsn-ack',
+);
 
 /** Keys of `meta` that stand without the word, as nft prints some of them and older releases more. */
 const bareMeta = words('iif iifname iiftype iifgroup oif oifname oiftype oifgroup ibrname obrname mark nftrace skuid skgid pkttype cpu cgroup rtclassid');

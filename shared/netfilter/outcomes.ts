@@ -166,7 +166,13 @@ function outcomeKey(outcome: Outcome): string {
 
 const keyOf = (decider: Decider | undefined): string =>
   decider === undefined ? '' : `${decider.by} ${decider.backend} ${decider.family} ${decider.table} ${decider.chain} ${decider.rule} ${decider.text}`;
-const clientsText = (clients: IntervalSet): string => clients.map(({ lo, hi }) => `${lo}-${hi}`).join();
+/** Remembered for each set: the branches of a walk, and alike branches of others, share theirs. */
+function clientsText(clients: IntervalSet): string {
+  let text = clientTexts.get(clients);
+  if (text === undefined) clientTexts.set(clients, (text = clients.map(({ lo, hi }) => `${lo}-${hi}`).join()));
+  return text;
+}
+const clientTexts = new WeakMap<IntervalSet, string>();
 
 function distinct(deciders: readonly Decider[]): readonly Decider[] {
   return [...new Map(deciders.map((decider) => [keyOf(decider), decider])).values()];

@@ -123,7 +123,9 @@ function routingFact({ host }: NodeState, family: Family, podNetworks: readonly 
 function servedFact(node: NodeState, family: Family): ServedAddressesFact[] {
   const tables = node.tables.filter((table) => familyOf(table) === family);
   const native = tables.find(({ backend, name }) => backend === 'nft' && name === 'kube-proxy')?.sets.get('nodeport-ips');
-  const jumps = tables.filter(({ backend, name }) => backend !== 'nft' && name === 'nat').flatMap(({ chains }) => jumpsToNodePorts(chains.get('KUBE-SERVICES')));
+  const jumps = tables
+    .filter(({ backend, name }) => backend !== 'nft' && name === 'nat')
+    .flatMap(({ chains }) => jumpsToNodePorts(chains.get('KUBE-SERVICES')));
   if (native === undefined && jumps.length === 0) return [];
   const prefixes =
     native === undefined
@@ -279,9 +281,13 @@ function flowFacts({ flows = [] }: NodeState, { nodePorts }: Surroundings): Flow
   return nodePorts.flatMap((nodePort) => {
     const own = byPort.get(nodePortFactKey(nodePort)) ?? [];
     if (own.length === 0) return [];
-    const byTarget = Map.groupBy(own, ({ replySource, replySourcePort }) => `${replySource.includes(':') ? `[${replySource}]` : replySource}:${replySourcePort}`);
+    const byTarget = Map.groupBy(
+      own,
+      ({ replySource, replySourcePort }) => `${replySource.includes(':') ? `[${replySource}]` : replySource}:${replySourcePort}`,
+    );
     const targets = [...byTarget].map(
-      ([target, all]) => [target, { count: roundedCounter(all.length), unanswered: roundedCounter(all.filter(({ unanswered }) => unanswered).length) }] as const,
+      ([target, all]) =>
+        [target, { count: roundedCounter(all.length), unanswered: roundedCounter(all.filter(({ unanswered }) => unanswered).length) }] as const,
     );
     return [{ kind: 'flows', key: `flows/${nodePort.protocol}/${nodePort.family}/${nodePort.port}`, nodePort, targets: Object.fromEntries(targets) }];
   });

@@ -54,16 +54,15 @@ function destinations(state: State, addresses: IntervalSet | undefined, target: 
   const ports = target.ports;
   const port = ports === undefined ? state.destinationPort : ports.lo === ports.hi ? ports.lo : undefined;
   const apply = (destination: IntervalSet, weight: number): State => {
-    const [first] = destination;
-    const effect = `DNAT to ${first === undefined ? '' : formatAddress(state.family, first.lo)}${port === undefined ? '' : ` port ${port}`}`;
     // A translation to what was there already leaves no trace in the connection (nf_nat_setup_info compares the tuples).
     const changed = port !== state.destinationPort || !sameSet(destination, state.destination);
-    const translated = changed ? { dnat: true, dnatBy: deciderOf(target.rule) } : {};
-    return visited(
-      { ...state, destination, destinationPort: port, ...translated, settled: { ...state.settled, destination: true }, weight },
-      { kind: 'rule', decider: deciderOf(target.rule), effect, certain: true },
-      target.run,
-    );
+    const decider = deciderOf(target.rule);
+    const translated = changed ? { dnat: true, dnatBy: decider } : {};
+    const next: State = { ...state, destination, destinationPort: port, ...translated, settled: { ...state.settled, destination: true }, weight };
+    if (!target.run.traced) return next;
+    const [first] = destination;
+    const effect = `DNAT to ${first === undefined ? '' : formatAddress(state.family, first.lo)}${port === undefined ? '' : ` port ${port}`}`;
+    return visited(next, { kind: 'rule', decider, effect, certain: true }, target.run);
   };
   if (addresses === undefined) return [apply(state.destination, state.weight)];
   const choices = size(addresses);

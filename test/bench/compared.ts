@@ -28,7 +28,9 @@ export function median(values: readonly number[]): number {
 
 export function report(name: string, runs: readonly Run[]): void {
   const seconds = runs.map((run) => run.seconds);
-  console.log(`${name}: ${median(seconds).toFixed(2)} s (${seconds.map((one) => one.toFixed(2)).join(', ')}), ${median(runs.map(({ rssMb }) => rssMb)).toFixed(0)} MB`);
+  console.log(
+    `${name}: ${median(seconds).toFixed(2)} s (${seconds.map((one) => one.toFixed(2)).join(', ')}), ${median(runs.map(({ rssMb }) => rssMb)).toFixed(0)} MB`,
+  );
 }
 
 /** Whether private network namespaces with legacy iptables can be made here; says so if not. */

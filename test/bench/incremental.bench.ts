@@ -27,13 +27,26 @@ function measure(bytes: Buffer): void {
   const parse = timedWork(() => parseIptables(bytes));
   let node = readNode(new Map([...hostFiles(), ['iptables-save.txt', bytes]]));
   const trace = (port: number): void => {
-    const packet = { vantage: 'external', family: 4, protocol: 6, sources: outsideSources(node, 4), destination: primaryAddress(node.host, 4) ?? 0n, destinationPort: port } as const;
+    const packet = {
+      vantage: 'external',
+      family: 4,
+      protocol: 6,
+      sources: outsideSources(node, 4),
+      destination: primaryAddress(node.host, 4) ?? 0n,
+      destinationPort: port,
+    } as const;
     if (walk(node, packet, { traced: true, reply: true }).outcomes.length === 0) throw new Error('no outcome');
   };
   show('first trace of all (indexes are made)', [timedWork(() => trace(20_000))]);
   const ports = Array.from({ length: changes }, (_, index) => 20_100 + index * 7);
-  show('trace, cold chains', ports.map((port) => timedWork(() => trace(port))));
-  show('trace, warm chains', ports.map((port) => timedWork(() => trace(port))));
+  show(
+    'trace, cold chains',
+    ports.map((port) => timedWork(() => trace(port))),
+  );
+  show(
+    'trace, warm chains',
+    ports.map((port) => timedWork(() => trace(port))),
+  );
   const nat = node.tables.find(({ name }) => name === 'nat') as IptablesTable;
   const names = [...nat.chains.keys()].filter((name) => name.startsWith('KUBE-SVC-')).slice(0, changes);
   const applied = names.map((name) => timedWork(() => void (node = withChain(node, name))));

@@ -42,7 +42,14 @@ function inProcess(file: string): Run {
     let outcomes = 0;
     for (const { nodePort } of claimsOf(node).values()) {
       const sources = outsideSources(node, 4);
-      const packet = { vantage: 'external', family: 4, protocol: protocolNumbers[nodePort.protocol], sources, destination, destinationPort: nodePort.port } as const;
+      const packet = {
+        vantage: 'external',
+        family: 4,
+        protocol: protocolNumbers[nodePort.protocol],
+        sources,
+        destination,
+        destinationPort: nodePort.port,
+      } as const;
       outcomes += walk(node, packet, { traced: false, reply: true }).outcomes.length;
     }
     if (outcomes === 0) throw new Error('no outcome at all');

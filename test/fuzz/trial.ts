@@ -74,7 +74,19 @@ export class Trials {
 
 const largeNames: readonly DumpName[] = ['iptables', 'nftText', 'nftJson'];
 /** Rulesets are what most inputs are made of. */
-const chosenNames: readonly DumpName[] = ['iptables', 'iptables', 'iptables', 'iptables', 'nftText', 'nftText', 'nftText', 'nftText', 'nftJson', 'nftJson', ...dumpNames];
+const chosenNames: readonly DumpName[] = [
+  'iptables',
+  'iptables',
+  'iptables',
+  'iptables',
+  'nftText',
+  'nftText',
+  'nftText',
+  'nftText',
+  'nftJson',
+  'nftJson',
+  ...dumpNames,
+];
 
 /** What is wrong with how a parser takes an input; undefined when nothing is. A time over the limit counts when it was so three times. */
 export function verdict(subject: Subject, input: Buffer, limits: Limits = usualLimits): string | undefined {

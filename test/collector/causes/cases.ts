@@ -49,7 +49,11 @@ export function diagnose({ cluster = healthy, facts, changes = [], neighbours, o
   const objects = clusterOf(cluster);
   const expectations = expectationsFor('node1', objects);
   const spoiled = expectations[0] === undefined ? [] : (facts?.(expectations[0], expectations) ?? []);
-  const observed = factMap([...rightFacts(expectations), ...(neighbours === undefined ? [] : [{ kind: 'neighbours' as const, key: 'neighbours', chains: neighbours }]), ...spoiled]);
+  const observed = factMap([
+    ...rightFacts(expectations),
+    ...(neighbours === undefined ? [] : [{ kind: 'neighbours' as const, key: 'neighbours', chains: neighbours }]),
+    ...spoiled,
+  ]);
   const drifts = compareNode({ node: 'node1', facts: observed, expectations, objects });
   return diagnoseNode({
     node: 'node1',
@@ -86,7 +90,10 @@ export function testCases(cases: readonly Case[]): void {
       t.equal(new Set(findings.map(({ id }) => id)).size, findings.length, 'no two findings have the same id');
       for (const { summary, evidence, remedy } of findings) {
         t.notMatch([summary, ...evidence.map(({ text }) => text)].join(' '), /undefined|NaN|\[object|: {2}|\(\)/, 'every sentence is whole');
-        t.ok(remedy.every((line) => !line.includes('\n')), 'each remedy is one line');
+        t.ok(
+          remedy.every((line) => !line.includes('\n')),
+          'each remedy is one line',
+        );
       }
       t.end();
     });

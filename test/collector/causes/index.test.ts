@@ -4,7 +4,7 @@ import type { Fact, ListenerFact } from '../../../shared/model/fact.ts';
 import type { Finding } from '../../../shared/model/finding.ts';
 import type { Decider } from '../../../shared/model/outcome.ts';
 import { chainsFact, dropped, forward, proxyFact, refused, rightFact, rule } from '../compare/facts.ts';
-import { clusterOf, pod, service, slice } from '../expect/cluster.ts';
+import { type clusterOf, pod, service, slice } from '../expect/cluster.ts';
 import { api, blockedBy, type Case, endpoints, everywhere, healthy, nodes, pods, testCases, threeServices } from './cases.ts';
 
 const policy: Decider = { by: 'policy', family: 'ip', table: 'filter', chain: 'FORWARD', text: 'policy DROP', backend: 'iptables-nft', packets: '26' };

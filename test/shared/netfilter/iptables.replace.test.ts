@@ -17,7 +17,10 @@ t.test('the chain has the new rules, in its place; everything else is shared', (
   t.strictSame(issues, []);
   t.strictSame(texts(after, 'A'), ['-A A -s 10.0.0.1/32 -j B', '-A A -j RETURN']);
   t.strictSame(
-    after.chains.get('A')?.rule(0).steps.map(({ kind }) => kind),
+    after.chains
+      .get('A')
+      ?.rule(0)
+      .steps.map(({ kind }) => kind),
     ['address', 'jump'],
     'its rules see the chains of the whole table',
   );
@@ -34,19 +37,22 @@ t.test('a policy, a new chain and several changes one after another', (t) => {
   t.match(policy.chains.get('PREROUTING'), { base: { hook: 'prerouting', policy: 'drop' } });
   const added = replaceChain(policy, '-N NEW\n-A NEW -j A\n').table;
   const emptied = replaceChain(added, '-N B\n').table;
-  t.strictSame([...emptied.chains].map(([name, { length }]) => [name, length]), [
-    ['PREROUTING', 1],
-    ['A', 1],
-    ['B', 0],
-    ['NEW', 1],
-  ]);
+  t.strictSame(
+    [...emptied.chains].map(([name, { length }]) => [name, length]),
+    [
+      ['PREROUTING', 1],
+      ['A', 1],
+      ['B', 0],
+      ['NEW', 1],
+    ],
+  );
   t.strictSame([emptied.chains.size, emptied.chains.ruleCount], [4, 3]);
   t.equal(emptied.chains.get('NEW')?.rule(0).steps[0]?.kind, 'jump');
   t.end();
 });
 
 t.test('what is no listing of a chain is an issue, and the table has its old chains', (t) => {
-  const { table: after, issues } = replaceChain(table(), "iptables: No chain/target/match by that name.\n");
+  const { table: after, issues } = replaceChain(table(), 'iptables: No chain/target/match by that name.\n');
   t.match(issues, [{ line: 1, reason: /not a line/ }]);
   t.strictSame(texts(after, 'A'), ['-A A -j B']);
   t.end();

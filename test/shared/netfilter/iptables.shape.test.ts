@@ -49,7 +49,11 @@ t.test('law: rules of any values and order of options are decoded by shape as th
       fc.property(rules, (texts) => {
         const decoder = new ShapedDecoder(context);
         const shaped = [...texts, ...texts].map((text) => decoder.decode(text));
-        t.strictSame(shaped, [...texts, ...texts].map((text) => decodeRule(text, context)), { diagnostic: false });
+        t.strictSame(
+          shaped,
+          [...texts, ...texts].map((text) => decodeRule(text, context)),
+          { diagnostic: false },
+        );
       }),
       { numRuns: 200 },
     );

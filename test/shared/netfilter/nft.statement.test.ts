@@ -4,6 +4,7 @@ import t from 'tap';
 import type { Family } from '../../../shared/model/address.ts';
 import { parseAddress, parsePrefix } from '../../../shared/model/address.ts';
 import { parseNft } from '../../../shared/netfilter/nft.parse.ts';
+import { parseNftText } from '../../../shared/netfilter/nft.text.parse.ts';
 import type { AddressField, Condition, ElementPart, NumberField, Step, Verdict } from '../../../shared/netfilter/rule.ts';
 
 interface Example {
@@ -434,6 +435,7 @@ t.test('rules listed by the real nft', (test) => {
   test.same(issues, []);
   const lines = new Set(listed.text.split('\n').map((line) => line.trim()));
   const table = tables[0];
+  const written = parseNftText(listed.text).tables[0];
   test.equal(table?.backend, 'nft');
   for (const [name, { rules }] of Object.entries(chains)) {
     const chain = table?.chains.get(name);
@@ -441,6 +443,7 @@ t.test('rules listed by the real nft', (test) => {
     for (const [index, { rule, steps }] of rules.entries()) {
       const decoded = chain?.rule(index);
       test.strictSame(decoded?.steps, steps, rule);
+      test.strictSame(written?.chains.get(name)?.rule(index).steps, steps, `${rule} as text`);
       test.ok(lines.has(decoded?.text ?? ''), `nft prints: ${decoded?.text}`);
     }
   }
