@@ -55,7 +55,7 @@ bench: deps ## run the benchmarks
 fuzz: deps ## mutate real dumps and feed them to every parser (N=1000000 SEED=1 WORKERS=2)
 	@nice node --disable-warning=ExperimentalWarning test/fuzz/parsers.ts
 
-fuzz-kernel: deps ## judge the walk of N random rulesets by the kernel, as root (N=300 SEED=1)
+fuzz-kernel: deps ## judge the walk of N random rulesets by the kernel, as root (N=300 SEED=random)
 	@RULESETS=$(or $(N),300) node --disable-warning=ExperimentalWarning test/labs/kernel/kernel.test.ts
 
 lint: deps ## check format, house rules and types

@@ -2,6 +2,7 @@
 import { reasonOf } from '../shared/errors.ts';
 import type { SourceFact } from '../shared/model/fact.ts';
 import type { CaptureFiles } from '../shared/netfilter/node.ts';
+import { parseCounters, parseProxyMetrics, roundedCounters } from '../shared/netfilter/surroundings.parse.ts';
 import type { Machine } from './host/machine.ts';
 import type { Reading, Source } from './sources/source.ts';
 
@@ -74,13 +75,23 @@ function take(before: Readings, { source, reading, costMs }: Taken): Readings {
 /** A reading that waited for a busy machine says little of what it costs, and the first one, which loads programs and modules, says less. */
 const smoothed = (earlierMs: number | undefined, nowMs: number): number => (earlierMs === undefined ? nowMs / 4 : Math.min(nowMs, earlierMs * 1.25 + 1));
 
-/** Whether two dumps differ in counters and dates at most: then the earlier one is kept, and everything made from it stays as it is. */
+/** Whether two dumps differ in counters and dates at most, or two lists of counters by less than is told of them: then the earlier one is kept, and everything made from it stays as it is. */
 export function sameDump(file: string, before: Buffer | undefined, after: Buffer): boolean {
   if (before === undefined) return false;
   if (before.equals(after)) return true;
   if (/^ip6?tables/.test(file)) return Math.abs(before.length - after.length) < before.length / 4 + 256 && plainDump(before) === plainDump(after);
+  if (file === 'counters.txt' || file === 'conntrack-count.txt') return plainCounters(before) === plainCounters(after);
+  if (file === 'kube-proxy-metrics.txt') return plainMetrics(before) === plainMetrics(after);
   return file === 'nft.json' && plainNft(before) === plainNft(after);
 }
 
 const plainDump = (dump: Buffer): string => dump.toString('latin1').replace(/\[\d+:\d+\]|^#.* on .*$/gm, '');
+const plainCounters = (file: Buffer): string => JSON.stringify([...roundedCounters(parseCounters(file.toString('latin1')).values)]);
+
+// Of each sync only that it was the last is new; that it is late or has failed is what counts.
+function plainMetrics(file: Buffer): string {
+  const sync = parseProxyMetrics(file.toString('latin1'));
+  return sync === undefined ? '' : [sync.queuedAt - sync.lastAt > 30_000, sync.restoreFailures, sync.partialRestoreFailures].join(' ');
+}
+
 const plainNft = (list: Buffer): string => list.toString('latin1').replace(/"(packets|bytes|expires)": ?\d+/g, '"$1":0');

@@ -1,13 +1,13 @@
 // How full the table of connections is: a full one drops new connections of every NodePort. The entries themselves are not read.
-import { never, type Source } from './source.ts';
+import type { Source } from './source.ts';
 
 export const conntrack: Source = {
   name: 'conntrack',
   needs: { commands: [], capabilities: [] },
   files: ['conntrack-count.txt'],
   wakes: [],
-  // Only a capture shows it; a number that moves all the time is no state.
-  pollMs: never,
+  // It moves all the time; the reader keeps the earlier file until it has moved by a twentieth of the table.
+  pollMs: () => 30_000,
   read: async (machine) => {
     const [count, max] = await Promise.all([
       machine.read('/proc/sys/net/netfilter/nf_conntrack_count'),

@@ -10,6 +10,8 @@ const fixed = [
   'net.ipv4.ip_nonlocal_bind',
   'net.ipv4.tcp_l3mdev_accept',
   'net.ipv4.vs.conntrack',
+  'net.ipv4.vs.conn_reuse_mode',
+  'net.ipv4.vs.expire_nodest_conn',
   'net.ipv6.bindv6only',
   'net.ipv6.conf.all.disable_ipv6',
   'net.bridge.bridge-nf-call-iptables',

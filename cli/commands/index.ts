@@ -18,6 +18,7 @@ export const entries: readonly Entry[] = [
   { name: 'trace', summary: 'walk packets through the rules of a capture', load: () => import('./trace.ts') },
   { name: 'reach', summary: 'say for every NodePort of a capture which sources get in', load: () => import('./reach.ts') },
   { name: 'check', summary: 'compare a capture with cluster objects and diagnose', load: () => import('./check.ts') },
+  { name: 'lint', summary: 'check how NodePorts are used, and list whom each belongs to', load: () => import('./lint.ts') },
   { name: 'explain', summary: 'ask the collector why a NodePort does not answer', load: () => import('./explain.ts') },
   { name: 'get', summary: 'list nodes, nodeports, findings, changes or services of a collector', load: () => import('./get.ts') },
   { name: 'completion', summary: 'print the completion script of a shell', load: () => import('./completion.ts') },

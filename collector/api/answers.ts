@@ -81,7 +81,8 @@ export function answersOf({ state, store, session }: ApiOptions) {
     explain: ({ node, port, protocol }: ExplainQuery) => {
       state.settle(node);
       const view = viewOf(node);
-      return explain(view, { port, protocol: protocol ?? protocolOf(view, port), changes: state.recentChanges(node), objects: state.objects });
+      const others = state.nodes.filter((other) => other !== view && other.connected).map(({ name, facts }) => ({ node: name, facts }));
+      return explain(view, { port, protocol: protocol ?? protocolOf(view, port), changes: state.recentChanges(node), objects: state.objects, others });
     },
     trace: async ({ node, packet }: TraceBody) => {
       viewOf(node);
@@ -94,7 +95,7 @@ export function answersOf({ state, store, session }: ApiOptions) {
   };
 }
 
-type Asked = Pick<Parameters<typeof explainNodePort>[0], 'port' | 'protocol' | 'changes' | 'objects'>;
+type Asked = Pick<Parameters<typeof explainNodePort>[0], 'port' | 'protocol' | 'changes' | 'objects' | 'others'>;
 
 /** The explanation as data and as text, with a word on how old the view is. Differences within the grace period are explained too: somebody is asking. */
 function explain(view: NodeView, asked: Asked) {

@@ -231,13 +231,25 @@ const isFailing = (pod: Pod): boolean =>
       waitingReason === 'CrashLoopBackOff' || (lastTerminationReason === 'OOMKilled' && restartCount >= restartsMin) || (!ready && restartCount >= restartsMin),
   );
 
+// Few pods fail and many Services are asked about: the failing ones are looked up once for each state of the objects.
+function failingPods({ objects }: Diagnosis, namespace: string): readonly Pod[] {
+  let index = failingIndexes.get(objects);
+  if (index === undefined) {
+    index = Map.groupBy([...objects.pods.values()].filter(isFailing), (pod) => pod.namespace);
+    failingIndexes.set(objects, index);
+  }
+  return index.get(namespace) ?? [];
+}
+
+const failingIndexes = new WeakMap<Diagnosis['objects'], ReadonlyMap<string, readonly Pod[]>>();
+
 function failingFinding(diagnosis: Diagnosis, expectation: Expectation): Diagnosed[] {
   const service = serviceOf(diagnosis, expectation);
   if (service?.selector === undefined) return [];
-  const selected = podsOf(diagnosis, service.namespace).filter((pod) => selects(service.selector ?? {}, pod.labels));
-  const failing = selected.filter(isFailing);
+  const failing = failingPods(diagnosis, service.namespace).filter((pod) => selects(service.selector ?? {}, pod.labels));
   const [first] = failing;
   if (first === undefined) return [];
+  const selected = podsOf(diagnosis, service.namespace).filter((pod) => selects(service.selector ?? {}, pod.labels));
   const finding = findingOf(diagnosis, expectation, {
     cause: 'A02',
     title: 'some pods of the Service keep failing',

@@ -74,9 +74,8 @@ export const hairpinOff: Detector = {
   causes: ['D06'],
   detect: (diagnosis) => {
     const ports = factsOf(diagnosis, 'interface').filter(({ hairpin, up }) => hairpin === false && up);
-    const served = diagnosis.expectations.filter(({ endpoints }) => endpoints.some((endpoint) => isOnNode(diagnosis, endpoint)));
     const [first] = ports;
-    if (first === undefined || served.length === 0) return [];
+    if (first === undefined || !diagnosis.expectations.some(({ endpoints }) => endpoints.some((endpoint) => isOnNode(diagnosis, endpoint)))) return [];
     const finding = findingOf(diagnosis, undefined, {
       cause: 'D06',
       title: 'bridge ports do not send packets back (hairpin is off)',

@@ -2,7 +2,7 @@
 
 import { actorText, type Change } from '../../shared/model/change.ts';
 import type { Expectation } from '../../shared/model/expectation.ts';
-import { type NodePortFact, nodePortFactKey, type Protocol } from '../../shared/model/fact.ts';
+import { type Fact, type NodePortFact, nodePortFactKey, type Protocol } from '../../shared/model/fact.ts';
 import type { Finding, Severity } from '../../shared/model/finding.ts';
 import { lossOf, type Outcome, type Vantage, vantages } from '../../shared/model/outcome.ts';
 import { type Diagnosis, listText, nodePortText, symptomText } from '../causes/detector.ts';
@@ -15,6 +15,8 @@ export interface ExplainQuestion extends Diagnosis {
   readonly protocol: Protocol;
   /** What diagnoseNode said of the node. */
   readonly findings: readonly Finding[];
+  /** The other nodes and what they have reported: where they answer, the difference is the cause. Absent offline. */
+  readonly others?: readonly { readonly node: string; readonly facts: ReadonlyMap<string, Fact> }[];
 }
 
 /** `faulty`: some client is shut out. `by-design`: shut out as the objects say. `none`: no Service has the NodePort. */

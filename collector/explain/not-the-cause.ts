@@ -1,5 +1,7 @@
 // What was looked at and is well: saves the reader from looking there.
-import { proxyOf, serviceOf } from '../causes/detector.ts';
+import { symptomOf } from '../../shared/model/outcome.ts';
+import { decidersOf, listText, outcomesOf, proxyOf, serviceOf } from '../causes/detector.ts';
+import { deciderText } from '../causes/owner.ts';
 import { classOf, windows } from '../correlate/index.ts';
 import { endpointsOf, slicesOf } from '../expect/endpoints.ts';
 import type { ExplainQuestion, View } from './explain.ts';
@@ -12,7 +14,22 @@ export function notTheCause(question: ExplainQuestion, view: View): string[] {
     ...(causes.some((cause) => cause.startsWith('A')) ? [] : endpointsText(question, view)),
     ...(causes.some((cause) => cause.startsWith('D')) ? [] : forwardingText(question, view)),
     ...(causes.length === 0 ? [] : quietText(question, view)),
+    ...(causes.length === 0 ? [] : elsewhereText(question, view)),
   ];
+}
+
+// Where other nodes serve the same NodePort, whatever all nodes share is not the cause: the first thing that only this one has is.
+function elsewhereText({ others = [], drifts }: ExplainQuestion, { key }: View): string[] {
+  const answering = others.filter(({ facts }) => {
+    const fact = facts.get(key);
+    const outside = fact?.kind === 'nodeport' ? (fact.outcomes.external ?? fact.outcomes.peer ?? []) : [];
+    return outside.length > 0 && outside.every((outcome) => outcome.dnat !== null && symptomOf(outcome) === 'ok');
+  });
+  if (answering.length === 0) return [];
+  const names = answering.map(({ node }) => node);
+  const [decider] = decidersOf(drifts.filter((drift) => drift.key === key).flatMap(outcomesOf));
+  const difference = decider === undefined ? '' : `; first difference: ${deciderText(decider)}`;
+  return [`${listText(names.slice(0, 3))}${names.length > 3 ? ` and ${names.length - 3} more` : ''} answer${names.length === 1 ? 's' : ''}${difference}`];
 }
 
 function proxyText(question: ExplainQuestion): string[] {

@@ -14,7 +14,6 @@ import {
   letterP,
   lineFeed,
   skipBlanks,
-  space,
   wordEnd,
   zero,
 } from './iptables.bytes.ts';

@@ -129,6 +129,16 @@ export function parseFlows(text: string): { readonly items: readonly Flow[]; rea
   return { items, issues };
 }
 
+/** Counters as facts tell them: rounded down, the number of tracked connections to a twentieth of the table, the size of the table as it is. */
+export function roundedCounters(values: ReadonlyMap<string, number>): ReadonlyMap<string, number> {
+  const max = values.get('nf_conntrack_max');
+  const rounded = (name: string, value: number): number =>
+    name === 'nf_conntrack_max' ? value : name === 'nf_conntrack_count' && max !== undefined && max >= 20 ? stepOf(value, max) : roundedCounter(value);
+  return new Map([...values].map(([name, value]) => [name, rounded(name, value)]));
+}
+
+const stepOf = (count: number, max: number): number => Math.floor(Math.floor((count * 20) / max) * (max / 20));
+
 /** Rounds a counter down to 0, 1, 2, 3, 4, 6, 8, 12, 16 …: what rises slowly stays the same for long. */
 export function roundedCounter(value: number): number {
   if (value < 4) return value;

@@ -22,7 +22,7 @@ import type { NodeState, Process } from './node.ts';
 import { ownerOf, ownerOfName } from './owners.ts';
 import type { Packet } from './packet.ts';
 import type { Chain, Table } from './ruleset.ts';
-import { roundedCounter } from './surroundings.parse.ts';
+import { roundedCounter, roundedCounters } from './surroundings.parse.ts';
 import { walk } from './walk.ts';
 
 /** What the facts are to speak of. */
@@ -236,22 +236,15 @@ function processFacts({ processes = [] }: NodeState): ProcessFact[] {
 }
 
 function counterFacts(node: NodeState, about: Surroundings): CounterFact[] {
-  const max = node.counters?.get('nf_conntrack_max');
-  const rounded = (name: string, value: number): number =>
-    name === 'nf_conntrack_max' ? value : name === 'nf_conntrack_count' ? stepOf(value, max) : roundedCounter(value);
   const invalid = invalidDrops(node);
   const onto = masqueradedOnto(node, about.nodePorts);
   const all = [
-    ...[...(node.counters ?? [])].map(([name, value]) => [name, rounded(name, value)] as const),
+    ...roundedCounters(node.counters ?? new Map()),
     ...(invalid === undefined ? [] : [['kube_forward_invalid', roundedCounter(invalid)] as const]),
     ...(onto === 0 ? [] : [['masqueraded_onto_nodeport', onto] as const]),
   ];
   return all.map(([name, value]) => ({ kind: 'counter', key: `counter/${name}`, name, value }));
 }
-
-// A twentieth of the table is as exact as anybody needs it.
-const stepOf = (count: number, max: number | undefined): number =>
-  max === undefined || max < 20 ? count : Math.floor(Math.floor((count * 20) / max) * (max / 20));
 
 /** Packets that KUBE-FORWARD has dropped as INVALID, where the dump counts. */
 function invalidDrops({ tables }: NodeState): number | undefined {

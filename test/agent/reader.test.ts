@@ -72,6 +72,29 @@ const dumps = [
   { name: 'a rule', file: 'iptables-save.txt', before: '[3:4] -A INPUT -j DROP\n', after: '[3:4] -A INPUT -j DROP\n[0:0] -A INPUT -j DROP\n', same: false },
   { name: 'nft counters', file: 'nft.json', before: '{"counter": {"packets": 1, "bytes": 2}}', after: '{"counter": {"packets": 10, "bytes": 20}}', same: true },
   { name: 'nft values', file: 'nft.json', before: '{"right": 1}', after: '{"right": 2}', same: false },
+  { name: 'a counter that has hardly risen', file: 'counters.txt', before: 'drop = 130\n', after: 'drop = 190\n', same: true },
+  { name: 'a counter that has', file: 'counters.txt', before: 'drop = 130\n', after: 'drop = 193\n', same: false },
+  {
+    name: 'a few more connections',
+    file: 'conntrack-count.txt',
+    before: 'nf_conntrack_count = 100\nnf_conntrack_max = 65536\n',
+    after: 'nf_conntrack_count = 900\nnf_conntrack_max = 65536\n',
+    same: true,
+  },
+  {
+    name: 'a sync later',
+    file: 'kube-proxy-metrics.txt',
+    before: 'kubeproxy_sync_proxy_rules_last_timestamp_seconds 5\n',
+    after: 'kubeproxy_sync_proxy_rules_last_timestamp_seconds 35\n',
+    same: true,
+  },
+  {
+    name: 'a sync that is late',
+    file: 'kube-proxy-metrics.txt',
+    before: 'kubeproxy_sync_proxy_rules_last_timestamp_seconds 5\n',
+    after: 'kubeproxy_sync_proxy_rules_last_timestamp_seconds 5\nkubeproxy_sync_proxy_rules_last_queued_timestamp_seconds 40\n',
+    same: false,
+  },
   { name: 'numbers in other files', file: 'ss.txt', before: '[1:2]', after: '[1:3]', same: false },
 ];
 for (const { name, file, before, after, same } of dumps)

@@ -4,11 +4,14 @@ import { join } from 'node:path';
 import t from 'tap';
 import type { Machine } from '../../../agent/host/machine.ts';
 import { run } from '../../../agent/host/run.ts';
+import { bridges } from '../../../agent/sources/bridges.ts';
+import { counters } from '../../../agent/sources/counters.ts';
 import { sources } from '../../../agent/sources/index.ts';
 import { ipset } from '../../../agent/sources/ipset.ts';
 import { ip6tables, iptables } from '../../../agent/sources/iptables.ts';
 import { ipvs } from '../../../agent/sources/ipvs.ts';
 import { nftables } from '../../../agent/sources/nftables.ts';
+import { proxyMetrics } from '../../../agent/sources/proxy-metrics.ts';
 import { routes } from '../../../agent/sources/routes.ts';
 import type { Source } from '../../../agent/sources/source.ts';
 import { sysctls } from '../../../agent/sources/sysctls.ts';
@@ -32,7 +35,59 @@ interface Given {
   readonly read?: readonly string[];
 }
 
+const oldMetrics = 'go_goroutines 12\\nkubeproxy_sync_proxy_rules_last_timestamp_seconds 5\\nkubeproxy_sync_proxy_rules_duration_seconds_sum 3\\n';
+
 const cases: readonly Given[] = [
+  { name: 'counters: nothing in /proc/net', source: counters, expected: { outcome: 'absent' } },
+  {
+    name: 'counters: summed up and named',
+    source: counters,
+    files: {
+      '/proc/net/stat/nf_conntrack': 'entries searched insert_failed drop early_drop\n0c 00 03 01 00\n0c 00 04 00 00\n',
+      '/proc/net/softnet_stat': '01 10 00\n02 01 00\n',
+      '/proc/net/snmp': 'Udp: InDatagrams InCsumErrors\nUdp: 5 7\n',
+    },
+    expected: {
+      outcome: 'facts',
+      files: new Map([
+        [
+          'counters.txt',
+          Buffer.from('nf_conntrack_insert_failed = 7\nnf_conntrack_drop = 1\nnf_conntrack_early_drop = 0\nsoftnet_dropped = 17\nudp_in_csum_errors = 7\n'),
+        ],
+      ]),
+    },
+    read: ['counters.txt'],
+  },
+  { name: 'bridges: no port', source: bridges, lists: { '/sys/class/net': ['eth0', 'lo'] }, expected: { outcome: 'absent', reason: 'no bridge has a port' } },
+  {
+    name: 'bridges: one port with hairpin, one without',
+    source: bridges,
+    lists: { '/sys/class/net': ['veth2', 'eth0', 'veth1'] },
+    files: { '/sys/class/net/veth1/brport/hairpin_mode': '0\n', '/sys/class/net/veth2/brport/hairpin_mode': '1\n' },
+    expected: { outcome: 'facts', files: new Map([['bridge-ports.txt', Buffer.from('veth1.hairpin_mode = 0\nveth2.hairpin_mode = 1\n')]]) },
+    read: ['bridge-ports.txt'],
+  },
+  {
+    name: 'proxy-metrics: no kube-proxy, nobody is asked',
+    source: proxyMetrics,
+    programs: { curl: 'exit 9' },
+    expected: { outcome: 'absent', reason: 'no kube-proxy is seen on this node' },
+  },
+  {
+    name: 'proxy-metrics: only what tells the last sync is kept',
+    source: proxyMetrics,
+    programs: { curl: `printf '${oldMetrics}'` },
+    known: { 'processes.json': '[{"pid":1,"comm":"kube-proxy","argv":[]}]' },
+    expected: { outcome: 'facts', files: new Map([['kube-proxy-metrics.txt', Buffer.from('kubeproxy_sync_proxy_rules_last_timestamp_seconds 5\n')]]) },
+    read: ['kube-proxy-metrics.txt'],
+  },
+  {
+    name: 'proxy-metrics: its port does not answer: normal, not failed',
+    source: proxyMetrics,
+    programs: { curl: 'exit 7' },
+    known: { 'processes.json': '[{"pid":1,"comm":"kube-proxy","argv":[]}]' },
+    expected: { outcome: 'absent' },
+  },
   { name: 'iptables: not installed', source: iptables, expected: { outcome: 'absent', reason: 'iptables-save is not installed' } },
   {
     name: 'iptables: fails',

@@ -116,6 +116,18 @@ const cases: readonly Case[] = [
     expect: [],
   },
   {
+    name: 'A03 twin: the other Service has no ready endpoint at this moment: the answer does not come and go with it',
+    cluster: [
+      ...nodes,
+      service('web'),
+      slice('web', endpoints, { ports: [{ name: 'http', port: 8088 }] }),
+      ...pods,
+      slice('other', [{ address: '10.244.1.5', ready: false }], { ports: [{ name: 'x', port: 8088 }] }),
+      service('other', { type: 'ClusterIP' }),
+    ],
+    expect: [],
+  },
+  {
     name: 'A04: Local without a local endpoint is by design',
     cluster: [...nodes, service('web', { externalTrafficPolicy: 'Local' }), slice('web', [{ address: '10.244.2.5', node: 'node2' }])],
     expect: [{ cause: 'A04', severity: 'info', symptom: 'timeout', summary: /Use node2,/ as unknown as string }],
@@ -149,7 +161,43 @@ const cases: readonly Case[] = [
     expect: [{ cause: 'A15', severity: 'error', port: 30080 }],
   },
 
+  {
+    name: 'A10: the pods have no address of the family',
+    cluster: [...nodes, service('web', { ipFamilies: ['IPv6'], clusterIPs: ['fd00::1'] }), pod('web-1', { app: 'web' })].map((raw) =>
+      raw.kind === 'Node' ? { ...raw, status: { addresses: [{ type: 'InternalIP', address: 'fd00::11' }] } } : raw,
+    ),
+    expect: [{ cause: 'A10', severity: 'error', family: 6 }],
+  },
+
   // B: kube-proxy
+  {
+    name: 'B07: most Services follow an old state',
+    cluster: threeServices,
+    facts: (_, all) => all.map((each) => everywhere(each, [forward('10.244.9.9:8080')])),
+    expect: [{ cause: 'B07' }, { cause: 'B07' }, { cause: 'B07' }],
+  },
+  {
+    name: 'B08: IPVS keeps a real server',
+    facts: (web) => [
+      proxyFact({ mode: 'ipvs' }),
+      everywhere(
+        web,
+        [...web.endpoints, '10.244.1.9:8080'].map((each) => forward(each, 1 / 3)),
+      ),
+    ],
+    expect: [{ cause: 'B08', severity: 'error' }],
+  },
+  {
+    name: 'B12: IPVS and the policy of INPUT',
+    facts: (web) => [proxyFact({ mode: 'ipvs' }), ...blockedBy({ ...policy, chain: 'INPUT' })(web)],
+    expect: [{ cause: 'B12', severity: 'error' }],
+  },
+  { name: 'B13: IPVS and the policy of FORWARD', facts: (web) => [proxyFact({ mode: 'ipvs' }), ...blockedBy(policy)(web)], expect: [{ cause: 'B13' }] },
+  {
+    name: 'B15: a rule of kube-proxy itself that belongs to another state',
+    facts: blockedBy(rule('KUBE-FORWARD', '-j DROP')),
+    expect: [{ cause: 'B15', confidence: 'likely' }],
+  },
   {
     name: 'B01: kube-proxy is gone, the port of a Service moved',
     facts: (web, all) => [
@@ -435,6 +483,7 @@ const cases: readonly Case[] = [
     expect: [{ cause: 'C15', symptom: 'refused' }],
   },
   { name: 'C16: a policy of Calico', facts: blockedBy(rule('cali-tw-cali123', '-m comment --comment "cali:x" -j DROP')), expect: [{ cause: 'C16' }] },
+  { name: 'C17: a chain of Tailscale', facts: blockedBy(rule('ts-forward', '-s 100.64.0.0/10 -j DROP')), expect: [{ cause: 'C17' }] },
   {
     name: 'two NodePorts, one rule: each names the other',
     facts: (_, all) => all.flatMap(blockedBy(rule('FORWARD', '-j DROP'))),
@@ -469,6 +518,21 @@ const cases: readonly Case[] = [
         remedy: ['sysctl -w net.ipv4.ip_forward=1', `echo 'net.ipv4.ip_forward = 1' > /etc/sysctl.d/99-kubernetes-forwarding.conf`],
       },
     ],
+  },
+  {
+    name: 'D02: forwarding is off on one interface',
+    facts: blockedBy({ by: 'sysctl', text: 'net.ipv4.conf.eth0.forwarding = 0' }),
+    expect: [{ cause: 'D02', severity: 'error', remedy: ['sysctl -w net.ipv4.conf.eth0.forwarding=1', /./ as unknown as string] }],
+  },
+  {
+    name: 'D03: strict reverse path filtering',
+    facts: blockedBy({ by: 'sysctl', text: 'net.ipv4.conf.all.rp_filter = 1: the way back to the client is another interface' }),
+    expect: [{ cause: 'D03', remedy: ['sysctl -w net.ipv4.conf.all.rp_filter=2'] }],
+  },
+  {
+    name: 'D05: bridge-nf-call-iptables is off',
+    facts: blockedBy({ by: 'sysctl', text: 'net.bridge.bridge-nf-call-iptables = 0' }),
+    expect: [{ cause: 'D05', remedy: ['sysctl -w net.bridge.bridge-nf-call-iptables=1'] }],
   },
   {
     name: "D16: the Node's address is on no interface",

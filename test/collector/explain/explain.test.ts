@@ -4,7 +4,7 @@ import t from 'tap';
 import { diagnoseNode } from '../../../collector/causes/index.ts';
 import { compareNode } from '../../../collector/compare/index.ts';
 import { expectationsFor } from '../../../collector/expect/index.ts';
-import { type Explanation, explainNodePort } from '../../../collector/explain/explain.ts';
+import { type ExplainQuestion, type Explanation, explainNodePort } from '../../../collector/explain/explain.ts';
 import { explanationText } from '../../../collector/explain/text.ts';
 import type { Change } from '../../../shared/model/change.ts';
 import type { Fact } from '../../../shared/model/fact.ts';
@@ -47,9 +47,10 @@ interface Question {
   readonly port: number;
   readonly facts?: readonly Fact[];
   readonly changes?: readonly Change[];
+  readonly others?: ExplainQuestion['others'];
 }
 
-function explain({ port, facts = [], changes = [] }: Question): Explanation {
+function explain({ port, facts = [], changes = [], others = [] }: Question): Explanation {
   const observed = factMap([
     ...rightFacts(expectations),
     { kind: 'sysctl', key: 'sysctl/net.ipv4.ip_forward', name: 'net.ipv4.ip_forward', value: '1' },
@@ -57,7 +58,7 @@ function explain({ port, facts = [], changes = [] }: Question): Explanation {
   ]);
   const drifts = compareNode({ node: 'node1', facts: observed, expectations, objects });
   const diagnosis = { node: 'node1', facts: observed, expectations, drifts, objects, changes, now: at + 60_000 };
-  return explainNodePort({ ...diagnosis, findings: diagnoseNode(diagnosis), port, protocol: 'tcp' });
+  return explainNodePort({ ...diagnosis, findings: diagnoseNode(diagnosis), port, protocol: 'tcp', others });
 }
 
 const unknownRule = rule('FORWARD', '-m u32 --u32 "0>>22&0x3C@12>>26&0x3C@0=0x1" -j DROP');
@@ -86,6 +87,33 @@ for (const { name, kind, ...question } of cases) {
     t.end();
   });
 }
+
+t.test('where other nodes answer, that is said with the first difference', (t) => {
+  const faulty = { port: 30080, facts: [rightFact(web, { external: drops })], changes: [made] };
+  const text = explanationText(explain({ ...faulty, others: [{ node: 'node2', facts: factMap([rightFact(web)]) }] }));
+  t.match(text.replaceAll(/\s+/g, ' '), 'node2 answers; first difference: rule 1 of filter FORWARD (-p tcp -m tcp --dport 8080 -j DROP)');
+  const both = explain({ ...faulty, others: [{ node: 'node2', facts: factMap([rightFact(web, { external: drops })]) }] });
+  t.notMatch(both.notIt.join(), /node2/, 'a node that fails as well is no witness');
+  t.end();
+});
+
+t.test('a node that has reported nothing is neither healthy nor faulty, and the sentence is whole', (t) => {
+  const explanation = explainNodePort({
+    node: 'node1',
+    facts: new Map(),
+    expectations,
+    drifts: compareNode({ node: 'node1', facts: new Map(), expectations, objects }),
+    objects,
+    changes: [],
+    now: at,
+    findings: [],
+    port: 30080,
+    protocol: 'tcp',
+  });
+  t.equal(explanation.kind, 'unknown');
+  t.equal(explanation.summary, 'shop/web, NodePort 30080/tcp: what node1 does with its clients is not known, as nothing has been reported of it.');
+  t.end();
+});
 
 t.test('colour marks the paragraph and changes no text', (t) => {
   const explanation = explain({ port: 30080 });

@@ -1,6 +1,6 @@
 // Findings over time: the grace period, news, ends, and what a restart remembers.
 import t from 'tap';
-import { type Episodes, newEpisodes, stepEpisodes } from '../../../collector/state/episodes.ts';
+import { type Episodes, newEpisodes, onsetsBefore, onsetsOf, stepEpisodes } from '../../../collector/state/episodes.ts';
 import type { Finding } from '../../../shared/model/finding.ts';
 
 const finding = (id: string, given: Partial<Finding> = {}): Finding => ({
@@ -70,4 +70,20 @@ t.test('a finding that was open before a restart is neither reopened nor dated a
     [],
   );
   t.match(again.open, [{ since: 10 }]);
+});
+
+t.test('the onset of a drift lasts while it does, is forgotten when it ends, and outlives a restart', (t) => {
+  const [web, api] = [{ key: 'nodeport/tcp/4/30080' }, { key: 'nodeport/tcp/4/30081' }];
+  const first = onsetsOf(new Map(), [web], 1_000);
+  const second = onsetsOf(first, [web, api], 2_000);
+  t.same(
+    [...second],
+    [
+      ['nodeport/tcp/4/30080', 1_000],
+      ['nodeport/tcp/4/30081', 2_000],
+    ],
+  );
+  t.same([...onsetsOf(onsetsOf(second, [api], 3_000), [web, api], 4_000).values()], [4_000, 2_000]);
+  t.same([...onsetsBefore([finding('a', { since: 500 }), finding('b', { port: 0, protocol: '', since: 500 })])], [['nodeport/tcp/4/30080', 500]]);
+  t.end();
 });

@@ -10,6 +10,8 @@ import type { Generated } from './rulesets.ts';
 
 export interface Tally {
   rulesets: number;
+  /** Rulesets that a tool did not accept: the generator's slips. */
+  refused: number;
   packets: number;
   /** Packets whose fate the walk left open. */
   uncertain: number;
@@ -19,7 +21,7 @@ export interface Tally {
   readonly meetings: Map<string, number>;
 }
 
-export const newTally = (): Tally => ({ rulesets: 0, packets: 0, uncertain: 0, decidersCounted: 0, kinds: new Map(), meetings: new Map() });
+export const newTally = (): Tally => ({ rulesets: 0, refused: 0, packets: 0, uncertain: 0, decidersCounted: 0, kinds: new Map(), meetings: new Map() });
 
 /** Where packets go from and to; the port they are sent from is chosen when they are sent. */
 export type Draft = Omit<Asked, 'fromPort'>;

@@ -23,7 +23,12 @@ t.test(`the walk agrees with the kernel (seed ${seed})`, { skip: obstacle ?? fal
     t.same(await contest(arena, { generated, drafts: packets }, newTally()), [], `${name}: ${why}`);
   }
   const property = fc.asyncProperty(rulesets(firewallBases()), drafts, async (generated, packets) => {
-    const differences = await contest(arena, { generated, drafts: packets }, tally);
+    const differences = await contest(arena, { generated, drafts: packets }, tally).catch((error: Error) => {
+      // nft knows more ways to refuse a rule than the generator knows to avoid; the judge has nothing to say of those.
+      if (!/restore: line \d+ failed|\/dev\/stdin:\d+/.test(error.message)) throw error;
+      tally.refused++;
+      return [];
+    });
     if (differences.length > 0) throw new Error(`${generated.kind}:\n${differences.join('\n')}`);
   });
   const result = await fc.check(property, {
@@ -37,7 +42,7 @@ t.test(`the walk agrees with the kernel (seed ${seed})`, { skip: obstacle ?? fal
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([name, count]) => `${name} ${count}`)
       .join(', ');
-  t.comment(`${tally.rulesets} rulesets, ${tally.packets} packets, ${tally.uncertain} left open, ${tally.decidersCounted} deciding rules seen to count`);
+  t.comment(`${tally.rulesets} rulesets, ${tally.packets} packets, ${tally.uncertain} left open, ${tally.decidersCounted} deciding rules seen to count, ${tally.refused} rulesets refused by their tools`);
   t.comment(`kinds: ${counted(tally.kinds)}`);
   t.comment(`met: ${counted(tally.meetings)}`);
   if (result.failed) {
@@ -51,6 +56,7 @@ t.test(`the walk agrees with the kernel (seed ${seed})`, { skip: obstacle ?? fal
     );
   }
   t.equal(result.failed, false, 'no disagreement');
+  t.ok(tally.refused <= runs / 20, 'the tools accept nearly all rulesets');
   t.ok(tally.uncertain < tally.packets / 10, 'the walk is certain of most packets');
   for (const met of ['ok', 'refused', 'unreachable', 'timeout']) t.ok((tally.meetings.get(met) ?? 0) > 0, `some packets met "${met}"`);
 });

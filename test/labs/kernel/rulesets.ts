@@ -276,7 +276,7 @@ function nftRule(family: Family, hook: string): fc.Arbitrary<string> {
       return counted(tcpOrUdp ? plain : `meta l4proto tcp ${other}`, `dnat ${ip} to ${verdict.slice(5)}`);
     }
     if (verdict.startsWith('TCP ')) return counted(`meta l4proto tcp ${match.replace(/meta l4proto .*|udp dport .*/, '')}`, verdict.slice(4));
-    return counted(match, verdict);
+    return counted(verdict.startsWith('snat ') ? match.replace('meta nfproto ipv4', '') : match, verdict);
   });
 }
 

@@ -1,0 +1,90 @@
+// `portreeve lint`: practice for NodePorts, and the register of their numbers, from cluster objects alone.
+import { stringify } from 'yaml';
+import { printable } from '../../collector/causes/remedy.ts';
+import { readObjects } from '../../collector/kubernetes/objects.ts';
+import { type Lint, lintCluster, lintRules } from '../../collector/lint/index.ts';
+import { type Assignment, registerOf } from '../../collector/lint/register.ts';
+import { failure } from '../../shared/errors.ts';
+import { parseSysctls } from '../../shared/netfilter/host.parse.ts';
+import { readDirectory } from '../capture.directory.ts';
+import { type Command, flagOf, type Io, type Parsed, requiredText, textOf } from '../command.ts';
+import { tableText } from '../table.ts';
+
+export const lint: Command = {
+  name: 'lint',
+  summary: 'check how NodePorts are used, and list whom each belongs to',
+  usage: '--cluster DIR [--register]',
+  description: `Says what works today and will be trouble: ${Object.keys(lintRules).join(', ')}. With --register it lists every NodePort with its Service and owner instead. Exit code 0: no warning, 1: warnings.`,
+  options: [
+    { name: 'cluster', value: 'DIR', summary: 'directory with Services, EndpointSlices and Pods as JSON or YAML' },
+    { name: 'capture', value: 'DIR', summary: 'capture of a node, for its own port range' },
+    { name: 'register', summary: 'list all NodePorts with their owners' },
+    {
+      name: 'output',
+      short: 'o',
+      value: 'FORM',
+      summary: 'form of the output; csv for --register',
+      default: 'text',
+      choices: ['text', 'wide', 'json', 'yaml', 'csv'],
+    },
+  ],
+  examples: ['portreeve lint --cluster manifests', 'portreeve lint --register --cluster cluster -o csv > nodeports.csv'],
+  run: (parsed, io) => runLint(parsed, io),
+};
+
+async function runLint(parsed: Parsed, io: Io): Promise<number> {
+  const directory = requiredText(parsed, 'cluster');
+  const files = await readDirectory(directory);
+  const objectFiles = [...files].filter(([name]) => /\.(json|ya?ml)$/.test(name)).map(([name, bytes]) => ({ name, text: bytes.toString('utf8') }));
+  const { objects } = readObjects(objectFiles);
+  if (objects.services.size === 0) throw failure('INPUT_INVALID', [directory, 'holds no Service']);
+  const form = textOf(parsed, 'output') ?? 'text';
+  if (flagOf(parsed, 'register')) {
+    io.stdout.write(registerText(registerOf(objects), form));
+    return 0;
+  }
+  if (form === 'csv') throw failure('USAGE', ['-o csv goes with --register']);
+  const lints = lintCluster(objects, await lintedNode(textOf(parsed, 'capture')));
+  io.stdout.write(lintText(lints, form));
+  return lints.some(({ severity }) => severity === 'warning') ? 1 : 0;
+}
+
+async function lintedNode(capture: string | undefined) {
+  if (capture === undefined) return undefined;
+  const settings = (await readDirectory(capture)).get('sysctl.txt');
+  if (settings === undefined) throw failure('INPUT_INVALID', [capture, 'holds no sysctl.txt']);
+  return { name: 'the node', sysctls: parseSysctls(settings.toString('utf8')).values };
+}
+
+function lintText(items: readonly Lint[], form: string): string {
+  const list = { apiVersion: 'portreeve/v1', kind: 'LintList', items };
+  if (form === 'json') return `${JSON.stringify(list, null, 2)}\n`;
+  if (form === 'yaml') return stringify(list);
+  if (items.length === 0) return 'nothing to remark\n';
+  return items
+    .map(({ severity, rule, service, text, remedy }) =>
+      [`${severity.padEnd(7)}  ${rule}  ${printable(`${service === '' ? '' : `${service}: `}${text}`)}`, `         ${printable(remedy)}`].join('\n'),
+    )
+    .join('\n\n')
+    .concat('\n');
+}
+
+const columns = ['port', 'protocol', 'service', 'portName', 'targetPort', 'externalTrafficPolicy', 'kind', 'owner', 'purpose'] as const;
+
+function registerText(items: readonly Assignment[], form: string): string {
+  const list = { apiVersion: 'portreeve/v1', kind: 'NodePortRegister', items };
+  if (form === 'json') return `${JSON.stringify(list, null, 2)}\n`;
+  if (form === 'yaml') return stringify(list);
+  const rows = items.map((item) => columns.map((column) => String(item[column])));
+  if (form === 'csv') return [columns as readonly string[], ...rows].map((row) => `${row.map(csvCell).join(',')}\r\n`).join('');
+  return tableText(
+    ['PORT', 'PROTO', 'SERVICE', 'NAME', 'TARGET', 'POLICY', 'KIND', 'OWNER', 'PURPOSE'],
+    rows.map((row) => row.map((cell) => cell || '-')),
+  );
+}
+
+// RFC 4180; a cell that a spreadsheet would run as a formula is made text.
+function csvCell(raw: string): string {
+  const text = printable(/^[=+\-@]/.test(raw) ? `'${raw}` : raw);
+  return /[",]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}

@@ -1,0 +1,249 @@
+// Each case gives a sound capture of a real kube-proxy one fault beside its NodePorts' own rules: addresses, tunnels, counters, processes, routes. The files are
+// read as the product reads them; the finding must name the cause, and the capture without the fault must not have it.
+import t from 'tap';
+import { checkNode } from '../../cli/commands/check.run.ts';
+import { readObjects } from '../../collector/kubernetes/objects.ts';
+import type { Finding } from '../../shared/model/finding.ts';
+import { captureFiles } from '../support/captures.ts';
+
+const iptables = '01-healthy-iptables-nft';
+const nftables = '02-healthy-nftables';
+const k3s = '16-k3s-like-healthy';
+
+/** A file that is edited, or one that is added. */
+type Edit = readonly [file: string, by: (text: string) => string];
+
+interface Case {
+  readonly name: string;
+  readonly capture: string;
+  readonly edits: readonly Edit[];
+  readonly cause: string;
+  /** How many findings of the cause. */
+  readonly count?: number;
+  readonly expect: Partial<Record<keyof Finding, unknown>>;
+  /** The same without the fault, where it is not the capture as it is. */
+  readonly twin?: readonly Edit[];
+}
+
+const added = (file: string, content: string): Edit => [file, () => content];
+const replaced = (file: string, pattern: RegExp, by: string): Edit => [file, (text) => text.replace(pattern, by)];
+const json = (file: string, by: (value: never) => unknown): Edit => [file, (text) => JSON.stringify(by(JSON.parse(text) as never))];
+const sysctl = (name: string, value: string): Edit => [
+  'sysctl.txt',
+  (text) => `${text.replace(new RegExp(`^${name.replaceAll('.', '\\.')} ?=.*\n`, 'm'), '')}${name} = ${value}\n`,
+];
+const save = 'iptables-save.txt';
+const device = (more: object): Edit => json('ip-addr.json', (list: never) => [...(list as object[]), { ifindex: 99, flags: ['UP'], addr_info: [], ...more }]);
+const underlay = (mtu: number): Edit =>
+  json('ip-addr.json', (list: never) => (list as { ifname: string }[]).map((each) => (each.ifname === 'eth0' ? { ...each, mtu } : each)));
+const inInput = (rule: string): Edit => replaced(save, /^-A INPUT /m, `-A INPUT ${rule}\n-A INPUT `);
+const counters = (...lines: readonly string[]): Edit => added('counters.txt', lines.map((line) => `${line}\n`).join(''));
+const pods = (more: object): Edit => json('pods.json', (list: never) => ({ ...(list as object), items: [...(list as { items: object[] }).items, more] }));
+const metrics = (last: number, queued: number, failures: number): Edit =>
+  added(
+    'kube-proxy-metrics.txt',
+    `kubeproxy_sync_proxy_rules_last_timestamp_seconds ${last}\nkubeproxy_sync_proxy_rules_last_queued_timestamp_seconds ${queued}\nkubeproxy_sync_proxy_rules_iptables_restore_failures_total ${failures}\n`,
+  );
+const udp = (target: string, more = '') =>
+  added(
+    'conntrack.txt',
+    `udp      17 29 src=172.31.0.100 dst=172.31.0.11 sport=40000 dport=30053 ${more}src=${target} dst=172.31.0.11 sport=5353 dport=40000 mark=0 use=1\n`,
+  );
+const noMasquerade = replaced(save, /^-A POSTROUTING .*KUBE-POSTROUTING\n/m, '');
+const hostPortPod = {
+  kind: 'Pod',
+  metadata: { name: 'front', namespace: 'shop' },
+  spec: { nodeName: 'node1', containers: [{ name: 'main', ports: [{ containerPort: 80, hostPort: 8081 }] }] },
+  status: { phase: 'Running', podIP: '10.244.1.77' },
+};
+const thirdNode: Edit = json('nodes.json', (list: never) => ({
+  ...(list as object),
+  items: [...(list as { items: object[] }).items, { kind: 'Node', metadata: { name: 'node3' }, spec: { podCIDRs: ['10.244.3.0/24'] } }],
+}));
+const portmap = (ports: string): Edit =>
+  replaced(
+    save,
+    /^(\*nat\n)/m,
+    `$1:CNI-HOSTPORT-DNAT - [0:0]\n:CNI-DN-1 - [0:0]\n-A CNI-HOSTPORT-DNAT -p tcp -m multiport --dports ${ports} -j CNI-DN-1\n-A CNI-DN-1 -p tcp -j DNAT --to-destination 10.244.1.77:80\n`,
+  );
+
+const cases: readonly Case[] = [
+  {
+    name: 'B17: the jump to KUBE-NODEPORTS is limited to another network',
+    capture: iptables,
+    edits: [replaced(save, /(-A KUBE-SERVICES )(.*-j KUBE-NODEPORTS)/, '$1-d 10.0.0.0/8 $2')],
+    cause: 'B17',
+    expect: { severity: 'error', symptom: 'refused', summary: /10\.0\.0\.0\/8 only: clients of 172\.31\.0\.11/ },
+  },
+  {
+    name: 'B18: the set nodeport-ips holds an address that the node has lost',
+    capture: nftables,
+    edits: [['nft.json', (text) => text.replace(/("name": ?"nodeport-ips"[^}]*?"elem": ?\[)[^\]]*\]/, '$1"172.31.0.99"]')]],
+    cause: 'B18',
+    expect: { severity: 'error', summary: /172\.31\.0\.99, which is on none of its interfaces/ },
+  },
+  {
+    name: 'B20: nftables mode was asked for, and its table is gone',
+    capture: nftables,
+    edits: [
+      added('processes.json', JSON.stringify([{ pid: 7, comm: 'kube-proxy', argv: ['kube-proxy', '--proxy-mode=nftables'] }])),
+      [
+        'nft.json',
+        (text) =>
+          JSON.stringify({ nftables: (JSON.parse(text) as { nftables: unknown[] }).nftables.filter((item) => !JSON.stringify(item).includes('kube-proxy')) }),
+      ],
+    ],
+    cause: 'B20',
+    expect: { severity: 'error' },
+  },
+  {
+    name: 'B21: POSTROUTING does not jump to KUBE-POSTROUTING',
+    capture: iptables,
+    edits: [noMasquerade],
+    cause: 'B21',
+    count: 6,
+    expect: { severity: 'error', confidence: 'certain' },
+  },
+  {
+    name: 'B04: the last restore failed',
+    capture: iptables,
+    edits: [metrics(1_795_297_676, 1_795_297_976, 9)],
+    cause: 'B04',
+    expect: { severity: 'warning', summary: /5 min older .* 9 restores were refused/ },
+    twin: [metrics(1_795_297_976, 1_795_297_676, 9)],
+  },
+  {
+    name: 'B24: conntrack leads to a pod that is gone',
+    capture: iptables,
+    edits: [udp('10.244.1.99', '[UNREPLIED] ')],
+    cause: 'B24',
+    expect: { port: 30053, protocol: 'udp', confidence: 'certain' },
+    twin: [udp('10.244.1.12')],
+  },
+  {
+    name: 'C13: one rule stands often in INPUT',
+    capture: iptables,
+    edits: [replaced(save, /^-A INPUT (.*)\n/m, `${'-A INPUT $1\n'.repeat(40)}`)],
+    cause: 'C13',
+    expect: { severity: 'warning', summary: /at least 32 times in filter INPUT/ },
+  },
+  {
+    name: "C20: portmap's rule for a hostPort is gone",
+    capture: iptables,
+    edits: [portmap('9000'), pods(hostPortPod)],
+    cause: 'C20',
+    expect: { severity: 'warning', remedy: [/delete pod front/] },
+    twin: [portmap('8081'), pods(hostPortPod)],
+  },
+  {
+    name: "C22: INPUT drops flannel's port",
+    capture: k3s,
+    edits: [device({ ifname: 'flannel.1', mtu: 1450 }), inInput('-p udp -m udp --dport 8472 -j DROP')],
+    cause: 'C22',
+    expect: { severity: 'error', symptom: 'timeout', remedy: ['iptables -I INPUT -p udp --dport 8472 -j ACCEPT'] },
+    twin: [device({ ifname: 'flannel.1', mtu: 1450 })],
+  },
+  {
+    name: 'D06: hairpin is off',
+    capture: iptables,
+    edits: [device({ ifname: 'veth9', master: 'cni0' }), added('bridge-ports.txt', 'veth9.hairpin_mode = 0\n')],
+    cause: 'D06',
+    expect: { severity: 'info' },
+    twin: [device({ ifname: 'veth9', master: 'cni0' }), added('bridge-ports.txt', 'veth9.hairpin_mode = 1\n')],
+  },
+  {
+    name: 'D04: route_localnet is 0',
+    capture: iptables,
+    edits: [sysctl('net.ipv4.conf.all.route_localnet', '0')],
+    cause: 'D04',
+    expect: { severity: 'info' },
+  },
+  {
+    name: 'D07: conntrack is full',
+    capture: iptables,
+    edits: [
+      added('conntrack-count.txt', 'nf_conntrack_count = 65536\nnf_conntrack_max = 65536\n'),
+      added('conntrack-stats.txt', 'cpu=0 found=0 invalid=1 insert=0 insert_failed=0 drop=7 early_drop=0\n'),
+    ],
+    cause: 'D07',
+    expect: { severity: 'error', evidence: [{}, { text: /At least 6 connections were dropped/ }] },
+    twin: [added('conntrack-count.txt', 'nf_conntrack_count = 300\nnf_conntrack_max = 65536\n')],
+  },
+  {
+    name: 'D08: the port range overlaps',
+    capture: iptables,
+    edits: [sysctl('net.ipv4.ip_local_port_range', '1024\t65535')],
+    cause: 'D08',
+    expect: { severity: 'warning' },
+    twin: [sysctl('net.ipv4.ip_local_port_range', '1024\t65535'), sysctl('net.ipv4.ip_local_reserved_ports', '30000-32767')],
+  },
+  {
+    name: 'D11: the tunnel is as large as the network below',
+    capture: iptables,
+    edits: [underlay(1500), device({ ifname: 'flannel.1', mtu: 1500 })],
+    cause: 'D11',
+    expect: { severity: 'warning' },
+    twin: [underlay(1500), device({ ifname: 'flannel.1', mtu: 1450 })],
+  },
+  {
+    name: 'D12: conntrack could not insert',
+    capture: iptables,
+    edits: [counters('nf_conntrack_insert_failed = 900')],
+    cause: 'D12',
+    expect: { severity: 'info' },
+    twin: [counters('nf_conntrack_insert_failed = 2')],
+  },
+  {
+    name: 'D22: softnet drops',
+    capture: iptables,
+    edits: [counters('softnet_dropped = 5000')],
+    cause: 'D22',
+    expect: { severity: 'info' },
+    twin: [counters('softnet_dropped = 0')],
+  },
+  {
+    name: 'D14: nm-cloud-setup has made rules',
+    capture: iptables,
+    edits: [json('ip-rule.json', (list: never) => [...(list as object[]), { priority: 30400, src: '172.31.0.11', table: '30400' }])],
+    cause: 'D14',
+    expect: {},
+  },
+  {
+    name: 'D17: one network falls to the default route',
+    capture: iptables,
+    edits: [thirdNode],
+    cause: 'D17',
+    expect: { severity: 'warning', summary: /node3 \(10\.244\.3\.0\/24\)/ },
+  },
+];
+
+for (const { name, capture, edits, cause, count, expect, twin } of cases) {
+  t.test(name, (t) => {
+    const found = findingsOf(capture, edits).filter((finding) => finding.cause === cause);
+    t.match(found[0], expect);
+    t.equal(found.length, count ?? 1, found.map(({ summary }) => summary).join('\n'));
+    t.same(
+      findingsOf(capture, twin ?? []).filter((finding) => finding.cause === cause),
+      [],
+      'without the fault it is not said',
+    );
+    t.end();
+  });
+}
+
+function findingsOf(capture: string, edits: readonly Edit[]): readonly Finding[] {
+  const files = new Map(captureFiles(capture));
+  for (const [file, by] of edits) {
+    const before = files.get(file)?.toString('utf8') ?? '';
+    const after = by(before);
+    if (after === before) throw new Error(`${file} was not changed`);
+    files.set(file, Buffer.from(after));
+  }
+  const objectFiles = ['services.json', 'endpointslices.json', 'nodes.json', 'pods.json'].map((name) => ({
+    name,
+    text: (files.get(name) as Buffer).toString('utf8'),
+  }));
+  const checked = checkNode({ files, objects: readObjects(objectFiles).objects, now: 0 });
+  if (checked === undefined) throw new Error('the capture says which node it is of');
+  return checked.findings;
+}
