@@ -161,8 +161,10 @@ function stateOf(judged: { findings: readonly Finding[]; pending: boolean; unkno
   if (judged.findings.some(({ severity, symptom }) => severity !== 'info' && symptom !== 'unknown')) return 'fault';
   if (judged.unknown) return 'unknown';
   if (judged.pending) return 'pending';
-  if (judged.expect !== 'forward' || judged.findings.length > 0) return 'by-design';
-  return judged.symptom === 'ok' ? 'ok' : 'unknown';
+  if (judged.expect !== 'forward') return 'by-design';
+  // Something may be said of a NodePort (an info) that serves its clients all the same.
+  if (judged.symptom === 'ok') return 'ok';
+  return judged.findings.length > 0 ? 'by-design' : 'unknown';
 }
 
 /** What clients outside meet: the worst of what some of them meet. */

@@ -56,7 +56,7 @@ export type Subject = Pick<Expectation, 'key' | 'nodePort' | 'service'> | Pick<D
 /** Puts a finding together: identity, NodePort, and the change that caused it where the ledger holds it. */
 export function findingOf(diagnosis: Diagnosis, subject: Subject, given: Diagnosing): Finding {
   const { deciders, removed, consequences, about, trigger: found, ...rest } = given;
-  const trigger = found ?? triggerOf(diagnosis, deciders ?? [], removed ?? []);
+  const trigger = found ?? (ofObjects.has(given.cause) ? objectChange(diagnosis, subject) : triggerOf(diagnosis, deciders ?? [], removed ?? []));
   return {
     id: `${diagnosis.node}/${about ?? subject?.key ?? 'node'}/${given.cause}`,
     ...rest,
@@ -68,6 +68,19 @@ export function findingOf(diagnosis: Diagnosis, subject: Subject, given: Diagnos
     ...(consequences === undefined || consequences.length === 0 ? {} : { consequences }),
     ...(trigger === undefined ? suspicionParts(diagnosis, subject, given) : triggerParts(trigger, given.evidence)),
   };
+}
+
+/** Causes in the objects: the rules only follow, so the change that counts is that of an object. */
+const ofObjects: ReadonlySet<string> = new Set(['A01', 'A02']);
+
+/** The latest change of a Service's own endpoints, or of itself: what took its endpoints away. */
+function objectChange({ changes }: Diagnosis, subject: Subject): Change | undefined {
+  if (subject === undefined || !('service' in subject)) return undefined;
+  const name = `${subject.service.namespace}/${subject.service.name}`;
+  const concerns = (change: Change): boolean =>
+    (change.kind === 'endpoints' && (change.subject === `EndpointSlice ${name}` || change.subject.startsWith(`EndpointSlice ${name}-`))) ||
+    (change.kind === 'service' && change.subject === `Service ${name}`);
+  return changes.reduce<Change | undefined>((latest, change) => (concerns(change) && change.at >= (latest?.at ?? 0) ? change : latest), undefined);
 }
 
 /** Keys that one finding names as consequences of the same root: enough to see that it is not alone. */

@@ -4,7 +4,7 @@ import type { Change } from '../../shared/model/change.ts';
 import type { ProxyFact, ProxySync } from '../../shared/model/fact.ts';
 import type { Evidence, Finding } from '../../shared/model/finding.ts';
 import type { Drift } from '../compare/index.ts';
-import { durationText } from '../correlate/index.ts';
+import { changeThatRemoved, durationText } from '../correlate/index.ts';
 import {
   consequencesMax,
   type Detector,
@@ -39,21 +39,29 @@ export const justStarted: Detector = {
   detect: (diagnosis) => {
     const startedAt = startOf(diagnosis);
     if (startedAt === undefined || diagnosis.now - startedAt > startWindowMs || diagnosis.now < startedAt) return [];
-    return diagnosis.drifts.filter(isRuleDrift).map((drift) => {
-      const finding = findingOf(diagnosis, subjectOf(drift), {
-        cause: 'B16',
-        title: 'kube-proxy has just been started',
-        severity: 'warning',
-        confidence: 'likely',
-        symptom: symptomOfDrift(drift),
-        summary: `${nodePortText(drift.nodePort, drift.expectation)}: its rules are not complete on ${diagnosis.node}, where kube-proxy started ${durationText(diagnosis.now - startedAt)} ago; on a large cluster the first sync takes minutes.`,
-        evidence: [{ witness: 'processes', text: `kube-proxy started at ${new Date(startedAt).toISOString()}.` }],
-        remedy: ['# wait for its first sync: curl -s http://127.0.0.1:10249/metrics | grep sync_proxy_rules_last_timestamp'],
+    return diagnosis.drifts
+      .filter((drift) => isRuleDrift(drift) && !wasTakenAway(diagnosis, drift))
+      .map((drift) => {
+        const finding = findingOf(diagnosis, subjectOf(drift), {
+          cause: 'B16',
+          title: 'kube-proxy has just been started',
+          severity: 'warning',
+          confidence: 'likely',
+          symptom: symptomOfDrift(drift),
+          summary: `${nodePortText(drift.nodePort, drift.expectation)}: its rules are not complete on ${diagnosis.node}, where kube-proxy started ${durationText(diagnosis.now - startedAt)} ago; on a large cluster the first sync takes minutes.`,
+          evidence: [{ witness: 'processes', text: `kube-proxy started at ${new Date(startedAt).toISOString()}.` }],
+          remedy: ['# wait for its first sync: curl -s http://127.0.0.1:10249/metrics | grep sync_proxy_rules_last_timestamp'],
+        });
+        return { finding, explains: [drift] };
       });
-      return { finding, explains: [drift] };
-    });
   },
 };
+
+/** A rule that somebody took away was there: its absence is not a sync that has yet to come. */
+function wasTakenAway({ changes, node }: Diagnosis, { nodePort }: Drift): boolean {
+  const removal = changeThatRemoved(changes, node, ['--dport', String(nodePort.port)]);
+  return removal !== undefined && !/kube-proxy/.test(removal.actor?.comm ?? '');
+}
 
 /** B20: kube-proxy is set to nftables mode and its table is not there. */
 export const nftablesUnmet: Detector = {

@@ -29,7 +29,8 @@ function needsConnection(condition: Condition): boolean {
   }
 }
 
-const hasConnection = (state: State, around: Surroundings): boolean => !around.beforeConntrack && state.conntrack !== 'untracked' && state.conntrack !== 'invalid';
+const hasConnection = (state: State, around: Surroundings): boolean =>
+  !around.beforeConntrack && state.conntrack !== 'untracked' && state.conntrack !== 'invalid';
 
 function judgePlain(state: State, condition: Condition, around: Surroundings): Judgement {
   switch (condition.kind) {

@@ -73,7 +73,8 @@ function partsOf(ended: Ended, context: Context): readonly Part[] {
   const sequel = context.sequels?.get(ended);
   if (sequel === undefined) return [{ outcome: base, clients, ended }];
   const lost = [...sequel.answers.map((end) => ({ end, field: 'reply' as const })), ...sequel.later.map((end) => ({ end, field: 'later' as const }))].filter(
-    ({ end }) => end.state.clouded !== undefined || (end.verdict !== 'forward' && end.verdict !== 'local' && !(end.verdict === 'refused' && ended.verdict === 'local')),
+    ({ end }) =>
+      end.state.clouded !== undefined || (end.verdict !== 'forward' && end.verdict !== 'local' && !(end.verdict === 'refused' && ended.verdict === 'local')),
   );
   const parts: Part[] = [];
   let rest = clients;

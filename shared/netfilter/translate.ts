@@ -71,7 +71,8 @@ function destinations(state: State, addresses: IntervalSet | undefined, target: 
   return each.map((address) => apply(single(address), state.weight / each.length));
 }
 
-const sameSet = (a: IntervalSet, b: IntervalSet): boolean => a.length === b.length && a.every(({ lo, hi }, index) => lo === b[index]?.lo && hi === b[index]?.hi);
+const sameSet = (a: IntervalSet, b: IntervalSet): boolean =>
+  a.length === b.length && a.every(({ lo, hi }, index) => lo === b[index]?.lo && hi === b[index]?.hi);
 
 function byMap(
   run: Run,

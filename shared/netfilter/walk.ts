@@ -8,10 +8,10 @@ import { goesToEndpoint, speaksForAll, transferred, waysOf } from './alike.ts';
 import { type ChainRun, coalesce, type Ended, type Run, runChain } from './chains.ts';
 import { conntrackPriority, hasTies, ingressChains, type Stop, stopsOf, type TieOrder } from './hooks.ts';
 import { forwardingSetting, interfaceOfAddress, interfaceSetting, listenersFor, type RouteAnswer, routeDestinations, routeTo } from './host.ts';
+import { choicesOf, type IpvsConnection, ipvsDecider, keepsConntrack, serverPort, virtualServiceFor } from './ipvs.balance.ts';
 import type { IpvsServer } from './ipvs.parse.ts';
 import { aloneText } from './ipvs.text.ts';
 import type { NodeState } from './node.ts';
-import { choicesOf, type IpvsConnection, ipvsDecider, keepsConntrack, serverPort, virtualServiceFor } from './ipvs.balance.ts';
 
 import { eitherWay, outcomesOf, sameOutcomes } from './outcomes.ts';
 import { isTranslated, type Packet, type State, type Station, stationsOf, visited } from './packet.ts';
@@ -272,7 +272,8 @@ function forward(walker: Walker, state: State, answer: RouteAnswer): void {
 /** A client that is its own endpoint sees a packet from its own address, and drops it, unless the node has replaced the address. */
 function sendOn(walker: Walker, state: State, route: string): void {
   const decider: Decider = { by: 'route', text: 'the endpoint is the client itself and its address is not replaced (hairpin)' };
-  const others = isTranslated(state) && state.nat === undefined && state.direction === 'original' ? split(walker, state, { set: state.destination, decider }) : [state];
+  const others =
+    isTranslated(state) && state.nat === undefined && state.direction === 'original' ? split(walker, state, { set: state.destination, decider }) : [state];
   for (const each of others) end(walker, each, { verdict: 'forward', decider: each.dnatBy ?? { by: 'route', text: route } });
 }
 
@@ -335,7 +336,12 @@ function atHook(walker: Walker, hook: Hook, states: readonly State[]): readonly 
     else
       live = coalesce(
         live.flatMap((state) =>
-          atStop(walker, hook, { stop, state, beforeConntrack: beforeConntrack && state.iif !== 'lo' && state.attached !== true && state.ipvs?.pending !== false && stop.priority < conntrackPriority }),
+          atStop(walker, hook, {
+            stop,
+            state,
+            beforeConntrack:
+              beforeConntrack && state.iif !== 'lo' && state.attached !== true && state.ipvs?.pending !== false && stop.priority < conntrackPriority,
+          }),
         ),
       );
   }

@@ -1,7 +1,7 @@
 // A small node for tests of the walk: eth0 to the clients, cni0 to a pod, eth1 to a remote pod, and whatever rules a test gives.
 import { parseAddress, single } from '../../shared/model/address.ts';
-import type { NodeState } from '../../shared/netfilter/node.ts';
 import { readNode } from '../../shared/netfilter/node.read.ts';
+import type { NodeState } from '../../shared/netfilter/node.ts';
 import type { Packet } from '../../shared/netfilter/packet.ts';
 import { type Walk, walk } from '../../shared/netfilter/walk.ts';
 
@@ -16,8 +16,14 @@ const device = (ifindex: number, ifname: string, addresses: readonly [string, nu
 
 const host = {
   'ip-addr.json': json([
-    device(1, 'lo', [['127.0.0.1', 8], ['::1', 128]]),
-    device(2, 'eth0', [['10.9.0.1', 24], ['fd09::1', 64]]),
+    device(1, 'lo', [
+      ['127.0.0.1', 8],
+      ['::1', 128],
+    ]),
+    device(2, 'eth0', [
+      ['10.9.0.1', 24],
+      ['fd09::1', 64],
+    ]),
     device(3, 'cni0', [['10.244.1.1', 24]]),
     device(4, 'eth1', [['10.8.0.1', 24]]),
   ]),
@@ -67,6 +73,14 @@ export function send(node: NodeState, packet: Partial<Packet> & { readonly from?
   if (destination === undefined) throw new Error(packet.to);
   const { from: _, to: __, port, ...rest } = packet;
   const sources = source === undefined ? [{ lo: 0x01000000n, hi: 0x09ffffffn }] : single(source.value);
-  const plain: Packet = { vantage: 'external', family: destination.family, protocol: 6, sources, sourcePort: 40000, destination: destination.value, destinationPort: port };
+  const plain: Packet = {
+    vantage: 'external',
+    family: destination.family,
+    protocol: 6,
+    sources,
+    sourcePort: 40000,
+    destination: destination.value,
+    destinationPort: port,
+  };
   return walk(node, { ...plain, ...rest }, { traced: false, reply: true });
 }

@@ -105,7 +105,8 @@ export class Arena {
       'route add ::/0 via fd08::1',
     ]);
     // Neighbours are known for good: rules that break IPv6 neighbour discovery are another matter than the fate of a packet.
-    for (const [name, device, address, mac] of neighbours()) await this.#namespaces.ip(ns(name), [`neigh replace ${address} lladdr ${mac} dev ${device} nud permanent`]);
+    for (const [name, device, address, mac] of neighbours())
+      await this.#namespaces.ip(ns(name), [`neigh replace ${address} lladdr ${mac} dev ${device} nud permanent`]);
     const settings = [
       'net.ipv4.icmp_ratelimit=0',
       'net.ipv6.icmp.ratelimit=0',

@@ -42,12 +42,15 @@ t.test(`the walk agrees with the kernel (seed ${seed})`, { skip: obstacle ?? fal
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([name, count]) => `${name} ${count}`)
       .join(', ');
-  t.comment(`${tally.rulesets} rulesets, ${tally.packets} packets, ${tally.uncertain} left open, ${tally.decidersCounted} deciding rules seen to count, ${tally.refused} rulesets refused by their tools`);
+  t.comment(
+    `${tally.rulesets} rulesets, ${tally.packets} packets, ${tally.uncertain} left open, ${tally.decidersCounted} deciding rules seen to count, ${tally.refused} rulesets refused by their tools`,
+  );
   t.comment(`kinds: ${counted(tally.kinds)}`);
   t.comment(`met: ${counted(tally.meetings)}`);
   if (result.failed) {
     const [generated, packets] = result.counterexample ?? [];
-    if (process.env['SHRINK'] !== undefined && generated !== undefined) t.comment(`kept as ${keepFound({ why: 'to be said', generated, drafts: packets ?? [] })}`);
+    if (process.env['SHRINK'] !== undefined && generated !== undefined)
+      t.comment(`kept as ${keepFound({ why: 'to be said', generated, drafts: packets ?? [] })}`);
     t.comment(`after ${result.numRuns} rulesets: ${(result.errorInstance as Error | null)?.message}`);
     t.comment(
       `ruleset:\n${Object.entries(generated?.rules ?? {})

@@ -11,7 +11,11 @@ const dnat = '-A PREROUTING -p tcp -m tcp --dport 30080 -j DNAT --to-destination
 
 t.test('after DNAT every later match sees the translated port', async (t) => {
   const dropped = nodeWith({ 'iptables-save.txt': save('nat', [dnat]) + save('filter', ['-A FORWARD -p tcp -m tcp --dport 8080 -j DROP']) });
-  t.match(one(send(dropped, { from: client, to: '10.9.0.1', port: 30080 })), { verdict: 'drop', dnat: '10.244.1.11:8080', decidedBy: { chain: 'FORWARD', rule: 1 } });
+  t.match(one(send(dropped, { from: client, to: '10.9.0.1', port: 30080 })), {
+    verdict: 'drop',
+    dnat: '10.244.1.11:8080',
+    decidedBy: { chain: 'FORWARD', rule: 1 },
+  });
   const harmless = nodeWith({ 'iptables-save.txt': save('nat', [dnat]) + save('filter', ['-A INPUT -p tcp -m tcp --dport 30080 -j DROP']) });
   t.match(one(send(harmless, { from: client, to: '10.9.0.1', port: 30080 })), { verdict: 'forward', dnat: '10.244.1.11:8080' });
 });
@@ -37,13 +41,17 @@ t.test('statistic rules are branches with weights', async (t) => {
   const { outcomes } = send(nodeWith({ 'iptables-save.txt': save('nat', lines) }), { from: client, to: '10.9.0.1', port: 1 });
   t.same(
     outcomes.map(({ dnat, weight }) => [dnat, weight]),
-    [['10.244.2.11:80', 0.75], ['10.244.1.11:80', 0.25]],
+    [
+      ['10.244.2.11:80', 0.75],
+      ['10.244.1.11:80', 0.25],
+    ],
   );
 });
 
 t.test('three values', async (t) => {
   const limited = '-A INPUT -m limit --limit 5/min -j';
-  const ask = (rules: string, from = client): readonly Outcome[] => send(nodeWith({ 'iptables-save.txt': rules }), { from, to: '10.9.0.1', port: 2222 }).outcomes;
+  const ask = (rules: string, from = client): readonly Outcome[] =>
+    send(nodeWith({ 'iptables-save.txt': rules }), { from, to: '10.9.0.1', port: 2222 }).outcomes;
   t.test('a rule that may match and decides makes the answer unknown, and is named', async (t) => {
     const { verdict, unknown } = verdictOf(ask(save('filter', [`${limited} DROP`])));
     t.equal(verdict, 'unknown');
@@ -78,14 +86,25 @@ t.test('session affinity: a new client is a certain no, a remembered one is show
   const { outcomes } = send(nodeWith({ 'iptables-save.txt': save('nat', lines) }), { from: client, to: '10.9.0.1', port: 1 });
   t.same(
     outcomes.map(({ dnat, weight, unless }) => [dnat, weight, unless?.length ?? 0]),
-    [['10.244.1.11:80', 1, 0], ['10.244.1.99:80', 0, 1]],
+    [
+      ['10.244.1.11:80', 1, 0],
+      ['10.244.1.99:80', 0, 1],
+    ],
   );
 });
 
 t.test('goto returns to the caller of the chain that it leaves', async (t) => {
   const rules = (how: string): string => save('filter', ['-A INPUT -j A', '-A INPUT -j DROP', `-A A ${how} B`, '-A A -j ACCEPT', '-A B -s 9.9.9.9 -j RETURN']);
-  t.equal(one(send(nodeWith({ 'iptables-save.txt': rules('-j') }), { from: client, to: '10.9.0.1', port: 2222 })).verdict, 'local', 'jump: back into A, which accepts');
-  t.equal(one(send(nodeWith({ 'iptables-save.txt': rules('-g') }), { from: client, to: '10.9.0.1', port: 2222 })).verdict, 'drop', 'goto: back into INPUT, which drops');
+  t.equal(
+    one(send(nodeWith({ 'iptables-save.txt': rules('-j') }), { from: client, to: '10.9.0.1', port: 2222 })).verdict,
+    'local',
+    'jump: back into A, which accepts',
+  );
+  t.equal(
+    one(send(nodeWith({ 'iptables-save.txt': rules('-g') }), { from: client, to: '10.9.0.1', port: 2222 })).verdict,
+    'drop',
+    'goto: back into INPUT, which drops',
+  );
 });
 
 t.test('an accept ends one base chain, a drop of another backend still counts', async (t) => {
@@ -117,7 +136,11 @@ t.test('routing and settings', async (t) => {
   const routeless = one(send(lost, { from: '10.9.0.7', to: '10.9.0.1', port: 30080 }));
   t.match(routeless, { verdict: 'reject', rejectWith: 'icmp-net-unreachable', decidedBy: { text: 'no route to 10.244.9.9' } });
   const strict = nodeWith({ 'sysctl.txt': 'net.ipv4.ip_forward = 1\nnet.ipv4.conf.all.rp_filter = 1\n' });
-  t.match(one(send(strict, { from: '10.244.1.7', to: '10.9.0.1', port: 2222, iif: 'eth0' })), { verdict: 'drop', decidedBy: { by: 'sysctl' } }, 'strict rp_filter');
+  t.match(
+    one(send(strict, { from: '10.244.1.7', to: '10.9.0.1', port: 2222, iif: 'eth0' })),
+    { verdict: 'drop', decidedBy: { by: 'sysctl' } },
+    'strict rp_filter',
+  );
   t.match(one(send(nodeWith({}), { from: '10.9.0.1', to: '10.9.0.1', port: 2222, iif: 'eth0' })), { verdict: 'drop', decidedBy: { text: /martian/ } });
   t.equal(one(send(nodeWith({}), { from: client, to: '10.9.0.1', port: 99 })).verdict, 'refused', 'nothing listens');
 });
@@ -145,7 +168,10 @@ t.test('packets that are not tracked are not translated, and an answer that is n
   const untracked = nodeWith({ 'iptables-save.txt': save('raw', ['-A PREROUTING -p tcp -m tcp --dport 30080 -j CT --notrack']) + save('nat', [dnat]) });
   t.match(one(send(untracked, { from: client, to: '10.9.0.1', port: 30080 })), { verdict: 'refused', dnat: null });
   const answer = nodeWith({ 'iptables-save.txt': save('raw', ['-A PREROUTING -i cni0 -j CT --notrack']) + save('nat', [dnat]) });
-  t.match(one(send(answer, { from: client, to: '10.9.0.1', port: 30080 })), { verdict: 'forward', reply: { verdict: 'drop', decidedBy: { text: /not tracked/ } } });
+  t.match(one(send(answer, { from: client, to: '10.9.0.1', port: 30080 })), {
+    verdict: 'forward',
+    reply: { verdict: 'drop', decidedBy: { text: /not tracked/ } },
+  });
 });
 
 t.test('ip6tables: UNICAST includes the own addresses, and all types named must hold', async (t) => {
