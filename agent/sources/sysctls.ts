@@ -12,6 +12,7 @@ const fixed = [
   'net.ipv4.vs.conntrack',
   'net.ipv4.vs.conn_reuse_mode',
   'net.ipv4.vs.expire_nodest_conn',
+  'net.ipv4.vs.expire_quiescent_template',
   'net.ipv6.bindv6only',
   'net.ipv6.conf.all.disable_ipv6',
   'net.bridge.bridge-nf-call-iptables',

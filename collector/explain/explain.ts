@@ -177,7 +177,7 @@ function seenBy({ fact }: View, finding: Finding | undefined): string[] {
   const packets = finding?.evidence.find(({ decider }) => decider?.packets !== undefined && decider.packets !== '0')?.decider?.packets;
   return [
     ...(outcome === undefined ? [] : [`rules: ${isUncertain(outcome) ? 'not known' : outcome.verdict}`]),
-    ...(packets === undefined ? [] : [`counter: ${packets} packets`]),
+    ...(packets === undefined ? [] : [`counter: ${packets} ${packets === '1' ? 'packet' : 'packets'}`]),
     ...otherWitnesses(finding),
   ];
 }

@@ -61,7 +61,7 @@ function walkLines(walk: readonly WalkStep[]): string[] {
   const hookWidth = Math.max(...walk.map(({ hook }) => hook.length));
   const tableWidth = Math.max(...walk.map(({ table }) => table.length));
   return walk.map(({ hook, table, text, decides, packets }) => {
-    const mark = decides ? `   ◄ decides${packets === undefined ? '' : `; ${packets} packets so far`}` : '';
+    const mark = decides ? `   ◄ decides${packets === undefined ? '' : `; ${packets} packet${packets === '1' ? '' : 's'} so far`}` : '';
     const start = `    ${hook.padEnd(hookWidth)}  ${table.padEnd(tableWidth)}  `;
     return `${start}${cut(text, columns - start.length - mark.length)}${mark}`;
   });

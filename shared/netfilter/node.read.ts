@@ -249,4 +249,4 @@ function describe(files: CaptureFiles, issues: Issue[]): { readonly node: string
 }
 
 /** Sources whose failure hides rules. */
-export const ruleSources: ReadonlySet<string> = new Set(['iptables', 'nftables', 'ipset', 'ipvs']);
+export const ruleSources: ReadonlySet<string> = new Set(['iptables', 'ip6tables', 'nftables', 'ipset', 'ipvs']);

@@ -68,7 +68,7 @@ function stationText(station: Station, outcome: Outcome): readonly string[] {
       return [`  ${''.padEnd(20)} ${station.decider.text}${decides(station.decider, outcome)}`];
     case 'rule': {
       const { decider } = station;
-      const counted = decider.packets === undefined ? '' : `; ${decider.packets} packets so far`;
+      const counted = decider.packets === undefined ? '' : `; ${decider.packets} packet${decider.packets === '1' ? '' : 's'} so far`;
       const place = decider.chain === undefined ? '' : `${decider.chain} ${decider.rule}: `;
       return [`  ${''.padEnd(20)} ${place}${decider.text}  [${station.effect}${station.certain ? '' : ', perhaps'}${counted}]${decides(decider, outcome)}`];
     }

@@ -14,7 +14,7 @@ import { aloneText } from './ipvs.text.ts';
 import type { NodeState } from './node.ts';
 
 import { eitherWay, outcomesOf, sameOutcomes } from './outcomes.ts';
-import { isTranslated, type Packet, type State, type Station, stationsOf, visited } from './packet.ts';
+import { isTranslated, type Packet, type State, type Station, visited } from './packet.ts';
 import type { Hook } from './rule.ts';
 import type { BaseChain, Chain, Table } from './ruleset.ts';
 import { natAddress } from './translate.ts';
