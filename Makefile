@@ -30,7 +30,7 @@ deps: node_modules/.package-lock.json .tap/plugins ## install packages of npm an
 	fi
 	@missing=(); for pair in $(optional); do command -v "$${pair%%=*}" >/dev/null || missing+=("$${pair#*=}"); done; \
 	if [ "$${#missing[@]}" -gt 0 ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null 2>&1 \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}"; } >/dev/null 2>&1 \
 	    || echo "make deps: apt-get could not install $${missing[*]}; the test of IPVS in a kernel of its own is skipped." >&2; \
 	fi
 

@@ -1,19 +1,17 @@
 // The offline check as a function from files to findings: reads a capture and cluster objects, compares, diagnoses.
-import { readdir, readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { diagnoseNode } from '../../collector/causes/index.ts';
 import { compareNode } from '../../collector/compare/index.ts';
 import { expectationsFor } from '../../collector/expect/index.ts';
 import { healthPortsOf } from '../../collector/ingest/want.ts';
 import { type ClusterObjects, type ObjectFile, readObjects } from '../../collector/kubernetes/objects.ts';
-import { failure, reasonOf } from '../../shared/errors.ts';
-import { limits } from '../../shared/limits.ts';
+import { failure } from '../../shared/errors.ts';
 import { formatAddress, parseAddress } from '../../shared/model/address.ts';
 import type { Fact, ProxyFact } from '../../shared/model/fact.ts';
 import type { Finding } from '../../shared/model/finding.ts';
 import { nodeFacts } from '../../shared/netfilter/facts.ts';
-import { readNode, ruleFileNames } from '../../shared/netfilter/node.read.ts';
+import { readNode } from '../../shared/netfilter/node.read.ts';
 import type { CaptureFiles, NodeState } from '../../shared/netfilter/node.ts';
+import { assertCapture, readDirectory } from '../capture.directory.ts';
 
 export interface CheckOptions {
   readonly capture: string;
@@ -37,7 +35,7 @@ export interface CheckReport {
 /** Checks a capture directory against a directory of objects. Throws INPUT_UNREADABLE, CAPTURE_EMPTY, CAPTURE_NODE_UNKNOWN or INPUT_INVALID. */
 export async function checkDirectories(options: CheckOptions): Promise<CheckReport> {
   const files = await readDirectory(options.capture);
-  if (![...ruleFileNames, 'ip-addr.json'].some((name) => files.has(name))) throw failure('CAPTURE_EMPTY', [options.capture]);
+  assertCapture(options.capture, files);
   const clusterFiles = options.cluster === undefined ? files : await readDirectory(options.cluster);
   const objectFiles = objectFilesOf(clusterFiles);
   if (objectFiles.length === 0) {
@@ -97,32 +95,6 @@ export function checkNode({ files, objects, node: given, now }: CheckInput): Che
   const findings = diagnoseNode({ node, facts, expectations, drifts, objects, changes: [], now });
   const doubts = state.issues.map(({ file, line, text, reason }) => `${file ?? ''}:${line}: ${reason}: ${text}`);
   return { node, facts, expectations, drifts, findings, doubts };
-}
-
-async function readDirectory(directory: string): Promise<Map<string, Buffer>> {
-  const files = new Map<string, Buffer>();
-  for (const name of await namesIn(directory)) {
-    const path = join(directory, name);
-    const known = await stat(path).catch(() => undefined);
-    if (known === undefined || !known.isFile()) continue;
-    if (known.size > limits.inputFileBytesMax)
-      throw failure('INPUT_UNREADABLE', [path, `${known.size} bytes are over the limit of ${limits.inputFileBytesMax}`]);
-    files.set(
-      name,
-      await readFile(path).catch((error: unknown) => {
-        throw failure('INPUT_UNREADABLE', [path, reasonOf(error)], error);
-      }),
-    );
-  }
-  return files;
-}
-
-async function namesIn(directory: string): Promise<string[]> {
-  try {
-    return (await readdir(directory)).sort();
-  } catch (error) {
-    throw failure('INPUT_UNREADABLE', [directory, reasonOf(error)], error);
-  }
 }
 
 const capturedObjects = /^(services|endpointslices|nodes|pods)\.(json|ya?ml)$/;
