@@ -12,7 +12,6 @@ import { choicesOf, type IpvsConnection, ipvsDecider, keepsConntrack, serverPort
 import type { IpvsServer } from './ipvs.parse.ts';
 import { aloneText } from './ipvs.text.ts';
 import type { NodeState } from './node.ts';
-
 import { eitherWay, outcomesOf, sameOutcomes } from './outcomes.ts';
 import { isTranslated, type Packet, type State, type Station, visited } from './packet.ts';
 import type { Hook } from './rule.ts';
@@ -429,6 +428,7 @@ function balanced(walker: Walker, hook: Hook, state: State): readonly State[] {
     return tracked(walker, chosen, { service, server: choice.server, virtual }).flatMap((each) => sendToServer(walker, hook, each));
   });
 }
+
 /** The packet as a member of an IPVS connection. Without net.ipv4.vs.conntrack it is not tracked from here on. */
 function tracked(walker: Walker, state: State, connection: Omit<IpvsConnection, 'pending' | 'untracked'>): readonly BalancedState[] {
   const kept = keepsConntrack(walker.node);
@@ -440,6 +440,7 @@ function tracked(walker: Walker, state: State, connection: Omit<IpvsConnection, 
     assumptions: kept === undefined ? [...state.assumptions, { decider: setting, matched: keeps }] : state.assumptions,
   }));
 }
+
 /** Sends a packet to its real server: through output and postrouting, never through forward. A server on the node itself takes it at once. */
 function sendToServer(walker: Walker, hook: Hook, state: BalancedState): readonly State[] {
   const { service, server } = state.ipvs;
@@ -459,7 +460,9 @@ function sendToServer(walker: Walker, hook: Hook, state: BalancedState): readonl
   for (const valid of split(walker, translated, { set: loopbackSources(state.family), decider: remote })) sendOut(walker, valid, { ...out, server });
   return [];
 }
+
 const loopbackSources = (family: Family): IntervalSet => (family === 4 ? [{ lo: 0x7f000000n, hi: 0x7fffffffn }] : single(1n));
+
 /** Clients of other machines are never sent to a loopback address. */
 function notToLoopback(walker: Walker, state: State, { service, server }: IpvsConnection): readonly State[] {
   if (server.method !== 'masquerade' || intersect(state.destination, loopbackSources(state.family)).length === 0) return [state];
@@ -578,8 +581,6 @@ const isPassedOn = ({ verdict, state: { ipvs } }: Ended): boolean => verdict ===
 
 const successor = (walker: Walker): Walker => ({
   ...walker,
-  node: walker.node,
-  packet: walker.packet,
   options: { traced: false, reply: false },
   ended: [],
   budget: { ...walker.budget },
