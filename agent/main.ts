@@ -1,11 +1,14 @@
 // The agent: observes the node and tells the collector. Everything that is started here is closed here, in reverse order, when the signal says so.
 import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import { pino } from 'pino';
+import type { Change } from '../shared/model/change.ts';
 import { bootId, describeHost } from './host/describe.ts';
+import { openDisk } from './host/disk.ts';
 import { hostname } from './host/files.ts';
 import { thisMachine } from './host/machine.ts';
-import { Spool } from './host/spool.ts';
 import { Observer } from './observer.ts';
+import { type OpenedSpool, Spool } from './spool/spool.ts';
 import { traceLive } from './trace.ts';
 import { collectorUrl, Uplink } from './uplink.ts';
 import { version } from './version.ts';
@@ -15,8 +18,10 @@ export interface AgentOptions {
   readonly collector: string;
   /** Name of the Kubernetes node; the host name if absent. */
   readonly node?: string;
-  /** Directory for changes that wait while no collector takes them; without it they wait in memory alone. */
+  /** Directory for changes that wait while no collector takes them (in `spool/NODE`); without it they wait in memory alone. */
   readonly state?: string;
+  /** Bytes that they may take there; `limits.spoolBytesMax` if absent. */
+  readonly spoolBytes?: number;
   /** File with the bearer token for the collector. */
   readonly tokenFile?: string;
   readonly logLevel?: 'debug' | 'info' | 'warn' | 'error';
@@ -30,9 +35,9 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   collectorUrl(options.collector);
   const log = pino({ name: 'agent', level: options.logLevel ?? 'info' }, pino.destination({ fd: 2, sync: true }));
   const node = options.node ?? hostname();
-  const spool = options.state === undefined ? undefined : new Spool(options.state);
-  const left = spool?.load() ?? [];
   const notice = (text: string, details: Readonly<Record<string, unknown>>) => log.info(details, text);
+  const run = { stream: randomUUID(), startedAt: Date.now() };
+  const spool = await openSpool(options, { node, run, notice });
   const commands = new AbortController();
   const closers: (() => unknown)[] = [() => commands.abort()];
   try {
@@ -40,8 +45,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     if (signal.aborted) return;
     const uplink = new Uplink({
       collector: options.collector,
-      identity: { node, version, bootId: boot, stream: left[0]?.stream ?? randomUUID(), capabilities: ['trace'] },
-      ...(spool === undefined ? {} : { spool: { spool, left } }),
+      identity: { node, version, bootId: boot, ...run, capabilities: ['trace'] },
+      ...(spool === undefined ? {} : { spool }),
       ...(options.tokenFile === undefined ? {} : { tokenFile: options.tokenFile }),
       onWant: (want) => observer.want(want),
       onTrace: (trace) => traceLive(observer.node, trace.packet),
@@ -60,12 +65,35 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     // A command that runs when the agent stops is ended, or the observer would wait for it.
     closers.push(() => commands.abort());
     log.info({ node, collector: options.collector }, 'agent started');
+    if (spool !== undefined && spool.damaged > 0) uplink.take({ kind: 'changes', changes: [damageOf(node, { ...spool, ...run })] });
     await Promise.race([observer.start(), aborted(signal)]);
     await aborted(signal);
   } finally {
     for (const close of closers.reverse()) await close();
     log.info('agent stopped');
   }
+}
+
+interface Started {
+  readonly node: string;
+  readonly run: { readonly stream: string; readonly startedAt: number };
+  readonly notice: (text: string, details: Readonly<Record<string, unknown>>) => void;
+}
+
+/** Each node name has a directory of its own: an agent that was started with a wrong name neither sends nor clears what another has left. */
+async function openSpool(options: AgentOptions, { node, run, notice }: Started): Promise<OpenedSpool | undefined> {
+  if (options.state === undefined) return undefined;
+  const disk = await openDisk(join(options.state, 'spool', encodeURIComponent(node)));
+  const bytes = options.spoolBytes === undefined ? {} : { bytesMax: options.spoolBytes };
+  return await Spool.open(disk, { ...bytes, run, node, now: Date.now, onNotice: notice });
+}
+
+/** What the ledger says of records that could not be read back. */
+function damageOf(node: string, { damaged, earlier, startedAt }: Pick<OpenedSpool, 'damaged' | 'earlier'> & { readonly startedAt: number }): Change {
+  const from = Math.min(startedAt, ...earlier.map((run) => run.startedAt));
+  const records = `${damaged} ${damaged === 1 ? 'record' : 'records'}`;
+  const after = `${records} of the spool could not be read back; the damaged files are kept beside it`;
+  return { at: startedAt, node, kind: 'gap', subject: 'spool of the agent', before: null, after, gap: { reason: 'spool-damaged', from, to: startedAt } };
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -2,12 +2,11 @@
 import WebSocket from 'ws';
 import { failure, type PortreeveError, reasonOf } from '../shared/errors.ts';
 import { limits } from '../shared/limits.ts';
-import type { SequencedChange } from '../shared/model/change.ts';
 import { decodeFromCollector, encode } from '../shared/wire/codec.ts';
 import { type AgentMessage, subprotocol, type Trace, type Traced, type Want } from '../shared/wire/messages.ts';
-import { type Identity, newSession, type Session, type SessionInput, step } from '../shared/wire/session.ts';
+import { type EarlierRun, type Identity, newSession, type Session, type SessionEffect, type SessionInput, step } from '../shared/wire/session.ts';
 import { readSecret } from './host/files.ts';
-import type { Spool } from './host/spool.ts';
+import type { Spool } from './spool/spool.ts';
 
 export interface UplinkOptions {
   /** `ws://` on loopback addresses, `wss://` anywhere; `/agent` is added where the URL has no path. */
@@ -19,9 +18,12 @@ export interface UplinkOptions {
   readonly onTrace: (trace: Trace) => Omit<Traced, 'type' | 'id'>;
   readonly onNotice: (text: string, details: Readonly<Record<string, unknown>>) => void;
   readonly heartbeatMs?: number;
-  /** Where changes wait while no collector takes them, and those that it held at the start. */
-  readonly spool?: { readonly spool: Spool; readonly left: readonly SequencedChange[] };
+  /** Where changes wait while no collector takes them, and the runs that it held changes of at the start. */
+  readonly spool?: { readonly spool: Spool; readonly earlier: readonly EarlierRun[] };
 }
+
+/** Without a connection, the spool notes this often that the agent is alive: what it holds is complete up to then. */
+const aliveMs = 60_000;
 
 /** Pauses before the next try, in milliseconds: full jitter below a bound that doubles. On loopback the bound stays low: nobody else is kept busy by trying. */
 const pauseMinMs = 250;
@@ -50,14 +52,18 @@ export class Uplink {
   #retry: NodeJS.Timeout | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
   #welcome: NodeJS.Timeout | undefined;
+  #alive: NodeJS.Timeout | undefined;
   #tries = 0;
+  /** Not before then, as the collector says; milliseconds of performance.now(). */
+  #notBefore = 0;
   #closed = false;
 
   /** Connects at once. Throws as `collectorUrl` does. */
   constructor(options: UplinkOptions) {
     this.#options = options;
     this.#url = collectorUrl(options.collector);
-    this.#session = newSession(options.identity, options.spool?.left ?? []);
+    this.#session = newSession(options.identity, options.spool?.earlier ?? []);
+    this.#alive = setInterval(() => this.#sign(), aliveMs);
     this.#connect();
   }
 
@@ -66,17 +72,30 @@ export class Uplink {
     this.#step(input);
   }
 
-  /** Changes that no collector has acknowledged yet. */
+  /** Changes in memory that no collector has acknowledged yet; those that are on disk alone are not counted. */
   get unacknowledged(): number {
-    return this.#session.queue.length;
+    return this.#session.outbox.queue.length + this.#session.outbox.loaded.length;
+  }
+
+  /** What waits, and where; for the agent's status. */
+  get delivery(): { readonly phase: string; readonly inMemory: number; readonly onDiskAlone: boolean; readonly spoolBytes: number } {
+    const { phase, outbox } = this.#session;
+    return { phase, inMemory: this.unacknowledged, onDiskAlone: outbox.backlog, spoolBytes: this.#options.spool?.spool.bytes ?? 0 };
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#retry);
+    clearInterval(this.#alive);
     const socket = this.#socket;
     this.#stopTimers();
-    if (socket === undefined || socket.readyState === WebSocket.CLOSED) return;
+    if (socket !== undefined && socket.readyState !== WebSocket.CLOSED) await this.#leave(socket);
+    // What was not acknowledged is on its way to disk, with the sign that nothing is missing until now.
+    this.#sign();
+    await this.#options.spool?.spool.close();
+  }
+
+  async #leave(socket: WebSocket): Promise<void> {
     await new Promise<void>((resolve) => {
       const force = setTimeout(() => socket.terminate(), 1_000);
       socket.once('close', () => {
@@ -101,6 +120,23 @@ export class Uplink {
     socket.on('message', (data: Buffer) => this.#frame(socket, data));
     socket.on('error', (error) => this.#failed(error));
     socket.on('close', (code) => this.#ended(socket, code));
+    socket.on('unexpected-response', (_request, response) => {
+      const seconds = Number(response.headers['retry-after']);
+      if (Number.isFinite(seconds)) this.#stayAway(seconds * 1_000);
+      socket.removeAllListeners('error').on('error', () => {});
+      this.#failed(new Error(`the collector answered ${response.statusCode} ${response.statusMessage ?? ''}`.trimEnd()));
+      socket.terminate();
+    });
+  }
+
+  #stayAway(ms: number): void {
+    this.#notBefore = performance.now() + Math.min(ms, limits.retryAfterMsMax);
+  }
+
+  #sign(): void {
+    const { phase, outbox } = this.#session;
+    // A run of which nothing is known on the other side, or whose changes wait: when it ends, the spool says until when it saw everything.
+    if (phase !== 'open' || outbox.queue.length > 0) void this.#options.spool?.spool.alive();
   }
 
   #headers(): Record<string, string> {
@@ -140,13 +176,15 @@ export class Uplink {
 
   #ended(socket: WebSocket, code: number): void {
     if (socket !== this.#socket) return;
-    if (this.#session.phase === 'open') this.#options.onNotice('the connection to the collector ended', { code, unacknowledged: this.#session.queue.length });
+    if (this.#session.phase === 'open') this.#options.onNotice('the connection to the collector ended', { code, unacknowledged: this.unacknowledged });
     this.#stopTimers();
     this.#socket = undefined;
     this.#step({ kind: 'disconnected' });
     if (this.#closed) return;
     const bound = Math.min(isLoopback(this.#url.hostname) ? pauseLoopbackMaxMs : pauseMaxMs, pauseMinMs * 2 ** Math.min(this.#tries++, 16));
-    this.#retry = setTimeout(() => this.#connect(), Math.random() * bound);
+    // Asked to stay away, agents come back spread over as long again: all at once would be turned away once more.
+    const away = Math.max(0, this.#notBefore - performance.now());
+    this.#retry = setTimeout(() => this.#connect(), away + Math.random() * Math.max(bound, away));
   }
 
   #cut(socket: WebSocket, reason: string): void {
@@ -160,36 +198,49 @@ export class Uplink {
   }
 
   #step(input: SessionInput): void {
-    const before = this.#session;
-    const { state, effects } = step(before, input);
+    const { state, effects } = step(this.#session, input);
     this.#session = state;
-    if (this.#options.spool !== undefined) this.#keep(before, this.#options.spool.spool);
-    for (const effect of effects) {
-      if (effect.kind === 'send') this.#send(effect.message);
-      else if (effect.kind === 'want') this.#options.onWant(effect.want);
-      else if (effect.kind === 'trace') this.#answer(effect.trace);
-      else if (effect.kind === 'open') this.#welcomed();
-      else this.#reconnect(effect.reason);
+    for (const effect of effects) this.#act(effect);
+  }
+
+  #act(effect: SessionEffect): void {
+    switch (effect.kind) {
+      case 'send':
+        return this.#send(effect.message);
+      case 'want':
+        return this.#options.onWant(effect.want);
+      case 'trace':
+        return this.#answer(effect.trace);
+      case 'open':
+        return this.#welcomed();
+      case 'reconnect':
+        if (effect.afterMs !== undefined) this.#stayAway(effect.afterMs);
+        return this.#reconnect(effect.reason);
+      default:
+        return this.#keep(effect);
     }
   }
 
-  /** What waits is written while there is no connection, and when one ends; the file goes when all of it is acknowledged. */
-  #keep(before: Session, spool: Spool): void {
-    const { phase, queue, acknowledged, nextSeq } = this.#session;
-    const changes = queue.map(({ change }) => change);
-    try {
-      if (phase === 'open' && before.phase !== 'open' && nextSeq !== before.nextSeq) spool.replace(changes);
-      if (phase !== 'open' && (queue !== before.queue || before.phase === 'open')) spool.keep(changes);
-      if (acknowledged > before.acknowledged) spool.settle(acknowledged);
-    } catch (error) {
-      this.#options.onNotice('changes cannot be kept on disk', { reason: reasonOf(error) });
+  /** What concerns the disk; without one changes wait in memory alone. */
+  #keep(effect: Extract<SessionEffect, { kind: 'spool' | 'load' | 'settled' }>): void {
+    const spool = this.#options.spool?.spool;
+    if (spool === undefined) return;
+    if (effect.kind === 'settled') void spool.settle(effect.place);
+    else if (effect.kind === 'load') void spool.read(effect).then((read) => this.#step({ kind: 'loaded', load: effect.load, ...read }));
+    else {
+      const last = effect.changes.at(-1);
+      if (last === undefined) return;
+      spool.append(effect.changes).then(
+        () => this.#step({ kind: 'spooled', place: { stream: last.stream, seq: last.seq } }),
+        () => this.#step({ kind: 'unspooled' }),
+      );
     }
   }
 
   #welcomed(): void {
     this.#tries = 0;
     clearTimeout(this.#welcome);
-    this.#options.onNotice('connected', { collector: this.#url.href, unacknowledged: this.#session.queue.length });
+    this.#options.onNotice('connected', { collector: this.#url.href, unacknowledged: this.unacknowledged });
   }
 
   #reconnect(reason: string): void {

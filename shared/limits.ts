@@ -11,6 +11,20 @@ export const limits = {
   changeTextBytesMax: 16 * 1024,
   /** Unacknowledged changes that an agent keeps; beyond it the oldest become one gap record. */
   unacknowledgedChangesMax: 10_000,
+  /** Changes that wait in an agent's memory while its spool holds them as well; older ones are on disk alone. */
+  queueInMemoryMax: 1_000,
+  /** Bytes of the agent's spool, if it is not told otherwise (`--spool-bytes`). */
+  spoolBytesMax: 64 * 1024 * 1024,
+  /** Bytes of one file of the spool: what is acknowledged is removed a file at a time. */
+  spoolSegmentBytes: 1024 * 1024,
+  /** Earlier runs of an agent that its spool may hold changes of; beyond it the oldest are taken as one. */
+  earlierStreamsMax: 256,
+  /** Milliseconds that a collector may ask an agent to stay away. */
+  retryAfterMsMax: 10 * 60_000,
+  /** Bytes of a message before compression, either way. */
+  messageBytesMax: 4 * 1024 * 1024,
+  /** Messages smaller than this are sent as they are. */
+  compressedBytesMin: 4 * 1024,
   /** Agents connected to one collector. */
   agentsMax: 5_000,
   /** NodePorts that a collector may ask an agent to judge. */

@@ -1,6 +1,6 @@
 // `portreeve agent`: watches this node and tells the collector.
 import { type AgentOptions, runAgent } from '../../agent/main.ts';
-import { type Command, requiredText, textOf } from '../command.ts';
+import { type Command, numberOf, requiredText, textOf } from '../command.ts';
 
 export const command: Command = {
   name: 'agent',
@@ -11,16 +11,19 @@ export const command: Command = {
     { name: 'collector', value: 'URL', summary: 'wss://HOST:PORT, or ws://HOST:PORT on a loopback address' },
     { name: 'node', value: 'NAME', summary: 'name of the Kubernetes node (default: the host name)' },
     { name: 'state', value: 'DIR', summary: 'directory for changes that wait while no collector takes them' },
+    { name: 'spool-bytes', value: 'BYTES', summary: 'what they may take there (default: 64 MiB); beyond it first and last of each object are kept' },
     { name: 'token-file', value: 'FILE', summary: 'bearer token for the collector' },
     { name: 'log-level', value: 'LEVEL', summary: 'how much is logged on stderr', default: 'info', choices: ['debug', 'info', 'warn', 'error'] },
   ],
   examples: ['portreeve agent --collector ws://127.0.0.1:7300 --node node1'],
   run: async (parsed, io) => {
     const [node, state, tokenFile] = [textOf(parsed, 'node'), textOf(parsed, 'state'), textOf(parsed, 'token-file')];
+    const spoolBytes = numberOf(parsed, 'spool-bytes', { min: 1024 * 1024, max: Number.MAX_SAFE_INTEGER });
     const options: AgentOptions = {
       collector: requiredText(parsed, 'collector'),
       ...(node === undefined ? {} : { node }),
       ...(state === undefined ? {} : { state }),
+      ...(spoolBytes === undefined ? {} : { spoolBytes }),
       ...(tokenFile === undefined ? {} : { tokenFile }),
       logLevel: textOf(parsed, 'log-level') as NonNullable<AgentOptions['logLevel']>,
     };

@@ -7,6 +7,8 @@ import type { SequencedChange } from '../../shared/model/change.ts';
 import type { Fact } from '../../shared/model/fact.ts';
 import { decodeFromAgent, encode } from '../../shared/wire/codec.ts';
 import type { AgentMessage, ChangesMessage, CollectorMessage, Hello, StateMessage, Trace, Traced } from '../../shared/wire/messages.ts';
+import type { Gap } from '../store/store.ts';
+import { gapsTold, timesNotCovered } from './coverage.ts';
 import { readFact } from './facts.ts';
 import type { IngestOptions } from './ingest.ts';
 import { wantOf } from './want.ts';
@@ -24,6 +26,8 @@ const factsMax = 250_000;
 /** Messages that wait for the store before the socket is no longer read. */
 const waitingMax = 16;
 const traceTimeoutMs = 10_000;
+/** How often the store is told that a node was heard of. */
+const saveEveryMs = 60_000;
 const closeTimeoutMs = 1_000;
 const helloTimeoutMs = 10_000;
 /** Close codes in the private range of RFC 6455: the agent reads the reason in the error message before. */
@@ -45,7 +49,8 @@ export class AgentSession {
   #stateSeq = 0;
   /** The highest seq committed, or being committed, per stream. */
   readonly #lastSeqs = new Map<string, number>();
-  #acknowledged = 0;
+  #clockOffsetMs = 0;
+  #savedAt = 0;
   #waiting = 0;
   #queue: Promise<void> = Promise.resolve();
   #lastWant = '';
@@ -120,7 +125,17 @@ export class AgentSession {
 
   #heard(): void {
     this.#answered = true;
-    if (this.#hello !== undefined) this.#options.state.heard(this.#hello.node);
+    if (this.#hello === undefined) return;
+    this.#options.state.heard(this.#hello.node);
+    if (Date.now() - this.#savedAt >= saveEveryMs) this.#saveSeen(this.#hello);
+  }
+
+  /** When the node was heard of last outlives this process: what happens after it is covered by the agent's next run, or it is a gap. */
+  #saveSeen({ node, version, bootId, stream }: Hello): void {
+    this.#savedAt = Date.now();
+    this.#options.store
+      .saveNode({ name: node, version, bootId, stream, lastSeenAt: this.#savedAt })
+      .catch((error: unknown) => this.#options.log.error({ node, reason: reasonOf(error) }, 'when a node was heard of could not be stored'));
   }
 
   #beat(): void {
@@ -140,6 +155,7 @@ export class AgentSession {
     clearTimeout(this.#helloTimer);
     for (const [id, settle] of this.#traces) settle({ type: 'traced', id, error: 'the agent went away' });
     if (this.#hello !== undefined) {
+      this.#saveSeen(this.#hello);
       this.#options.state.disconnect(this.#hello.node, this.id);
       this.#options.log.info({ node: this.#hello.node, code }, 'agent disconnected');
     }
@@ -195,20 +211,28 @@ export class AgentSession {
     const { state, store, log } = this.#options;
     const { node, stream, version, bootId, capabilities } = hello;
     const now = Date.now();
-    const resumeAfter = await store.lastSeq(node, stream);
+    const clockOffsetMs = Math.round(hello.clock - now);
+    const heardAt = (await store.nodes()).find(({ name }) => name === node)?.lastSeenAt;
+    const [resumeAfter, earlier] = await Promise.all([
+      store.lastSeq(node, stream),
+      Promise.all((hello.earlier ?? []).map(async (run) => ({ stream: run.stream, resumeAfter: await store.lastSeq(node, run.stream) }))),
+    ]);
+    await store.recordGaps(timesNotCovered(hello, { node, heardAt, clockOffsetMs }));
     await store.saveNode({ name: node, version, bootId, stream, lastSeenAt: now });
     if (state.needsRecall(node)) state.recall(node, (await store.changes({ node, limit: limits.apiItemsMax })).items);
     if (this.#ended) return;
     this.#hello = hello;
     this.#lastSeqs.set(stream, resumeAfter);
-    this.#acknowledged = resumeAfter;
+    for (const each of earlier) this.#lastSeqs.set(each.stream, each.resumeAfter);
+    this.#clockOffsetMs = clockOffsetMs;
     this.#options.onHello(node);
-    state.connect(node, { session: this.id, version, bootId, stream, capabilities, clockOffsetMs: Math.round(hello.clock - now) });
-    log.info({ node, version, address: this.address, clockOffsetMs: Math.round(hello.clock - now), resumeAfter }, 'agent connected');
+    state.connect(node, { session: this.id, version, bootId, stream, capabilities, clockOffsetMs });
+    log.info({ node, version, address: this.address, clockOffsetMs, resumeAfter }, 'agent connected');
     this.#send({
       type: 'welcome',
       session: this.id,
       resumeAfter,
+      ...(earlier.length === 0 ? {} : { earlier }),
       limits: { frameBytesMax: limits.frameBytesMax, heartbeatMs: this.#options.heartbeatMs ?? limits.heartbeatMs },
     });
     this.sendWant();
@@ -240,8 +264,9 @@ export class AgentSession {
   }
 
   async #takeChanges(message: ChangesMessage): Promise<void> {
+    const { stream } = message.changes[0] as SequencedChange;
     await this.#commit(message.changes as readonly SequencedChange[]);
-    this.#acknowledge();
+    this.#acknowledge(stream);
   }
 
   async #commit(changes: readonly SequencedChange[]): Promise<void> {
@@ -249,37 +274,49 @@ export class AgentSession {
     const { store, state } = this.#options;
     const foreign = changes.find(({ node }) => node !== hello.node);
     if (foreign !== undefined) throw failure('FRAME_INVALID', ['changes', `a change of node ${JSON.stringify(foreign.node)} from the agent of ${hello.node}`]);
+    const mixed = changes.find(({ stream }) => stream !== changes[0]?.stream);
+    if (mixed !== undefined) throw failure('FRAME_INVALID', ['changes', 'changes of two streams in one message']);
     const holes = await this.#holes(changes);
     const fresh = await store.appendChanges(changes);
     state.addChanges(fresh);
-    await this.#recordHoles(holes);
-    this.#acknowledged = this.#lastSeqs.get(hello.stream) ?? this.#acknowledged;
+    await this.#recordGaps(holes, fresh);
   }
 
-  /** Seqs that are skipped, and moves the streams' ends on. A hole that begins with the agent's own gap entry is known to it and told already. */
+  /** Seqs that are skipped without any record that covers them, and moves the stream's end on. */
   async #holes(changes: readonly SequencedChange[]): Promise<readonly Hole[]> {
     const holes: Hole[] = [];
-    for (const { stream, seq, kind } of changes) {
+    for (const { stream, seq, covers, at } of changes) {
       const last = this.#lastSeqs.get(stream) ?? (await this.#options.store.lastSeq(this.node as string, stream));
-      if (seq > last + 1) holes.push({ stream, from: last + 1, to: seq - 1, told: kind === 'gap' });
+      const first = seq - (covers ?? 0);
+      if (first > last + 1) holes.push({ stream, from: last + 1, to: first - 1, at });
       this.#lastSeqs.set(stream, Math.max(last, seq));
     }
     return holes;
   }
 
-  async #recordHoles(holes: readonly Hole[]): Promise<void> {
+  async #recordGaps(holes: readonly Hole[], fresh: readonly SequencedChange[]): Promise<void> {
     const node = this.node as string;
-    const at = Date.now();
-    for (const { stream, from, to, told } of holes) {
-      await this.#options.store.recordGap({ node, stream, from, to, at });
-      if (told) continue;
-      const after = `changes ${from} to ${to} of stream ${stream} never arrived: what happened meanwhile is not known`;
-      await this.#options.record([{ at, node, kind: 'gap', subject: `ledger of ${node}`, before: null, after }]);
-    }
+    const lost = holes.map(({ stream, from, to, at }): Gap => {
+      const time = at - this.#clockOffsetMs;
+      return {
+        node,
+        reason: 'lost',
+        from: time,
+        to: time,
+        detail: `changes ${from} to ${to} never arrived: what they were is not known`,
+        seqs: { stream, from, to },
+      };
+    });
+    const gaps = [...lost, ...fresh.flatMap((change) => gapsTold(change, this.#clockOffsetMs))];
+    if (gaps.length === 0) return;
+    await this.#options.store.recordGaps(gaps);
+    const entries = lost.map(({ from, detail }) => ({ at: from, node, kind: 'gap' as const, subject: `ledger of ${node}`, before: null, after: detail }));
+    if (entries.length > 0) await this.#options.record(entries);
   }
 
-  #acknowledge(): void {
-    this.#send({ type: 'ack', changes: this.#acknowledged, state: this.#stateSeq });
+  #acknowledge(stream = this.#hello?.stream ?? ''): void {
+    const own = stream === this.#hello?.stream;
+    this.#send({ type: 'ack', ...(own ? {} : { stream }), changes: this.#lastSeqs.get(stream) ?? 0, state: this.#stateSeq });
   }
 
   #send(message: CollectorMessage): void {
@@ -291,5 +328,6 @@ interface Hole {
   readonly stream: string;
   readonly from: number;
   readonly to: number;
-  readonly told: boolean;
+  /** When the change behind it was made, by the agent's clock. */
+  readonly at: number;
 }

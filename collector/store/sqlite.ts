@@ -4,7 +4,7 @@ import Sqlite, { type Database } from 'better-sqlite3';
 import { reasonOf } from '../../shared/errors.ts';
 import type { Actor, Change, SequencedChange } from '../../shared/model/change.ts';
 import type { Finding } from '../../shared/model/finding.ts';
-import type { ChangePage, ChangeQuery, FindingQuery, FindingRecord, Gap, NodeRecord, Reply, Request, Store } from './store.ts';
+import type { ChangePage, ChangeQuery, FindingQuery, FindingRecord, Gap, GapQuery, NodeRecord, Reply, Request, Store } from './store.ts';
 
 /** An open file: runs requests in order within one transaction, and gives their answers once it is committed. */
 export interface StoreDatabase {
@@ -25,9 +25,9 @@ export function openDatabase(file: string, now: number): { readonly database: St
   }
 }
 
-const schemaVersion = 1;
-
-const schema = `
+/** Steps from one version of the schema to the next; a new file takes them all. A step that has been released is never changed. */
+const migrations: readonly string[] = [
+  `
   CREATE TABLE nodes (
     name TEXT PRIMARY KEY, version TEXT NOT NULL, boot_id TEXT NOT NULL, stream TEXT NOT NULL, first_seen_at INTEGER NOT NULL, last_seen_at INTEGER NOT NULL
   ) STRICT;
@@ -45,13 +45,26 @@ const schema = `
   CREATE TABLE gaps (
     node TEXT NOT NULL, stream TEXT NOT NULL, from_seq INTEGER NOT NULL, to_seq INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (node, stream, from_seq)
   ) STRICT;
-  PRAGMA user_version = ${schemaVersion};
-`;
+  `,
+  `
+  ALTER TABLE changes ADD COLUMN more TEXT;
+  ALTER TABLE gaps RENAME TO gaps_1;
+  CREATE TABLE gaps (
+    id INTEGER PRIMARY KEY, node TEXT NOT NULL, reason TEXT NOT NULL, from_at INTEGER NOT NULL, to_at INTEGER NOT NULL, detail TEXT NOT NULL,
+    stream TEXT NOT NULL, from_seq INTEGER NOT NULL, to_seq INTEGER NOT NULL, UNIQUE (node, reason, stream, from_seq, from_at)
+  ) STRICT;
+  CREATE INDEX gaps_node_to ON gaps (node, to_at);
+  INSERT INTO gaps (node, reason, from_at, to_at, detail, stream, from_seq, to_seq)
+    SELECT node, 'lost', at, at, 'changes ' || from_seq || ' to ' || to_seq || ' never arrived', stream, from_seq, to_seq FROM gaps_1;
+  DROP TABLE gaps_1;
+  `,
+];
+const schemaVersion = migrations.length;
 
 const statements = {
   // Not INSERT OR IGNORE: that would swallow every other constraint too, and a change that is refused would be acknowledged.
-  insertChange: `INSERT INTO changes (node, stream, seq, at, kind, subject, before, after, actor, owner, received_at)
-    VALUES (@node, @stream, @seq, @at, @kind, @subject, @before, @after, @actor, @owner, @receivedAt) ON CONFLICT (node, stream, seq) DO NOTHING`,
+  insertChange: `INSERT INTO changes (node, stream, seq, at, kind, subject, before, after, actor, owner, received_at, more)
+    VALUES (@node, @stream, @seq, @at, @kind, @subject, @before, @after, @actor, @owner, @receivedAt, @more) ON CONFLICT (node, stream, seq) DO NOTHING`,
   lastSeq: 'SELECT max(seq) AS seq FROM changes WHERE node = ? AND stream = ?',
   updateFinding: 'UPDATE findings SET body = @body, cause = @cause WHERE id = @id AND closed_at IS NULL',
   openFinding: 'INSERT INTO findings (id, node, cause, opened_at, closed_at, body) VALUES (@id, @node, @cause, @openedAt, NULL, @body)',
@@ -59,8 +72,8 @@ const statements = {
   saveNode: `INSERT INTO nodes (name, version, boot_id, stream, first_seen_at, last_seen_at) VALUES (@name, @version, @bootId, @stream, @lastSeenAt, @lastSeenAt)
     ON CONFLICT (name) DO UPDATE SET version = @version, boot_id = @bootId, stream = @stream, last_seen_at = @lastSeenAt`,
   nodes: 'SELECT name, version, boot_id AS bootId, stream, first_seen_at AS firstSeenAt, last_seen_at AS lastSeenAt FROM nodes ORDER BY name',
-  recordGap: 'INSERT INTO gaps (node, stream, from_seq, to_seq, at) VALUES (@node, @stream, @from, @to, @at) ON CONFLICT DO NOTHING',
-  gaps: 'SELECT node, stream, from_seq AS "from", to_seq AS "to", at FROM gaps WHERE node = ? ORDER BY at, from_seq',
+  recordGap: `INSERT INTO gaps (node, reason, from_at, to_at, detail, stream, from_seq, to_seq)
+    VALUES (@node, @reason, @from, @to, @detail, @stream, @fromSeq, @toSeq) ON CONFLICT DO NOTHING`,
 } as const;
 
 // A check reads the whole file, so it is made only where that takes a moment; damage in a larger one is met when the page is read.
@@ -73,12 +86,19 @@ function openFile(file: string): Database {
     if (version > schemaVersion) throw new Error(`it has schema ${version}, this version knows ${schemaVersion}: use the version of Portreeve that wrote it`);
     database.pragma('journal_mode = WAL');
     database.pragma('synchronous = FULL');
-    if (version === 0) database.transaction(() => database.exec(schema)).immediate();
-    else if (statSync(file).size <= checkedFileBytesMax) check(database);
+    if (version > 0 && statSync(file).size <= checkedFileBytesMax) check(database);
+    migrate(database, version);
     return database;
   } catch (error) {
     database.close();
     throw error;
+  }
+}
+
+function migrate(database: Database, version: number): void {
+  for (const [index, step] of migrations.entries()) {
+    if (index < version) continue;
+    database.transaction(() => database.exec(`${step}; PRAGMA user_version = ${index + 1};`)).immediate();
   }
 }
 
@@ -144,14 +164,17 @@ function methodsOf(database: Database): Methods {
     findings: (query) => findingRecords(database, query),
     saveNode: (node) => void prepared.saveNode.run({ ...node, lastSeenAt: Math.round(node.lastSeenAt) }),
     nodes: () => prepared.nodes.all() as NodeRecord[],
-    recordGap: (gap) => void prepared.recordGap.run({ ...gap, at: Math.round(gap.at) }),
-    gaps: (node) => prepared.gaps.all(node) as Gap[],
+    recordGaps: (gaps) => {
+      for (const gap of gaps) prepared.recordGap.run(rowOfGap(gap));
+    },
+    gaps: (query) => gapRecords(database, query),
     close: () => undefined,
   };
 }
 
 function rowOfChange(change: SequencedChange): Record<string, unknown> {
-  const { node, stream, seq, at, kind, subject, before, after, actor, owner } = change;
+  const { node, stream, seq, at, kind, subject, before, after, actor, owner, covers, folded, gap } = change;
+  const more = { ...(covers === undefined ? {} : { covers }), ...(folded === undefined ? {} : { folded }), ...(gap === undefined ? {} : { gap }) };
   return {
     node,
     stream,
@@ -164,6 +187,7 @@ function rowOfChange(change: SequencedChange): Record<string, unknown> {
     actor: actor === undefined ? null : JSON.stringify(actor),
     owner: owner ?? null,
     receivedAt: Date.now(),
+    more: Object.keys(more).length === 0 ? null : JSON.stringify(more),
   };
 }
 
@@ -179,6 +203,8 @@ interface ChangeRow {
   readonly after: string | null;
   readonly actor: string | null;
   readonly owner: NonNullable<Change['owner']> | null;
+  /** What few changes have: covers, folded, gap. */
+  readonly more: string | null;
 }
 
 function changePage(database: Database, query: ChangeQuery): ChangePage {
@@ -192,14 +218,14 @@ function changePage(database: Database, query: ChangeQuery): ChangePage {
     cursor === null ? undefined : ['(at, id) < (?, ?)', Number(cursor[1]), Number(cursor[2])],
   ];
   const { where, values } = whereOf(conditions);
-  const sql = `SELECT id, node, stream, seq, at, kind, subject, before, after, actor, owner FROM changes ${where} ORDER BY at DESC, id DESC LIMIT ?`;
+  const sql = `SELECT id, node, stream, seq, at, kind, subject, before, after, actor, owner, more FROM changes ${where} ORDER BY at DESC, id DESC LIMIT ?`;
   const rows = database.prepare(sql).all(...values, query.limit + 1) as ChangeRow[];
   const page = rows.slice(0, query.limit);
   const last = page.at(-1);
   return { items: page.map(changeOfRow), ...(rows.length > page.length && last !== undefined ? { next: `${last.at}-${last.id}` } : {}) };
 }
 
-function changeOfRow({ node, stream, seq, at, kind, subject, before, after, actor, owner }: ChangeRow): SequencedChange {
+function changeOfRow({ node, stream, seq, at, kind, subject, before, after, actor, owner, more }: ChangeRow): SequencedChange {
   return {
     node,
     stream,
@@ -211,7 +237,30 @@ function changeOfRow({ node, stream, seq, at, kind, subject, before, after, acto
     after,
     ...(actor === null ? {} : { actor: JSON.parse(actor) as Actor }),
     ...(owner === null ? {} : { owner }),
+    ...(more === null ? {} : (JSON.parse(more) as Pick<SequencedChange, 'covers' | 'folded' | 'gap'>)),
   };
+}
+
+function rowOfGap({ node, reason, from, to, detail, seqs }: Gap): Record<string, unknown> {
+  const numbers = { stream: seqs?.stream ?? '', fromSeq: seqs?.from ?? 0, toSeq: seqs?.to ?? 0 };
+  return { node, reason, from: Math.round(from), to: Math.round(to), detail, ...numbers };
+}
+
+interface GapRow extends Omit<Gap, 'seqs'> {
+  readonly stream: string;
+  readonly fromSeq: number;
+  readonly toSeq: number;
+}
+
+function gapRecords(database: Database, query: GapQuery): Gap[] {
+  const { where, values } = whereOf([
+    query.node === undefined ? undefined : ['node = ?', query.node],
+    query.from === undefined ? undefined : ['to_at >= ?', query.from],
+    query.to === undefined ? undefined : ['from_at <= ?', query.to],
+  ]);
+  const columns = 'node, reason, from_at AS "from", to_at AS "to", detail, stream, from_seq AS fromSeq, to_seq AS toSeq';
+  const rows = database.prepare(`SELECT ${columns} FROM gaps ${where} ORDER BY to_at DESC, id DESC LIMIT ?`).all(...values, query.limit) as GapRow[];
+  return rows.map(({ stream, fromSeq, toSeq, ...gap }) => (stream === '' ? gap : { ...gap, seqs: { stream, from: fromSeq, to: toSeq } }));
 }
 
 function findingRecords(database: Database, query: FindingQuery): FindingRecord[] {

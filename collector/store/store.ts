@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { failure, reasonOf } from '../../shared/errors.ts';
-import type { SequencedChange } from '../../shared/model/change.ts';
+import type { GapReason, SequencedChange } from '../../shared/model/change.ts';
 import type { Finding } from '../../shared/model/finding.ts';
 
 /** A finding with the time it lasted. */
@@ -26,13 +26,26 @@ export interface NodeRecord {
   readonly lastSeenAt: number;
 }
 
-/** Seqs of a stream that never arrived, both ends included. */
+/** A time of which a node's ledger does not tell everything, and why. */
 export interface Gap {
   readonly node: string;
-  readonly stream: string;
+  readonly reason: GapReason;
+  /** Milliseconds since 1970 by the collector's clock, both ends included. */
   readonly from: number;
   readonly to: number;
-  readonly at: number;
+  /** A sentence for a person. */
+  readonly detail: string;
+  /** The numbers that are missing, where they are known, both ends included. */
+  readonly seqs?: { readonly stream: string; readonly from: number; readonly to: number };
+}
+
+export interface GapQuery {
+  readonly node?: string;
+  /** Gaps that touch the time from here … */
+  readonly from?: number;
+  /** … to here. */
+  readonly to?: number;
+  readonly limit: number;
 }
 
 /** Every condition given must hold. Times are milliseconds since 1970, both ends included. */
@@ -80,8 +93,10 @@ export interface Store {
   findings(query: FindingQuery): Promise<readonly FindingRecord[]>;
   saveNode(node: Omit<NodeRecord, 'firstSeenAt'>): Promise<void>;
   nodes(): Promise<readonly NodeRecord[]>;
-  recordGap(gap: Gap): Promise<void>;
-  gaps(node: string): Promise<readonly Gap[]>;
+  /** Stores what is new; a gap that is there already (by node, reason, seqs and start) is left alone. */
+  recordGaps(gaps: readonly Gap[]): Promise<void>;
+  /** Newest first. */
+  gaps(query: GapQuery): Promise<readonly Gap[]>;
   close(): Promise<void>;
 }
 
@@ -172,8 +187,8 @@ class WorkerStore implements Store {
   nodes(): ReturnType<Store['nodes']> {
     return this.#call('nodes', []);
   }
-  recordGap(...args: Parameters<Store['recordGap']>): Promise<void> {
-    return this.#call('recordGap', args);
+  recordGaps(...args: Parameters<Store['recordGaps']>): Promise<void> {
+    return this.#call('recordGaps', args);
   }
   gaps(...args: Parameters<Store['gaps']>): ReturnType<Store['gaps']> {
     return this.#call('gaps', args);

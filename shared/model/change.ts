@@ -58,12 +58,49 @@ export interface Change {
   readonly after: string | null;
   readonly actor?: Actor;
   readonly owner?: Owner;
+  /** With kind `gap`. */
+  readonly gap?: GapSpan;
+}
+
+/** Why something that happened on a node may not be in the ledger. */
+export type GapReason =
+  /** No agent ran (or none that reached this collector's ledger), so nothing was observed. */
+  | 'agent-down'
+  /** The bound on what waits for a collector was reached, in memory or on disk. */
+  | 'spool-full'
+  /** Records of the spool could not be read back. */
+  | 'spool-damaged'
+  /** Changes of one object were folded into its first and its last, so that a long time without collector fits on disk. */
+  | 'folded'
+  /** The kernel or a monitor lost events. */
+  | 'watch-overrun'
+  /** Numbers of a stream never arrived, and nothing says why. */
+  | 'lost';
+
+/** A time of which the ledger does not tell everything. Milliseconds since 1970, by the clock of the machine that says so. */
+export interface GapSpan {
+  readonly reason: GapReason;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Changes of one object that were left out between the one before and this one of the same subject. */
+export interface Folded {
+  readonly count: number;
+  /** When the first and the last of them were made; milliseconds since 1970. */
+  readonly from: number;
+  readonly to: number;
+  /** Names of the programs that made them, some of them where they are many. */
+  readonly by: readonly string[];
 }
 
 /** A change with its identity: `stream` names one run of an agent (or of the collector's own watch), `seq` counts from 1 without holes within it. */
 export interface SequencedChange extends Change {
   readonly stream: string;
   readonly seq: number;
+  /** This record also stands for that many seqs right before its own: they are accounted for and will not come. */
+  readonly covers?: number;
+  readonly folded?: Folded;
 }
 
 /** Names an actor in a few words: `iptables, pid 4711`. */

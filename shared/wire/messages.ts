@@ -22,6 +22,15 @@ export const hello = Type.Object({
   acknowledged: sequence,
   /** Milliseconds since 1970 on the agent, for the offset of its clock. */
   clock: Type.Number(),
+  /** When this run of the agent began to observe; milliseconds since 1970. */
+  startedAt: Type.Optional(Type.Number()),
+  /** Earlier runs whose changes still wait in the agent's spool, oldest first, and until when each was surely alive. */
+  earlier: Type.Optional(
+    Type.Array(Type.Object({ stream: Type.String({ minLength: 1, maxLength: 64 }), startedAt: Type.Number(), aliveAt: Type.Number() }), {
+      maxItems: limits.earlierStreamsMax,
+    }),
+  ),
+  /** What the agent understands beyond the plain protocol: `trace`, `zstd` … */
   capabilities: Type.Array(text(64), { maxItems: 64 }),
 });
 
@@ -30,6 +39,10 @@ export const welcome = Type.Object({
   type: Type.Literal('welcome'),
   session: text(64),
   resumeAfter: sequence,
+  /** The same for the earlier streams that the hello named. */
+  earlier: Type.Optional(Type.Array(Type.Object({ stream: text(64), resumeAfter: sequence }), { maxItems: limits.earlierStreamsMax })),
+  /** What the collector understands beyond the plain protocol. */
+  capabilities: Type.Optional(Type.Array(text(64), { maxItems: 64 })),
   limits: Type.Object({ frameBytesMax: Type.Integer(), heartbeatMs: Type.Integer() }),
 });
 
@@ -77,16 +90,25 @@ const change = Type.Object({
   after: Type.Union([Type.Null(), text(limits.changeTextBytesMax)]),
   actor: Type.Optional(actor),
   owner: Type.Optional(text(32)),
+  covers: Type.Optional(sequence),
+  folded: Type.Optional(Type.Object({ count: sequence, from: Type.Number(), to: Type.Number(), by: Type.Array(text(64), { maxItems: 16 }) })),
+  gap: Type.Optional(
+    Type.Object({
+      reason: Type.Enum(['agent-down', 'spool-full', 'spool-damaged', 'folded', 'watch-overrun', 'lost']),
+      from: Type.Number(),
+      to: Type.Number(),
+    }),
+  ),
 });
 
-/** Agent → collector: ledger entries in order of seq. */
+/** Agent → collector: ledger entries of one stream in order of seq. */
 export const changes = Type.Object({
   type: Type.Literal('changes'),
   changes: Type.Array(change, { minItems: 1, maxItems: limits.changesBatchMax }),
 });
 
-/** Collector → agent: everything of this stream up to `changes` is committed, and state up to `state` is taken over. */
-export const ack = Type.Object({ type: Type.Literal('ack'), changes: sequence, state: sequence });
+/** Collector → agent: everything of `stream` (of the hello's where it is absent) up to `changes` is committed, and state up to `state` is taken over. */
+export const ack = Type.Object({ type: Type.Literal('ack'), stream: Type.Optional(text(64)), changes: sequence, state: sequence });
 
 /** Collector → agent: walk this packet on the live ruleset; answered by `traced`. */
 export const trace = Type.Object({ type: Type.Literal('trace'), id: text(64), packet: Type.Record(text(32), text(256)) });
@@ -97,8 +119,13 @@ export const traced = Type.Object({
   error: Type.Optional(text(4096)),
 });
 
-/** Either way, before closing: what was wrong. */
-export const failure = Type.Object({ type: Type.Literal('error'), code: text(64), message: text(4096) });
+/** Either way, before closing: what was wrong. A collector may say when to come back: not before `retryAfterMs`, spread over as long again. */
+export const failure = Type.Object({
+  type: Type.Literal('error'),
+  code: text(64),
+  message: text(4096),
+  retryAfterMs: Type.Optional(Type.Integer({ minimum: 0, maximum: limits.retryAfterMsMax })),
+});
 
 export const fromAgent = { hello, state, changes, traced, error: failure } as const;
 export const fromCollector = { welcome, want, ack, trace, error: failure } as const;

@@ -132,6 +132,7 @@ export class Peer {
         type: 'welcome',
         session: `s${this.hellos.length}`,
         resumeAfter,
+        earlier: (hello.earlier ?? []).map(({ stream }) => ({ stream, resumeAfter: this.stored.get(stream) ?? 0 })),
         limits: { frameBytesMax: limits.frameBytesMax, heartbeatMs: limits.heartbeatMs },
       }),
     );
@@ -144,6 +145,6 @@ export class Peer {
       this.stored.set(change.stream, change.seq);
     }
     const last = message.changes.at(-1) as ReceivedChange;
-    if (this.#options.acknowledges !== false) socket.send(encode({ type: 'ack', changes: last.seq, state: 0 }));
+    if (this.#options.acknowledges !== false) socket.send(encode({ type: 'ack', stream: last.stream, changes: last.seq, state: 0 }));
   }
 }

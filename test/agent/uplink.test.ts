@@ -1,7 +1,8 @@
-import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { Spool } from '../../agent/host/spool.ts';
+import { openDisk } from '../../agent/host/disk.ts';
+import { type OpenedSpool, Spool } from '../../agent/spool/spool.ts';
 import { collectorUrl, Uplink, type UplinkOptions } from '../../agent/uplink.ts';
 import type { Change } from '../../shared/model/change.ts';
 import { Peer } from './peer.ts';
@@ -11,7 +12,7 @@ const change = (text: string): Change => ({ at: 1, node: 'n1', kind: 'rule', sub
 function connect(collector: string, more: Partial<UplinkOptions> = {}): Uplink {
   return new Uplink({
     collector,
-    identity: { node: 'n1', version: '1', bootId: 'b', stream: 'stream-1', capabilities: [] },
+    identity: { node: 'n1', version: '1', bootId: 'b', stream: 'stream-1', startedAt: 1, capabilities: [] },
     onWant: () => {},
     onTrace: () => ({ error: 'no' }),
     onNotice: () => {},
@@ -72,44 +73,91 @@ t.test('what was stored and not acknowledged is not sent again', async (t) => {
   await second.wait(() => uplink.unacknowledged === 0 || undefined);
 });
 
+async function openSpool(directory: string, stream: string): Promise<OpenedSpool> {
+  return Spool.open(await openDisk(directory), { run: { stream, startedAt: 1 }, node: 'n1', now: Date.now, onNotice: () => {} });
+}
+
+const identityOf = (stream: string) => ({ node: 'n1', version: '1', bootId: 'b', stream, startedAt: 1, capabilities: [] });
+
 t.test('changes that nobody took outlive the agent', async (t) => {
   const directory = join(t.testdir({}), 'state');
-  const file = join(directory, 'changes.ndjson');
   const peer = await Peer.start();
   await peer.close();
-  const first = new Spool(directory);
-  const killed = connect(peer.url, { spool: { spool: first, left: first.load() } });
-  put(killed, 'a', 'b');
-  t.equal(readFileSync(file, 'utf8').split('\n').length, 3, 'written as they came');
-  appendFileSync(file, '{"cut');
-  await killed.close();
+  const spool = await openSpool(directory, 'first');
+  const ended = connect(peer.url, { spool, identity: identityOf('first') });
+  put(ended, 'a', 'b');
+  await spool.spool.close();
+  await ended.close();
+  t.match(readdirSync(directory), [/^spool-\d+\.log$/]);
 
-  const second = new Spool(directory);
-  const left = second.load();
-  t.match(left, [
-    { seq: 1, after: 'a' },
-    { seq: 2, after: 'b' },
-  ]);
+  const again = await openSpool(directory, 'second');
+  t.match(again.earlier, [{ stream: 'first' }]);
   const next = await Peer.start({ port: peer.port });
-  const uplink = connect(next.url, { spool: { spool: second, left } });
+  const uplink = connect(next.url, { spool: again, identity: identityOf('second') });
   t.teardown(async () => {
     await uplink.close();
     await next.close();
   });
   put(uplink, 'c');
-  await next.wait(() => (uplink.unacknowledged === 0 && next.changes.length > 0) || undefined);
+  await next.wait(() => (uplink.unacknowledged === 0 && next.changes.length === 3) || undefined);
   t.match(
-    next.changes.map(({ seq, after }) => [seq, after]),
+    next.changes.map(({ stream, seq, after }) => [stream, seq, after]),
     [
-      [1, 'a'],
-      [2, 'b'],
-      [3, 'c'],
+      ['first', 1, 'a'],
+      ['first', 2, 'b'],
+      ['second', 1, 'c'],
     ],
   );
-  t.notOk(existsSync(file), 'nothing is left on disk');
+  await again.spool.close();
+  t.strictSame(readdirSync(directory), [], 'nothing is left on disk');
   put(uplink, 'd');
   await next.wait(() => next.changes.length === 4 || undefined);
-  t.notOk(existsSync(file), 'nothing is written while connected');
+  t.strictSame(readdirSync(directory), [], 'nothing is written while connected');
+});
+
+t.test('far more changes than memory holds wait on disk and come in order', async (t) => {
+  const directory = join(t.testdir({}), 'state');
+  const peer = await Peer.start();
+  await peer.close();
+  const spool = await openSpool(directory, 'stream-1');
+  const uplink = connect(peer.url, { spool });
+  for (let batch = 0; batch < 60; batch++) {
+    put(uplink, ...Array.from({ length: 50 }, (_, i) => `${batch * 50 + i}`));
+    if (batch % 10 === 9) await spool.spool.close();
+  }
+  await spool.spool.close();
+  t.ok(uplink.unacknowledged <= 1_000, `${uplink.unacknowledged} in memory`);
+  const next = await Peer.start({ port: peer.port });
+  t.teardown(async () => {
+    await uplink.close();
+    await next.close();
+  });
+  await next.wait(() => next.changes.length >= 3_000 || undefined, 10_000);
+  t.strictSame(
+    next.changes.map(({ seq }) => seq),
+    Array.from({ length: 3_000 }, (_, i) => i + 1),
+  );
+  await next.wait(() => uplink.unacknowledged === 0 || undefined);
+  await spool.spool.close();
+  t.strictSame(readdirSync(directory), []);
+});
+
+t.test('a collector that has no room says when to come back', async (t) => {
+  const { createServer } = await import('node:http');
+  const asked: number[] = [];
+  const server = createServer().on('upgrade', (_request, socket) => {
+    asked.push(performance.now());
+    socket.end('HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as { port: number };
+  const uplink = connect(`ws://127.0.0.1:${port}`);
+  t.teardown(async () => {
+    await uplink.close();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  while (asked.length < 2) await new Promise((resolve) => setTimeout(resolve, 50));
+  t.ok((asked[1] as number) - (asked[0] as number) >= 950, 'not before the time');
 });
 
 t.test('connections that are cut again and again lose nothing', async (t) => {

@@ -111,8 +111,14 @@ t.test('nodes and gaps', async (t) => {
   await store.saveNode({ ...node, lastSeenAt: 5 });
   await store.saveNode({ ...node, stream: 't', lastSeenAt: 9 });
   t.strictSame(await store.nodes(), [{ ...node, stream: 't', firstSeenAt: 5, lastSeenAt: 9 }]);
-  await store.recordGap({ node: 'node1', stream: 's', from: 2, to: 4, at: 1 });
-  t.strictSame(await store.gaps('node1'), [{ node: 'node1', stream: 's', from: 2, to: 4, at: 1 }]);
+  const gap = { node: 'node1', reason: 'lost', from: 10, to: 20, detail: 'x' } as const;
+  const numbered = { ...gap, from: 30, to: 40, seqs: { stream: 's', from: 2, to: 4 } };
+  await store.recordGaps([gap, numbered, gap]);
+  await store.recordGaps([numbered]);
+  t.strictSame(await store.gaps({ node: 'node1', limit: 10 }), [numbered, gap]);
+  t.strictSame(await store.gaps({ node: 'node1', to: 25, limit: 10 }), [gap]);
+  t.strictSame(await store.gaps({ from: 21, limit: 10 }), [numbered]);
+  t.strictSame(await store.gaps({ node: 'node2', limit: 10 }), []);
   await store.close();
 });
 

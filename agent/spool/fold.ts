@@ -1,0 +1,164 @@
+// Folds a long spool: of each object the first and the last change stay, what lies between is counted in the last. Pure; two passes over the records.
+import type { SequencedChange } from '../../shared/model/change.ts';
+import type { SpoolRecord } from './record.ts';
+
+/** What the first pass learns: for each object of each node its first and last change, and how many there are. */
+export class FoldPlan {
+  readonly #objects = new Map<string, Seen>();
+  readonly #alive = new Map<string, number>();
+  #bytes = 0;
+
+  /** Takes the next record in order. `bytes` is its length as a line. */
+  see(record: SpoolRecord, bytes: number): void {
+    if (record.kind === 'alive') this.#alive.set(record.stream, record.at);
+    if (record.kind !== 'change') return;
+    const { change } = record;
+    const key = keyOf(change);
+    const seen = this.#objects.get(key);
+    if (seen === undefined) {
+      this.#objects.set(key, { first: placeOf(change), last: placeOf(change), lastBytes: bytes });
+      this.#bytes += bytes;
+      return;
+    }
+    this.#bytes += bytes - (seen.last === seen.first ? 0 : seen.lastBytes);
+    seen.last = placeOf(change);
+    seen.lastBytes = bytes;
+  }
+
+  /** Bytes that are left after folding, about. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  keeps(change: SequencedChange): boolean {
+    const seen = this.#objects.get(keyOf(change));
+    const place = placeOf(change);
+    return change.kind === 'gap' || seen === undefined || seen.first === place || seen.last === place;
+  }
+
+  isLastSign(stream: string, at: number): boolean {
+    return this.#alive.get(stream) === at;
+  }
+}
+
+interface Seen {
+  readonly first: string;
+  last: string;
+  lastBytes: number;
+}
+
+const keyOf = ({ kind, subject }: SequencedChange): string => `${kind} ${subject}`;
+const placeOf = ({ stream, seq }: SequencedChange): string => `${stream} ${seq}`;
+
+/** The second pass: yields what stays of each record, in order. With `dropBytes`, that many bytes of the oldest changes that stay become a gap. */
+export class Folding {
+  readonly #plan: FoldPlan;
+  #dropBytes: number;
+  /** Changes of an object that were left out since the last one that stayed. */
+  readonly #left = new Map<string, Left>();
+  /** Seqs that the next record of a stream stands for. */
+  readonly #covered = new Map<string, number>();
+  readonly #runs = new Set<string>();
+  #dropped: { first: SequencedChange; last: SequencedChange; count: number } | undefined;
+
+  constructor(plan: FoldPlan, dropBytes = 0) {
+    this.#plan = plan;
+    this.#dropBytes = dropBytes;
+  }
+
+  next(record: SpoolRecord, bytes: number): readonly SpoolRecord[] {
+    if (record.kind === 'alive') return this.#plan.isLastSign(record.stream, record.at) ? [record] : [];
+    if (record.kind === 'replaces') return [];
+    if (record.kind === 'run') return this.#firstOf(record);
+    const { change } = record;
+    if (!this.#plan.keeps(change)) {
+      this.#leave(change);
+      return [];
+    }
+    if (this.#dropBytes > 0) {
+      this.#dropBytes -= bytes;
+      const ended = this.#dropped !== undefined && this.#dropped.last.stream !== change.stream ? this.#endOfDrop() : [];
+      this.#drop(change);
+      return ended;
+    }
+    return [...this.#endOfDrop(), this.#keep(change)];
+  }
+
+  /** Each file begins with the run that wrote it; here once is enough. */
+  #firstOf(record: Extract<SpoolRecord, { kind: 'run' }>): readonly SpoolRecord[] {
+    if (this.#runs.has(record.stream)) return [];
+    this.#runs.add(record.stream);
+    return [record];
+  }
+
+  /** What is still owed at the end. */
+  end(): readonly SpoolRecord[] {
+    return this.#endOfDrop();
+  }
+
+  #leave(change: SequencedChange): void {
+    const by = change.actor?.comm;
+    const key = keyOf(change);
+    const left = this.#left.get(key) ?? { count: 0, from: change.folded?.from ?? change.at, to: change.at, by: new Set<string>() };
+    left.count += 1 + (change.folded?.count ?? 0);
+    left.to = change.at;
+    for (const name of [...(change.folded?.by ?? []), ...(by === undefined ? [] : [by])]) if (left.by.size < namesMax) left.by.add(name.slice(0, 64));
+    this.#left.set(key, left);
+    this.#covered.set(change.stream, (this.#covered.get(change.stream) ?? 0) + 1 + (change.covers ?? 0));
+  }
+
+  #keep(change: SequencedChange): SpoolRecord {
+    const key = keyOf(change);
+    const left = this.#left.get(key);
+    this.#left.delete(key);
+    const covers = (change.covers ?? 0) + (this.#covered.get(change.stream) ?? 0);
+    this.#covered.delete(change.stream);
+    const folded = left === undefined ? change.folded : join(left, change);
+    return { kind: 'change', change: { ...change, ...(covers === 0 ? {} : { covers }), ...(folded === undefined ? {} : { folded }) } };
+  }
+
+  #drop(change: SequencedChange): void {
+    const { change: whole } = this.#keep(change) as { change: SequencedChange };
+    if (this.#dropped === undefined) this.#dropped = { first: whole, last: whole, count: 1 };
+    else {
+      this.#dropped.count++;
+      this.#dropped.last = whole;
+    }
+  }
+
+  #endOfDrop(): readonly SpoolRecord[] {
+    const dropped = this.#dropped;
+    if (dropped === undefined) return [];
+    this.#dropped = undefined;
+    const { first, last } = dropped;
+    const from = first.seq - (first.covers ?? 0);
+    const change: SequencedChange = {
+      at: last.at,
+      node: last.node,
+      stream: last.stream,
+      seq: last.seq,
+      covers: last.seq - from,
+      kind: 'gap',
+      subject: `changes ${from} to ${last.seq}`,
+      before: null,
+      after: `${last.seq - from + 1} changes were not kept: no collector took them, and the spool was full`,
+      gap: { reason: 'spool-full', from: first.gap?.from ?? first.folded?.from ?? first.at, to: last.at },
+    };
+    return [{ kind: 'change', change }];
+  }
+}
+
+interface Left {
+  count: number;
+  readonly from: number;
+  to: number;
+  readonly by: Set<string>;
+}
+
+const namesMax = 8;
+
+function join(left: Left, change: SequencedChange): NonNullable<SequencedChange['folded']> {
+  const { folded } = change;
+  const by = [...new Set([...left.by, ...(folded?.by ?? [])])].slice(0, namesMax);
+  return { count: left.count + (folded?.count ?? 0), from: left.from, to: folded?.to ?? left.to, by };
+}

@@ -1,0 +1,91 @@
+// The part of the session that keeps the collector's picture of the node the same as the agent's: all facts after a welcome, differences from then on. Pure.
+import { limits } from '../limits.ts';
+import type { Fact } from '../model/fact.ts';
+import type { StateMessage } from './messages.ts';
+
+/** What is known of facts on both sides. */
+export interface StateBook {
+  /** Facts as they are; undefined until the first reading is done. */
+  readonly facts: ReadonlyMap<string, Fact> | undefined;
+  readonly factsAt: number;
+  /** Facts as the collector has them on this connection; undefined: a full state is due. */
+  readonly shared: ReadonlyMap<string, Fact> | undefined;
+  readonly stateSeq: number;
+}
+
+/** Room in a frame for what surrounds facts and changes. */
+export const frameBytesUsable = limits.frameBytesMax - 4 * 1024;
+
+/** The messages that bring the collector up to date, and the book after they are sent. */
+export function stateMessages(book: StateBook): { readonly book: StateBook; readonly messages: readonly StateMessage[] } {
+  const { facts, factsAt, shared, stateSeq } = book;
+  if (facts === undefined || facts === shared) return { book: bookOf(book), messages: [] };
+  const full = shared === undefined;
+  const put = [...facts.values()].filter((fact) => !sameFact(shared?.get(fact.key), fact));
+  const deleted = [...(shared?.keys() ?? [])].filter((key) => !facts.has(key));
+  const next = { ...bookOf(book), shared: sharedAfter(book, put, deleted) };
+  if (!full && put.length + deleted.length === 0) return { book: next, messages: [] };
+  const parts = stateParts(put, deleted);
+  const messages = parts.map((part, i): StateMessage => {
+    const more = i < parts.length - 1;
+    return { type: 'state', seq: stateSeq + 1 + i, full, more, at: factsAt, put: part.put as StateMessage['put'], delete: part.delete };
+  });
+  return { book: { ...next, stateSeq: stateSeq + parts.length }, messages };
+}
+
+const bookOf = ({ facts, factsAt, shared, stateSeq }: StateBook): StateBook => ({ facts, factsAt, shared, stateSeq });
+
+// A fact whose counters alone have moved is not sent; the one that the collector has stays the one to compare with.
+function sharedAfter({ facts, shared: before }: StateBook, put: readonly Fact[], deleted: readonly string[]): ReadonlyMap<string, Fact> {
+  if (before === undefined) return facts as ReadonlyMap<string, Fact>;
+  if (put.length + deleted.length === 0) return before;
+  const shared = new Map(before);
+  for (const key of deleted) shared.delete(key);
+  for (const fact of put) shared.set(fact.key, fact);
+  return shared;
+}
+
+interface StatePart {
+  readonly put: Fact[];
+  readonly delete: string[];
+}
+
+function stateParts(put: readonly Fact[], deleted: readonly string[]): readonly StatePart[] {
+  const parts: StatePart[] = [{ put: [], delete: [] }];
+  let bytes = 0;
+  const room = (size: number, list: 'put' | 'delete'): StatePart => {
+    const last = parts.at(-1) as StatePart;
+    if (last[list].length < limits.stateFactsMax && bytes + size <= frameBytesUsable) {
+      bytes += size;
+      return last;
+    }
+    const next: StatePart = { put: [], delete: [] };
+    parts.push(next);
+    bytes = size;
+    return next;
+  };
+  for (const fact of put.map(withinFrame)) room(Buffer.byteLength(JSON.stringify(fact)) + 1, 'put').put.push(fact);
+  for (const key of deleted) room(Buffer.byteLength(key) + 3, 'delete').delete.push(key);
+  return parts;
+}
+
+/** A single fact that no frame can hold (a node with tens of thousands of Services in one) is sent as what it is: too large to be known. */
+function withinFrame(fact: Fact): Fact {
+  if (fact.kind !== 'chains' && fact.kind !== 'nodeport') return fact;
+  const bytes = Buffer.byteLength(JSON.stringify(fact));
+  if (bytes <= frameBytesUsable) return fact;
+  if (fact.kind === 'chains') return { ...fact, services: {} };
+  return { ...fact, outcomes: {} };
+}
+
+/** Whether two facts say the same. Packet counts inside are evidence that moves all the time, and no difference. */
+export function sameFact(a: unknown, b: unknown): boolean {
+  if (Object.is(a, b)) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
+  if (Array.isArray(a) !== Array.isArray(b)) return false;
+  const [left, right] = [a as Record<string, unknown>, b as Record<string, unknown>];
+  const keys = Object.keys(left).filter(decides);
+  return keys.length === Object.keys(right).filter(decides).length && keys.every((key) => Object.hasOwn(right, key) && sameFact(left[key], right[key]));
+}
+
+const decides = (key: string): boolean => key !== 'packets';
