@@ -2,8 +2,8 @@
 import WebSocket from 'ws';
 import { failure, type PortreeveError, reasonOf } from '../shared/errors.ts';
 import { limits } from '../shared/limits.ts';
-import { decodeFromCollector, encode } from '../shared/wire/codec.ts';
-import { type AgentMessage, subprotocol, type Trace, type Traced, type Want } from '../shared/wire/messages.ts';
+import { decodeFromCollector, encode, type FrameForm, zstdCapability } from '../shared/wire/codec.ts';
+import { type AgentMessage, subprotocol, type Trace, type Traced, type Want, type Welcome } from '../shared/wire/messages.ts';
 import { type EarlierRun, type Identity, newSession, type Session, type SessionEffect, type SessionInput, step } from '../shared/wire/session.ts';
 import { readSecret } from './host/files.ts';
 import type { Spool } from './spool/spool.ts';
@@ -53,6 +53,8 @@ export class Uplink {
   #heartbeat: NodeJS.Timeout | undefined;
   #welcome: NodeJS.Timeout | undefined;
   #alive: NodeJS.Timeout | undefined;
+  /** What the collector understands, while it is connected. */
+  #peer: readonly string[] = [];
   #tries = 0;
   /** Not before then, as the collector says; milliseconds of performance.now(). */
   #notBefore = 0;
@@ -62,7 +64,7 @@ export class Uplink {
   constructor(options: UplinkOptions) {
     this.#options = options;
     this.#url = collectorUrl(options.collector);
-    this.#session = newSession(options.identity, options.spool?.earlier ?? []);
+    this.#session = newSession({ ...options.identity, capabilities: [...options.identity.capabilities, zstdCapability] }, options.spool?.earlier ?? []);
     this.#alive = setInterval(() => this.#sign(), aliveMs);
     this.#connect();
   }
@@ -117,7 +119,7 @@ export class Uplink {
     });
     this.#socket = socket;
     socket.on('open', () => this.#opened(socket));
-    socket.on('message', (data: Buffer) => this.#frame(socket, data));
+    socket.on('message', (data: Buffer, isBinary) => this.#frame(socket, data, isBinary ? 'binary' : 'text'));
     socket.on('error', (error) => this.#failed(error));
     socket.on('close', (code) => this.#ended(socket, code));
     socket.on('unexpected-response', (_request, response) => {
@@ -163,9 +165,9 @@ export class Uplink {
     }, this.#options.heartbeatMs ?? limits.heartbeatMs);
   }
 
-  #frame(socket: WebSocket, data: Buffer): void {
+  #frame(socket: WebSocket, data: Buffer, form: FrameForm): void {
     if (socket !== this.#socket) return;
-    const decoded = decodeFromCollector(data);
+    const decoded = decodeFromCollector(data, form);
     this.#step(decoded.kind === 'message' ? { kind: 'message', message: decoded.message } : { kind: 'malformed', error: decoded.error });
   }
 
@@ -179,6 +181,7 @@ export class Uplink {
     if (this.#session.phase === 'open') this.#options.onNotice('the connection to the collector ended', { code, unacknowledged: this.unacknowledged });
     this.#stopTimers();
     this.#socket = undefined;
+    this.#peer = [];
     this.#step({ kind: 'disconnected' });
     if (this.#closed) return;
     const bound = Math.min(isLoopback(this.#url.hostname) ? pauseLoopbackMaxMs : pauseMaxMs, pauseMinMs * 2 ** Math.min(this.#tries++, 16));
@@ -212,7 +215,7 @@ export class Uplink {
       case 'trace':
         return this.#answer(effect.trace);
       case 'open':
-        return this.#welcomed();
+        return this.#welcomed(effect.welcome);
       case 'reconnect':
         if (effect.afterMs !== undefined) this.#stayAway(effect.afterMs);
         return this.#reconnect(effect.reason);
@@ -237,7 +240,8 @@ export class Uplink {
     }
   }
 
-  #welcomed(): void {
+  #welcomed({ capabilities }: Welcome): void {
+    this.#peer = capabilities ?? [];
     this.#tries = 0;
     clearTimeout(this.#welcome);
     this.#options.onNotice('connected', { collector: this.#url.href, unacknowledged: this.unacknowledged });
@@ -267,7 +271,7 @@ export class Uplink {
     const socket = this.#socket;
     if (socket?.readyState !== WebSocket.OPEN) return;
     try {
-      socket.send(encode(message));
+      socket.send(encode(message, this.#peer));
     } catch (error) {
       if (instead !== undefined) return this.#send(instead(error as PortreeveError));
       this.#options.onNotice('a message cannot be sent', { type: message.type, reason: reasonOf(error) });

@@ -13,7 +13,7 @@ const table = {
     `no collector answers at ${url}: ${reason}. Start one with "portreeve collector" or name it with --server or PORTREEVE_SERVER`,
   COLLECTOR_REFUSED: (status: number, detail: string) => `the collector answered ${status}: ${detail}`,
   FRAME_INVALID: (type: string, reason: string) => `malformed ${type} message: ${reason}`,
-  FRAME_TOO_LARGE: (bytes: number, max: number) => `a message of ${bytes} bytes is over the limit of ${max}`,
+  FRAME_TOO_LARGE: (bytes: number | string, max: number) => `a message of ${bytes} bytes is over the limit of ${max}`,
   LISTEN_NEEDS_LOOPBACK: (host: string) => `${host} is not a loopback address: --no-auth and plain ws:/http: are accepted on loopback addresses only`,
   ROOT_NEEDED: (what: string) => `${what} needs root (or CAP_NET_ADMIN)`,
   STORE_FAILED: (file: string, reason: string) => `the store ${file} cannot be used: ${reason}`,

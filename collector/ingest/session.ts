@@ -5,7 +5,7 @@ import { failure, PortreeveError, reasonOf } from '../../shared/errors.ts';
 import { limits } from '../../shared/limits.ts';
 import type { SequencedChange } from '../../shared/model/change.ts';
 import type { Fact } from '../../shared/model/fact.ts';
-import { decodeFromAgent, encode } from '../../shared/wire/codec.ts';
+import { decodeFromAgent, encode, type FrameForm, zstdCapability } from '../../shared/wire/codec.ts';
 import type { AgentMessage, ChangesMessage, CollectorMessage, Hello, StateMessage, Trace, Traced } from '../../shared/wire/messages.ts';
 import type { Gap } from '../store/store.ts';
 import { gapsTold, timesNotCovered } from './coverage.ts';
@@ -63,7 +63,7 @@ export class AgentSession {
     this.address = options.address;
     this.#helloTimer = setTimeout(() => this.refuse('HELLO_MISSING', 'no hello came'), options.helloTimeoutMs ?? helloTimeoutMs);
     this.#heartbeat = setInterval(() => this.#beat(), options.heartbeatMs ?? limits.heartbeatMs);
-    socket.on('message', (data: Buffer) => this.#frame(data));
+    socket.on('message', (data: Buffer, isBinary) => this.#frame(data, isBinary ? 'binary' : 'text'));
     socket.on('pong', () => this.#heard());
     socket.on('ping', () => this.#heard());
     socket.on('error', (error) => this.#options.log.warn({ node: this.node, reason: error.message }, 'the connection of an agent failed'));
@@ -162,10 +162,10 @@ export class AgentSession {
     this.#options.onEnd();
   }
 
-  #frame(data: Buffer): void {
+  #frame(data: Buffer, form: FrameForm): void {
     if (this.#socket.readyState !== WebSocket.OPEN) return;
     this.#heard();
-    const decoded = decodeFromAgent(data);
+    const decoded = decodeFromAgent(data, form);
     if (decoded.kind === 'malformed') return this.#reject(decoded.error);
     if (++this.#waiting >= waitingMax) this.#socket.pause();
     // One after the other: a state or a batch that comes right behind the hello waits until the store has said where the stream stands.
@@ -233,6 +233,7 @@ export class AgentSession {
       session: this.id,
       resumeAfter,
       ...(earlier.length === 0 ? {} : { earlier }),
+      capabilities: [zstdCapability],
       limits: { frameBytesMax: limits.frameBytesMax, heartbeatMs: this.#options.heartbeatMs ?? limits.heartbeatMs },
     });
     this.sendWant();
@@ -320,7 +321,7 @@ export class AgentSession {
   }
 
   #send(message: CollectorMessage): void {
-    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(encode(message));
+    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(encode(message, this.#hello?.capabilities));
   }
 }
 

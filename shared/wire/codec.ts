@@ -1,4 +1,6 @@
-// Frames as text: one JSON message each, size-limited and schema-checked on both sides. The only place that knows the wire form.
+// Frames: one JSON message each, size-limited and schema-checked on both sides; a text frame is plain, a binary one compressed by zstd. The only place that knows
+// the wire form.
+import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { Compile, type Validator } from 'typebox/compile';
 import { failure, type PortreeveError } from '../errors.ts';
 import { limits } from '../limits.ts';
@@ -6,17 +8,36 @@ import { type AgentMessage, type CollectorMessage, fromAgent, fromCollector } fr
 
 export type Decoded<Message> = { readonly kind: 'message'; readonly message: Message } | { readonly kind: 'malformed'; readonly error: PortreeveError };
 
+/** How a frame came: `text` or `binary` of WebSocket. */
+export type FrameForm = 'text' | 'binary';
+
+/** What a side says in `capabilities` when it reads binary frames; to one that does not, frames are plain. */
+export const zstdCapability = 'zstd';
+
 /** Reads a frame that an agent sent. */
-export const decodeFromAgent = (frame: string | Uint8Array): Decoded<AgentMessage> => decode<AgentMessage>(frame, agentChecks);
+export const decodeFromAgent = (frame: string | Uint8Array, form: FrameForm = 'text'): Decoded<AgentMessage> =>
+  decode<AgentMessage>({ frame, form }, agentChecks);
 
 /** Reads a frame that a collector sent. */
-export const decodeFromCollector = (frame: string | Uint8Array): Decoded<CollectorMessage> => decode<CollectorMessage>(frame, collectorChecks);
+export const decodeFromCollector = (frame: string | Uint8Array, form: FrameForm = 'text'): Decoded<CollectorMessage> =>
+  decode<CollectorMessage>({ frame, form }, collectorChecks);
 
-/** Writes a message as a frame. Throws FRAME_TOO_LARGE past the limit: the caller splits before. */
-export function encode(message: AgentMessage | CollectorMessage): string {
-  const frame = JSON.stringify(message);
-  const bytes = Buffer.byteLength(frame);
-  if (bytes > limits.frameBytesMax) throw failure('FRAME_TOO_LARGE', [bytes, limits.frameBytesMax]);
+/**
+ * Writes a message as a frame: text, or bytes that are to be sent as binary, where the peer reads zstd and compressing pays. Throws FRAME_TOO_LARGE past the
+ * limits: the caller splits before.
+ */
+export function encode(message: AgentMessage | CollectorMessage, peer: readonly string[] = []): string | Buffer {
+  const text = JSON.stringify(message);
+  const bytes = Buffer.byteLength(text);
+  if (bytes < limits.compressedBytesMin || !peer.includes(zstdCapability)) return within(text, bytes, limits.frameBytesMax);
+  within(text, bytes, limits.messageBytesMax);
+  // A fast level: frames are made while the agent watches.
+  const frame = zstdCompressSync(text, { params: { [constants.ZSTD_c_compressionLevel]: 1 } });
+  return within(frame, frame.length, limits.frameBytesMax);
+}
+
+function within<Frame>(frame: Frame, bytes: number, max: number): Frame {
+  if (bytes > max) throw failure('FRAME_TOO_LARGE', [bytes, max]);
   return frame;
 }
 
@@ -25,12 +46,14 @@ const compile = (schemas: Readonly<Record<string, object>>): Checks => new Map(O
 const agentChecks = compile(fromAgent);
 const collectorChecks = compile(fromCollector);
 
-function decode<Message>(frame: string | Uint8Array, checks: Checks): Decoded<Message> {
+function decode<Message>({ frame, form }: { readonly frame: string | Uint8Array; readonly form: FrameForm }, checks: Checks): Decoded<Message> {
   const bytes = typeof frame === 'string' ? Buffer.byteLength(frame) : frame.byteLength;
   if (bytes > limits.frameBytesMax) return { kind: 'malformed', error: failure('FRAME_TOO_LARGE', [bytes, limits.frameBytesMax]) };
+  const text = form === 'text' ? textOf(frame) : inflated(frame);
+  if (typeof text !== 'string') return text;
   let value: unknown;
   try {
-    value = JSON.parse(typeof frame === 'string' ? frame : Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength).toString('utf8'));
+    value = JSON.parse(text);
   } catch (error) {
     return malformed('JSON', (error as Error).message);
   }
@@ -40,6 +63,21 @@ function decode<Message>(frame: string | Uint8Array, checks: Checks): Decoded<Me
   if (check.Check(value)) return { kind: 'message', message: value as Message };
   const [first] = check.Errors(value);
   return malformed(String(type), `${first?.instancePath || '/'} ${first?.message ?? 'is not as the schema says'}`);
+}
+
+const textOf = (frame: string | Uint8Array): string =>
+  typeof frame === 'string' ? frame : Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength).toString('utf8');
+
+/** The text of a compressed frame. The output is bounded while it is made: a frame of a few bytes can stand for gigabytes. */
+function inflated(frame: string | Uint8Array): string | { readonly kind: 'malformed'; readonly error: PortreeveError } {
+  try {
+    return zstdDecompressSync(frame, { maxOutputLength: limits.messageBytesMax }).toString('utf8');
+  } catch (error) {
+    const isLarge = (error as { code?: string }).code === 'ERR_BUFFER_TOO_LARGE';
+    return isLarge
+      ? { kind: 'malformed', error: failure('FRAME_TOO_LARGE', [`more than ${limits.messageBytesMax}`, limits.messageBytesMax]) }
+      : malformed('zstd', (error as Error).message);
+  }
 }
 
 const malformed = (type: string, reason: string): { readonly kind: 'malformed'; readonly error: PortreeveError } => ({

@@ -1,0 +1,54 @@
+import { zstdCompressSync } from 'node:zlib';
+import t from 'tap';
+import { limits } from '../../../shared/limits.ts';
+import { decodeFromAgent, decodeFromCollector, encode } from '../../../shared/wire/codec.ts';
+import type { AgentMessage, Want } from '../../../shared/wire/messages.ts';
+
+const error = (message: string): AgentMessage => ({ type: 'error', code: 'X', message });
+const want = (peers: number): Want => ({ type: 'want', nodePorts: [], peers: Array.from({ length: peers }, (_, i) => `192.0.2.${i % 256}`), podNetworks: [] });
+
+t.test('plain text to a peer that reads nothing else, and for what is small', async (t) => {
+  t.type(encode(want(2_000)), 'string');
+  t.type(encode(want(1), ['zstd']), 'string');
+  t.strictSame(decodeFromCollector(encode(want(3))), { kind: 'message', message: want(3) });
+});
+
+t.test('what is large is compressed for a peer that reads it', async (t) => {
+  const frame = encode(want(20_000), ['trace', 'zstd']) as Buffer;
+  t.ok(Buffer.isBuffer(frame) && frame.length < 20_000, `${frame.length} bytes`);
+  t.strictSame(decodeFromCollector(frame, 'binary'), { kind: 'message', message: want(20_000) });
+});
+
+t.test('limits: of a frame, and of a message before compression', async (t) => {
+  const text = (bytes: number): AgentMessage => ({
+    type: 'traced',
+    id: 'x',
+    result: 'y'.repeat(bytes - JSON.stringify({ type: 'traced', id: 'x', result: '' }).length),
+  });
+  t.type(encode(text(limits.frameBytesMax)), 'string');
+  t.throws(() => encode(text(limits.frameBytesMax + 1)), { code: 'FRAME_TOO_LARGE' });
+  t.ok(Buffer.isBuffer(encode(text(limits.messageBytesMax), ['zstd'])));
+  t.throws(() => encode(text(limits.messageBytesMax + 1), ['zstd']), { code: 'FRAME_TOO_LARGE' });
+  t.match(decodeFromAgent('x'.repeat(limits.frameBytesMax + 1)), { kind: 'malformed', error: { code: 'FRAME_TOO_LARGE' } });
+});
+
+t.test('a frame that stands for gigabytes is not unpacked', async (t) => {
+  const bomb = zstdCompressSync(Buffer.alloc(256 * 1024 * 1024, 32));
+  t.ok(bomb.length < limits.frameBytesMax);
+  const before = process.memoryUsage().rss;
+  t.match(decodeFromAgent(bomb, 'binary'), { kind: 'malformed', error: { code: 'FRAME_TOO_LARGE' } });
+  t.ok(process.memoryUsage().rss - before < 64 * 1024 * 1024);
+});
+
+t.test('what is no frame', async (t) => {
+  for (const [frame, form] of [
+    [Buffer.from('{}'), 'binary'],
+    [Buffer.alloc(0), 'binary'],
+    [zstdCompressSync(JSON.stringify(error('x'))).subarray(0, 12), 'binary'],
+    ['{"type":"__proto__"}', 'text'],
+    ['{"type":"constructor"}', 'text'],
+    [`${'['.repeat(100_000)}`, 'text'],
+  ] as const)
+    t.match(decodeFromAgent(frame, form), { kind: 'malformed' }, String(frame).slice(0, 20));
+  t.match(decodeFromAgent(zstdCompressSync(JSON.stringify(error('x'))), 'binary'), { kind: 'message' });
+});
