@@ -11,7 +11,8 @@ import type { ObjectIssue } from './kubernetes/objects.ts';
 import type { ObjectSource, ObjectsUpdate } from './kubernetes/source.ts';
 import { ownStream } from './state/own-stream.ts';
 import { CollectorState, type LiveEvent } from './state/state.ts';
-import { openStore, type Store } from './store/store.ts';
+import { openStore } from './store/open.ts';
+import type { Store } from './store/store.ts';
 
 export interface CollectorOptions {
   /** `HOST:PORT`; port 0 lets the system choose. */
@@ -66,10 +67,9 @@ export async function runCollector(options: CollectorOptions, signal?: AbortSign
 type Log = Logger<string>;
 
 async function start(options: CollectorOptions, log: Log, closers: (() => unknown)[]): Promise<Api> {
-  const { store, setAside } = await openStore(options.data);
+  const { store, salvaged } = await openStore(options);
   closers.push(() => store.close());
-  if (setAside !== undefined)
-    log.error({ setAside }, 'the store was damaged: its file is set aside and a new one begun; history before now is in that file only');
+  if (salvaged !== undefined) log.error({ ...salvaged }, 'the store was damaged: its file is set aside, and what could be read of it goes on in a new one');
   const [{ items: changes }, open] = await Promise.all([
     store.changes({ node: '', limit: limits.apiItemsMax }),
     store.findings({ open: true, limit: 100_000 }),
@@ -136,7 +136,6 @@ function listenAddress(options: CollectorOptions): { readonly host: string; read
   const found = /^(\[[0-9a-f:.]+\]|[^:[\]]+):(\d{1,5})$/i.exec(options.listen);
   const port = Number(found?.[2]);
   if (found === null || port > 65_535) throw failure('USAGE', [`--listen ${options.listen}: HOST:PORT is wanted, e.g. 127.0.0.1:7300 or [::1]:7300`]);
-  if (options.databaseUrl !== undefined) throw failure('USAGE', ['--database-url: SQLite in the --data directory is the only store of this version']);
   if (options.cluster !== undefined && options.kubeconfig !== undefined) throw failure('USAGE', ['--cluster and --kubeconfig exclude each other']);
   const host = (found[1] as string).replace(/^\[|\]$/g, '');
   if (!isLoopback(host)) throw failure('LISTEN_NEEDS_LOOPBACK', [`${host} (this version has no authentication)`]);

@@ -212,7 +212,7 @@ export class AgentSession {
     const { node, stream, version, bootId, capabilities } = hello;
     const now = Date.now();
     const clockOffsetMs = Math.round(hello.clock - now);
-    const heardAt = (await store.nodes()).find(({ name }) => name === node)?.lastSeenAt;
+    const heardAt = (await store.node(node))?.lastSeenAt;
     const [resumeAfter, earlier] = await Promise.all([
       store.lastSeq(node, stream),
       Promise.all((hello.earlier ?? []).map(async (run) => ({ stream: run.stream, resumeAfter: await store.lastSeq(node, run.stream) }))),

@@ -1,38 +1,89 @@
 // The thread that owns the SQLite file: takes all requests that wait, commits them together, answers after the commit.
-import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
+import type { Database } from 'better-sqlite3';
+import type { Kysely } from 'kysely';
 import { reasonOf } from '../../shared/errors.ts';
-import { openDatabase } from './sqlite.ts';
-import type { Reply, Request } from './store.ts';
+import { queriesOn } from './queries.ts';
+import { openSqlite, type SqliteFile, verifySqlite } from './sqlite.file.ts';
+import type { StoreReply, StoreRequest } from './sqlite.messages.ts';
+import type { StoreQueries } from './store.ts';
+import type { Tables } from './tables.ts';
 
-if (parentPort === null) throw new Error('the store thread is started by openStore');
+if (parentPort === null) throw new Error('the store thread is started by openSqliteStore');
 const port = parentPort;
-const opened = tryOpen((workerData as { file: string }).file);
+const waiting: StoreRequest[] = [];
+let isBusy = false;
 
-if (opened !== undefined) {
-  const { database, setAside } = opened;
-  answer({ kind: 'opened', ...(setAside === undefined ? {} : { setAside }) });
-  port.on('message', (first: Request) => {
-    const requests = [first, ...waitingRequests()];
-    for (const reply of database.commit(requests)) answer(reply);
-    if (requests.some(({ method }) => method === 'close')) port.close();
+try {
+  const opened = await openSqlite((workerData as { file: string }).file, Date.now());
+  port.on('message', (request: StoreRequest) => {
+    waiting.push(request);
+    if (!isBusy) void work(opened);
   });
+  answer({ kind: 'opened', ...(opened.salvaged === undefined ? {} : { salvaged: opened.salvaged }) });
+} catch (error) {
+  answer({ kind: 'unusable', reason: reasonOf(error) });
 }
 
-function tryOpen(file: string): ReturnType<typeof openDatabase> | undefined {
+/** Until nothing waits. What comes while one commit is made goes with the next. */
+async function work({ database, db }: SqliteFile): Promise<void> {
+  isBusy = true;
+  while (waiting.length > 0) {
+    const requests = waiting.splice(0);
+    const queries = requests.filter(isQuery);
+    const replies = queries.length === 0 ? [] : await commitTogether(database, db, queries);
+    for (const reply of replies) answer(reply);
+    for (const request of requests) if (!isQuery(request)) await operate(database, request);
+  }
+  isBusy = false;
+}
+
+type QueryRequest = Extract<StoreRequest, { readonly method: keyof StoreQueries }>;
+const operations: ReadonlySet<string> = new Set(['verify', 'backup', 'close']);
+const isQuery = (request: StoreRequest): request is QueryRequest => !operations.has(request.method);
+
+async function commitTogether(database: Database, db: Kysely<Tables>, requests: readonly QueryRequest[]): Promise<readonly StoreReply[]> {
   try {
-    return openDatabase(file, Date.now());
+    database.exec('BEGIN IMMEDIATE');
+    const replies: StoreReply[] = [];
+    for (const request of requests) replies.push(await runAlone(database, db, request));
+    database.exec('COMMIT');
+    return replies;
   } catch (error) {
-    answer({ kind: 'unusable', reason: reasonOf(error) });
-    return undefined;
+    if (database.inTransaction) database.exec('ROLLBACK');
+    return requests.map(({ id }) => ({ kind: 'failed', id, reason: reasonOf(error) }));
   }
 }
 
-function waitingRequests(): Request[] {
-  const requests: Request[] = [];
-  for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port)) requests.push(next.message as Request);
-  return requests;
+/** In a savepoint of its own: a request that fails takes no other of the same commit with it. */
+async function runAlone(database: Database, db: Kysely<Tables>, { id, method, arguments: args }: QueryRequest): Promise<StoreReply> {
+  database.exec('SAVEPOINT request');
+  try {
+    const query = queriesOn(db, 'sqlite')[method] as (...args: readonly unknown[]) => Promise<unknown>;
+    const value = await query(...args);
+    database.exec('RELEASE request');
+    return { kind: 'result', id, value };
+  } catch (error) {
+    database.exec('ROLLBACK TO request; RELEASE request');
+    return { kind: 'failed', id, reason: reasonOf(error) };
+  }
 }
 
-function answer(reply: Reply): void {
+async function operate(database: Database, request: Exclude<StoreRequest, QueryRequest>): Promise<void> {
+  const { id } = request;
+  try {
+    if (request.method === 'close') {
+      database.close();
+      answer({ kind: 'result', id, value: undefined });
+      return port.close();
+    }
+    const value = request.method === 'verify' ? verifySqlite(database) : await database.backup(request.arguments[0]);
+    answer({ kind: 'result', id, value: request.method === 'verify' ? value : undefined });
+  } catch (error) {
+    answer({ kind: 'failed', id, reason: reasonOf(error) });
+  }
+}
+
+function answer(reply: StoreReply): void {
   port.postMessage(reply);
 }

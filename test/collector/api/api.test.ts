@@ -271,7 +271,7 @@ t.test('what this version cannot do is refused in a sentence', async (t) => {
     runCollector({ listen: '127.0.0.1:0', data: join(directory, 'data'), cluster: join(directory, 'cluster'), logLevel: 'silent', ...options });
   await t.rejects(start({ listen: '0.0.0.0:0' }), { code: 'LISTEN_NEEDS_LOOPBACK' });
   await t.rejects(start({ listen: '7300' }), { code: 'USAGE', message: /HOST:PORT/ });
-  await t.rejects(start({ databaseUrl: 'postgres://db' }), { code: 'USAGE', message: /SQLite .* is the only store/ });
+  await t.rejects(start({ databaseUrl: 'mysql://db' }), { code: 'STORE_FAILED', message: /postgres:\/\/USER/ });
   await t.rejects(start({ cluster: join(directory, 'none') }), { code: 'INPUT_UNREADABLE' });
   const stop = new AbortController();
   const collector = await runCollector(

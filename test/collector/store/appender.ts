@@ -1,5 +1,5 @@
 // A process that appends changes to a store without end and prints each seq once its append has resolved: the crash test kills it.
-import { openStore } from '../../../collector/store/store.ts';
+import { openSqliteStore as openStore } from '../../../collector/store/sqlite.store.ts';
 import { changeOf } from '../ingest/client.ts';
 
 const { store } = await openStore(process.argv[2] as string);

@@ -1,38 +1,25 @@
-// The store: nothing acknowledged is lost or doubled, not even by kill -9; what is damaged or of another version is said so.
+// The store in SQLite: nothing acknowledged is lost or doubled, not even by kill -9; what is damaged is salvaged, what is of another version is said so.
 import { spawn } from 'node:child_process';
-import { mkdirSync, readdirSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync, statSync, truncateSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import Sqlite from 'better-sqlite3';
 import t from 'tap';
-import { openStore } from '../../../collector/store/store.ts';
-import type { Finding } from '../../../shared/model/finding.ts';
+import { openSqliteStore } from '../../../collector/store/sqlite.store.ts';
 import { changeOf } from '../ingest/client.ts';
+import { storeContract } from './contract.ts';
 
-const finding = (id: string, given: Partial<Finding> = {}): Finding => ({
-  id,
-  cause: 'C08',
-  title: '',
-  severity: 'error',
-  confidence: 'certain',
-  node: 'node1',
-  service: 'shop/web:http',
-  port: 30080,
-  protocol: 'tcp',
-  family: 4,
-  symptom: 'timeout',
-  summary: 'before',
-  evidence: [],
-  remedy: [],
-  ...given,
-});
+let stores = 0;
+const directory = t.testdir({});
+storeContract(t, async () => (await openSqliteStore(join(directory, `contract-${++stores}`))).store);
 
 t.test('every acknowledged change is there once after kill -9', async (t) => {
   const directory = t.testdir();
   let acknowledged = 0;
   for (let round = 0; round < 3; round++) {
     acknowledged = Math.max(acknowledged, await appendUntilKilled(directory, 150 + round * 70));
-    const { store } = await openStore(directory);
+    const { store } = await openSqliteStore(directory);
     t.ok((await store.lastSeq('node1', 'run-1')) >= acknowledged, `round ${round}: ${acknowledged} acknowledged`);
     await store.close();
   }
@@ -57,106 +44,69 @@ async function appendUntilKilled(directory: string, afterMs: number): Promise<nu
   return Number(output.slice(0, output.lastIndexOf('\n')).split('\n').at(-1));
 }
 
-t.test('changes come back as they were, newest first, page by page', async (t) => {
-  const { store } = await openStore(t.testdir());
-  const whole = changeOf(1, { actor: { how: 'nft-generation', comm: 'iptables', pid: 4711, argv: ['iptables', '-I'] }, owner: 'admin', before: 'a' });
-  t.strictSame(await store.appendChanges([whole, changeOf(2), changeOf(3, { node: 'node2', kind: 'sysctl', subject: 'net.ipv4.ip_forward' })]), [
-    whole,
-    changeOf(2),
-    changeOf(3, { node: 'node2', kind: 'sysctl', subject: 'net.ipv4.ip_forward' }),
-  ]);
-  t.strictSame(await store.appendChanges([whole, changeOf(4)]), [changeOf(4)], 'only what is new');
-  const first = await store.changes({ limit: 2 });
-  t.strictSame(
-    first.items.map(({ seq }) => seq),
-    [4, 3],
-  );
-  const second = await store.changes({ limit: 2, cursor: first.next as string });
-  t.strictSame(second, { items: [changeOf(2), whole] }, 'the last page has no cursor');
-  const seqs = async (query: object) => (await store.changes({ limit: 10, ...query })).items.map(({ seq }) => seq);
-  t.strictSame(await seqs({ node: 'node2' }), [3]);
-  t.strictSame(await seqs({ kind: 'rule' }), [4, 2, 1]);
-  t.strictSame(await seqs({ subject: 'ip_forward' }), [3]);
-  t.strictSame(await seqs({ subject: '%' }), [], 'the text is no pattern');
-  t.strictSame(await seqs({ from: whole.at + 1, to: whole.at + 2 }), [3, 2]);
+t.test('a closed store says so', async (t) => {
+  const { store } = await openSqliteStore(t.testdir());
   await store.close();
   await t.rejects(store.changes({ limit: 1 }), { code: 'STORE_FAILED' });
 });
 
-t.test('findings have a beginning and an end, and may come again', async (t) => {
-  const directory = t.testdir();
-  const { store } = await openStore(directory);
-  await store.upsertFindings([
-    { finding: finding('a'), openedAt: 10 },
-    { finding: finding('b', { node: 'node2' }), openedAt: 15 },
-  ]);
-  await store.upsertFindings([{ finding: finding('a', { summary: 'after' }), openedAt: 99 }]);
-  await store.closeFindings(['a'], 20);
-  await store.upsertFindings([{ finding: finding('a'), openedAt: 30 }]);
-  const times = async (query: object) =>
-    (await store.findings({ limit: 10, ...query })).map((each) => [each.finding.id, each.finding.summary, each.openedAt, each.closedAt]);
-  t.strictSame(await times({}), [
-    ['a', 'before', 30, null],
-    ['b', 'before', 15, null],
-    ['a', 'after', 10, 20],
-  ]);
-  t.strictSame(await times({ open: true, node: 'node1' }), [['a', 'before', 30, null]]);
-  t.strictSame(await times({ from: 21, to: 29 }), [['b', 'before', 15, null]], 'those that lasted at that time');
-  await store.close();
-});
-
-t.test('nodes and gaps', async (t) => {
-  const { store } = await openStore(t.testdir());
-  const node = { name: 'node1', version: '1', bootId: 'b', stream: 's' };
-  await store.saveNode({ ...node, lastSeenAt: 5 });
-  await store.saveNode({ ...node, stream: 't', lastSeenAt: 9 });
-  t.strictSame(await store.nodes(), [{ ...node, stream: 't', firstSeenAt: 5, lastSeenAt: 9 }]);
-  const gap = { node: 'node1', reason: 'lost', from: 10, to: 20, detail: 'x' } as const;
-  const numbered = { ...gap, from: 30, to: 40, seqs: { stream: 's', from: 2, to: 4 } };
-  await store.recordGaps([gap, numbered, gap]);
-  await store.recordGaps([numbered]);
-  t.strictSame(await store.gaps({ node: 'node1', limit: 10 }), [numbered, gap]);
-  t.strictSame(await store.gaps({ node: 'node1', to: 25, limit: 10 }), [gap]);
-  t.strictSame(await store.gaps({ from: 21, limit: 10 }), [numbered]);
-  t.strictSame(await store.gaps({ node: 'node2', limit: 10 }), []);
-  await store.close();
-});
-
-t.test('one request that fails takes no other with it', async (t) => {
-  const { store } = await openStore(t.testdir());
-  const results = await Promise.allSettled([
-    store.appendChanges([changeOf(1)]),
-    store.appendChanges([{ ...changeOf(2), kind: null as never }]),
-    store.appendChanges([changeOf(3)]),
-  ]);
-  t.strictSame(
-    results.map(({ status }) => status),
-    ['fulfilled', 'rejected', 'fulfilled'],
-  );
-  t.strictSame(
-    (await store.changes({ limit: 9 })).items.map(({ seq }) => seq),
-    [3, 1],
-  );
-  await store.close();
-});
-
-t.test('a damaged file is set aside', async (t) => {
+t.test('what is no database is set aside', async (t) => {
   const directory = t.testdir({ 'portreeve.db': 'this was once a database '.repeat(100) });
-  const { store, setAside } = await openStore(directory);
-  t.match(setAside, /portreeve\.db\.damaged-\d{8}T\d{6}Z$/);
+  const { store, salvaged } = await openSqliteStore(directory);
+  t.match(salvaged, { setAside: /portreeve\.db\.damaged-\d{8}T\d{6}Z$/, records: 0 });
   await store.appendChanges([changeOf(1)]);
   t.equal(readdirSync(directory).filter((name) => name.includes('damaged')).length, 1);
   await store.close();
 });
 
+for (const damage of ['pages in the middle', 'the end is missing'] as const) {
+  t.test(`of a database of which ${damage}, what can be read goes on`, async (t) => {
+    const directory = t.testdir();
+    const first = await openSqliteStore(directory);
+    await first.store.saveNode({ name: 'node1', version: '1', bootId: 'b', stream: 's', lastSeenAt: 5 });
+    for (let batch = 0; batch < 20; batch++) await first.store.appendChanges(Array.from({ length: 200 }, (_, i) => changeOf(batch * 200 + i + 1)));
+    await first.store.close();
+    harm(join(directory, 'portreeve.db'), damage);
+    const { store, salvaged } = await openSqliteStore(directory);
+    t.ok((salvaged?.records ?? 0) > 1_500, `${salvaged?.records} records`);
+    t.ok(await store.node('node1'));
+    const { items } = await store.changes({ limit: 5_000 });
+    for (const item of items) if (!isDeepStrictEqual(item, changeOf(item.seq))) t.fail('a change is not as it was written');
+    t.equal((await store.appendChanges([changeOf(10_000)])).length, 1);
+    t.strictSame(await store.verify(), []);
+    await store.close();
+  });
+}
+
+function harm(file: string, damage: 'pages in the middle' | 'the end is missing'): void {
+  const { size } = statSync(file);
+  const handle = openSync(file, 'r+');
+  if (damage === 'pages in the middle') writeSync(handle, Buffer.alloc(4096 * 6, 0xa5), 0, 4096 * 6, Math.floor(size / 2 / 4096) * 4096);
+  closeSync(handle);
+  if (damage === 'the end is missing') truncateSync(file, Math.floor((size * 0.8) / 4096) * 4096);
+}
+
+t.test('a backup is made while the store is written to', async (t) => {
+  const directory = t.testdir({ copy: {} });
+  const { store } = await openSqliteStore(directory);
+  await store.appendChanges(Array.from({ length: 200 }, (_, i) => changeOf(i + 1)));
+  const [, fresh] = await Promise.all([store.backup(join(directory, 'copy', 'portreeve.db')), store.appendChanges([changeOf(999)])]);
+  t.equal(fresh.length, 1);
+  await store.close();
+  const copy = await openSqliteStore(join(directory, 'copy'));
+  t.ok((await copy.store.lastSeq('node1', 'run-1')) >= 200);
+  await copy.store.close();
+});
+
 t.test('what cannot be used is said with the file and the reason', async (t) => {
   const directory = t.testdir({ file: 'not a directory' });
-  await t.rejects(openStore(join(directory, 'file')), { code: 'STORE_FAILED', message: /file\/portreeve\.db cannot be used/ });
+  await t.rejects(openSqliteStore(join(directory, 'file')), { code: 'STORE_FAILED', message: /file\/portreeve\.db cannot be used/ });
   mkdirSync(join(directory, 'taken', 'portreeve.db'), { recursive: true });
-  await t.rejects(openStore(join(directory, 'taken')), { code: 'STORE_FAILED' });
-  mkdirSync(join(directory, 'newer'));
-  const database = new Sqlite(join(directory, 'newer', 'portreeve.db'));
-  database.pragma('user_version = 99');
+  await t.rejects(openSqliteStore(join(directory, 'taken')), { code: 'STORE_FAILED' });
+  const newer = join(directory, 'newer');
+  await (await openSqliteStore(newer)).store.close();
+  const database = new Sqlite(join(newer, 'portreeve.db'));
+  database.exec("INSERT INTO kysely_migration (name, timestamp) VALUES ('9999-later', 'x')");
   database.close();
-  await t.rejects(openStore(join(directory, 'newer')), { message: /schema 99.*use the version/ });
+  await t.rejects(openSqliteStore(newer), { message: /newer schema.*9999-later.*use the version/ });
 });

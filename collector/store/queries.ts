@@ -1,0 +1,350 @@
+// Every query of the store, once for both engines.
+import { type Kysely, type Selectable, sql } from 'kysely';
+import type { Actor, Change, SequencedChange } from '../../shared/model/change.ts';
+import type { Finding } from '../../shared/model/finding.ts';
+import type {
+  AuditRecord,
+  ChangePage,
+  ChangeQuery,
+  Credential,
+  FindingQuery,
+  FindingRecord,
+  Forgotten,
+  Gap,
+  GapQuery,
+  IdentityRecord,
+  Retention,
+} from './records.ts';
+import type { StoreQueries } from './store.ts';
+import type { Engine, Tables } from './tables.ts';
+
+/** The queries on one connection or pool. Each is one statement, or several that are to be in one transaction: the caller sees to that. */
+export function queriesOn(db: Kysely<Tables>, engine: Engine): StoreQueries {
+  return {
+    appendChanges: (changes) => appendChanges(db, changes),
+    lastSeq: async (node, stream) => {
+      const row = await db
+        .selectFrom('changes')
+        .select(({ fn }) => fn.max('seq').as('seq'))
+        .where('node', '=', node)
+        .where('stream', '=', stream)
+        .executeTakeFirst();
+      return Number(row?.seq ?? 0);
+    },
+    changes: (query) => changePage(db, engine, query),
+    upsertFindings: async (records) => {
+      for (const record of records) await upsertFinding(db, record);
+    },
+    closeFindings: async (ids, at) => {
+      if (ids.length === 0) return;
+      await db
+        .updateTable('findings')
+        .set({ closed_at: Math.round(at) })
+        .where('id', 'in', [...ids])
+        .where('closed_at', 'is', null)
+        .execute();
+    },
+    findings: (query) => findingRecords(db, query),
+    ...nodeQueries(db),
+    recordGaps: async (gaps) => {
+      if (gaps.length === 0) return;
+      await db
+        .insertInto('gaps')
+        .values(gaps.map(rowOfGap))
+        .onConflict((conflict) => conflict.columns(['node', 'reason', 'stream', 'from_seq', 'from_at']).doNothing())
+        .execute();
+    },
+    gaps: (query) => gapRecords(db, query),
+    ...credentialQueries(db),
+    ...identityQueries(db),
+    appendAudit: async (records) => {
+      if (records.length > 0)
+        await db
+          .insertInto('audit')
+          .values(records.map((record) => ({ ...record, at: Math.round(record.at) })))
+          .execute();
+    },
+    audit: async (limit) => {
+      const rows = await db
+        .selectFrom('audit')
+        .select(['at', 'who', 'action', 'subject', 'outcome', 'address'])
+        .orderBy('at', 'desc')
+        .orderBy('id', 'desc')
+        .limit(limit)
+        .execute();
+      return rows as readonly AuditRecord[];
+    },
+    forget: (retention) => forget(db, engine, retention),
+  };
+}
+
+/** Rows of one statement: engines bound the number of their parameters. */
+const insertRowsMax = 500;
+
+async function appendChanges(db: Kysely<Tables>, changes: readonly SequencedChange[]): Promise<readonly SequencedChange[]> {
+  const fresh = new Set<string>();
+  for (let at = 0; at < changes.length; at += insertRowsMax) {
+    // Of two of the same number in one batch the first counts, as it would in two.
+    const rows = [
+      ...new Map(
+        changes
+          .slice(at, at + insertRowsMax)
+          .map((change) => [placeOf(change), rowOfChange(change)] as const)
+          .reverse(),
+      ).values(),
+    ].reverse();
+    const stored = await db
+      .insertInto('changes')
+      .values(rows)
+      .onConflict((conflict) => conflict.columns(['node', 'stream', 'seq']).doNothing())
+      .returning(['node', 'stream', 'seq'])
+      .execute();
+    for (const row of stored) fresh.add(placeOf(row));
+  }
+  return changes.filter((change) => fresh.delete(placeOf(change)));
+}
+
+const placeOf = ({ node, stream, seq }: { readonly node: string; readonly stream: string; readonly seq: number }): string => `${node}\0${stream}\0${seq}`;
+
+function rowOfChange(change: SequencedChange) {
+  const { node, stream, seq, at, kind, subject, before, after, actor, owner, covers, folded, gap } = change;
+  const more = { ...(covers === undefined ? {} : { covers }), ...(folded === undefined ? {} : { folded }), ...(gap === undefined ? {} : { gap }) };
+  return {
+    node,
+    stream,
+    seq,
+    at: Math.round(at),
+    kind,
+    subject: storable(subject),
+    before: before === null ? null : storable(before),
+    after: after === null ? null : storable(after),
+    actor: actor === undefined ? null : storable(JSON.stringify(actor)),
+    owner: owner ?? null,
+    received_at: Date.now(),
+    more: Object.keys(more).length === 0 ? null : JSON.stringify(more),
+  };
+}
+
+/** PostgreSQL takes no NUL in text, and what tools print may hold one. */
+const storable = (text: string): string => (text.includes('\0') ? text.replaceAll('\0', '\u2400') : text);
+
+async function changePage(db: Kysely<Tables>, engine: Engine, query: ChangeQuery): Promise<ChangePage> {
+  const cursor = /^(\d+)-(\d+)$/.exec(query.cursor ?? '');
+  let select = db.selectFrom('changes').selectAll();
+  if (query.node !== undefined) select = select.where('node', '=', query.node);
+  if (query.kind !== undefined) select = select.where('kind', '=', query.kind);
+  if (query.subject !== undefined) select = select.where(contains(engine, 'subject', query.subject));
+  if (query.from !== undefined) select = select.where('at', '>=', query.from);
+  if (query.to !== undefined) select = select.where('at', '<=', query.to);
+  if (cursor !== null) select = select.where(sql<boolean>`(at, id) < (${Number(cursor[1])}, ${Number(cursor[2])})`);
+  const rows = await select
+    .orderBy('at', 'desc')
+    .orderBy('id', 'desc')
+    .limit(query.limit + 1)
+    .execute();
+  const page = rows.slice(0, query.limit);
+  const last = page.at(-1);
+  return { items: page.map(changeOfRow), ...(rows.length > page.length && last !== undefined ? { next: `${last.at}-${last.id}` } : {}) };
+}
+
+/** Whether a column contains a text; the text is no pattern. */
+function contains(engine: Engine, column: string, text: string) {
+  return engine === 'sqlite' ? sql<boolean>`instr(${sql.ref(column)}, ${text}) > 0` : sql<boolean>`strpos(${sql.ref(column)}, ${text}) > 0`;
+}
+
+function changeOfRow(row: Selectable<Tables['changes']>): SequencedChange {
+  const { node, stream, seq, at, kind, subject, before, after, actor, owner, more } = row;
+  return {
+    node,
+    stream,
+    seq,
+    at,
+    kind: kind as Change['kind'],
+    subject,
+    before,
+    after,
+    ...(actor === null ? {} : { actor: JSON.parse(actor) as Actor }),
+    ...(owner === null ? {} : { owner: owner as NonNullable<Change['owner']> }),
+    ...(more === null ? {} : (JSON.parse(more) as Pick<SequencedChange, 'covers' | 'folded' | 'gap'>)),
+  };
+}
+
+async function upsertFinding(db: Kysely<Tables>, { finding, openedAt }: { readonly finding: Finding; readonly openedAt: number }): Promise<void> {
+  const { id, node, cause } = finding;
+  const body = storable(JSON.stringify(finding));
+  await db
+    .insertInto('findings')
+    .values({ id, node, cause, opened_at: Math.round(openedAt), closed_at: null, body })
+    .onConflict((conflict) => conflict.column('id').where('closed_at', 'is', null).doUpdateSet({ cause, body }))
+    .execute();
+}
+
+async function findingRecords(db: Kysely<Tables>, query: FindingQuery): Promise<readonly FindingRecord[]> {
+  let select = db.selectFrom('findings').select(['opened_at', 'closed_at', 'body']);
+  const { node, open, from, to } = query;
+  if (node !== undefined) select = select.where('node', '=', node);
+  if (open !== undefined) select = select.where('closed_at', open ? 'is' : 'is not', null);
+  if (from !== undefined) select = select.where(({ or, eb }) => or([eb('closed_at', 'is', null), eb('closed_at', '>=', from)]));
+  if (to !== undefined) select = select.where('opened_at', '<=', to);
+  const rows = await select.orderBy('opened_at', 'desc').orderBy('episode', 'desc').limit(query.limit).execute();
+  return rows.map(({ opened_at, closed_at, body }) => ({ finding: JSON.parse(body) as Finding, openedAt: opened_at, closedAt: closed_at }));
+}
+
+function nodeQueries(db: Kysely<Tables>): Pick<StoreQueries, 'saveNode' | 'node' | 'nodes'> {
+  const select = () =>
+    db.selectFrom('nodes').select(['name', 'version', 'boot_id as bootId', 'stream', 'first_seen_at as firstSeenAt', 'last_seen_at as lastSeenAt']);
+  return {
+    saveNode: async ({ name, version, bootId, stream, lastSeenAt }) => {
+      const news = { version, boot_id: bootId, stream, last_seen_at: Math.round(lastSeenAt) };
+      await db
+        .insertInto('nodes')
+        .values({ name, ...news, first_seen_at: news.last_seen_at })
+        .onConflict((conflict) => conflict.column('name').doUpdateSet(news))
+        .execute();
+    },
+    node: (name) => select().where('name', '=', name).executeTakeFirst(),
+    nodes: () => select().orderBy('name').execute(),
+  };
+}
+
+function rowOfGap({ node, reason, from, to, detail, seqs }: Gap) {
+  const numbers = { stream: seqs?.stream ?? '', from_seq: seqs?.from ?? 0, to_seq: seqs?.to ?? 0 };
+  return { node, reason, from_at: Math.round(from), to_at: Math.round(to), detail: storable(detail), ...numbers };
+}
+
+async function gapRecords(db: Kysely<Tables>, query: GapQuery): Promise<readonly Gap[]> {
+  let select = db.selectFrom('gaps').selectAll();
+  if (query.node !== undefined) select = select.where('node', '=', query.node);
+  if (query.from !== undefined) select = select.where('to_at', '>=', query.from);
+  if (query.to !== undefined) select = select.where('from_at', '<=', query.to);
+  const rows = await select.orderBy('to_at', 'desc').orderBy('id', 'desc').limit(query.limit).execute();
+  return rows.map(({ node, reason, from_at, to_at, detail, stream, from_seq, to_seq }) => ({
+    node,
+    reason: reason as Gap['reason'],
+    from: from_at,
+    to: to_at,
+    detail,
+    ...(stream === '' ? {} : { seqs: { stream, from: from_seq, to: to_seq } }),
+  }));
+}
+
+function credentialQueries(db: Kysely<Tables>): Pick<StoreQueries, 'saveCredential' | 'credential' | 'credentials' | 'useCredential' | 'revokeCredential'> {
+  const select = () =>
+    db
+      .selectFrom('credentials')
+      .select([
+        'id',
+        'kind',
+        'name',
+        'role',
+        'hash',
+        'created_at as createdAt',
+        'created_by as createdBy',
+        'expires_at as expiresAt',
+        'used_at as usedAt',
+        'revoked_at as revokedAt',
+      ]);
+  return {
+    saveCredential: async ({ createdAt, createdBy, expiresAt, usedAt, revokedAt, ...same }) => {
+      const row = { ...same, created_at: createdAt, created_by: createdBy, expires_at: expiresAt, used_at: usedAt, revoked_at: revokedAt };
+      await db.insertInto('credentials').values(row).execute();
+    },
+    credential: async (id) => (await select().where('id', '=', id).executeTakeFirst()) as Credential | undefined,
+    credentials: async () => (await select().orderBy('created_at', 'desc').orderBy('id').execute()) as readonly Credential[],
+    useCredential: async (id, at) => {
+      const { numUpdatedRows } = await db
+        .updateTable('credentials')
+        .set({ used_at: at })
+        .where('id', '=', id)
+        .where('used_at', 'is', null)
+        .where('revoked_at', 'is', null)
+        .where(({ or, eb }) => or([eb('expires_at', 'is', null), eb('expires_at', '>', at)]))
+        .executeTakeFirst();
+      return numUpdatedRows > 0n;
+    },
+    revokeCredential: async (id, at) => {
+      const { numUpdatedRows } = await db
+        .updateTable('credentials')
+        .set({ revoked_at: at })
+        .where('id', '=', id)
+        .where('revoked_at', 'is', null)
+        .executeTakeFirst();
+      return numUpdatedRows > 0n;
+    },
+  };
+}
+
+function identityQueries(db: Kysely<Tables>): Pick<StoreQueries, 'saveIdentity' | 'identities' | 'revokeIdentities'> {
+  return {
+    saveIdentity: async ({ node, keyHash, serial, issuedAt, expiresAt, revokedAt }) => {
+      const news = { serial, issued_at: issuedAt, expires_at: expiresAt, revoked_at: revokedAt };
+      await db
+        .insertInto('identities')
+        .values({ node, key_hash: keyHash, ...news })
+        .onConflict((conflict) => conflict.columns(['node', 'key_hash']).doUpdateSet(news))
+        .execute();
+    },
+    identities: async (node) => {
+      const rows: readonly IdentityRecord[] = await db
+        .selectFrom('identities')
+        .select(['node', 'key_hash as keyHash', 'serial', 'issued_at as issuedAt', 'expires_at as expiresAt', 'revoked_at as revokedAt'])
+        .where('node', '=', node)
+        .orderBy('issued_at', 'desc')
+        .execute();
+      return rows;
+    },
+    revokeIdentities: async (node, at) => {
+      const { numUpdatedRows } = await db
+        .updateTable('identities')
+        .set({ revoked_at: at })
+        .where('node', '=', node)
+        .where('revoked_at', 'is', null)
+        .executeTakeFirst();
+      return Number(numUpdatedRows);
+    },
+  };
+}
+
+/** Share of the changes that is forgotten at once when the store is over its size: often a little would cost more than seldom a tenth. */
+const forgottenShare = 0.1;
+
+async function forget(db: Kysely<Tables>, engine: Engine, { before, bytesMax }: Retention): Promise<Forgotten> {
+  const deleted = async (query: { executeTakeFirst(): Promise<{ numDeletedRows: bigint }> }): Promise<number> =>
+    Number((await query.executeTakeFirst()).numDeletedRows);
+  const changes = await deleted(db.deleteFrom('changes').where('at', '<', before));
+  const findings = await deleted(db.deleteFrom('findings').where('closed_at', '<', before));
+  const gaps = await deleted(db.deleteFrom('gaps').where('to_at', '<', before));
+  const audit = await deleted(db.deleteFrom('audit').where('at', '<', before));
+  await db.deleteFrom('credentials').where('expires_at', '<', before).execute();
+  const over = bytesMax !== undefined && (await sizeOf(db, engine)) > bytesMax;
+  return { changes: changes + (over ? await forgetOldest(db) : 0), findings, gaps, audit };
+}
+
+async function forgetOldest(db: Kysely<Tables>): Promise<number> {
+  const { count } = await db
+    .selectFrom('changes')
+    .select(({ fn }) => fn.countAll<number>().as('count'))
+    .executeTakeFirstOrThrow();
+  const bound = await db
+    .selectFrom('changes')
+    .select(['at'])
+    .orderBy('at')
+    .orderBy('id')
+    .offset(Math.floor(Number(count) * forgottenShare))
+    .limit(1)
+    .executeTakeFirst();
+  if (bound === undefined) return 0;
+  const { numDeletedRows } = await db.deleteFrom('changes').where('at', '<', bound.at).executeTakeFirst();
+  return Number(numDeletedRows);
+}
+
+/** Bytes in use: what was deleted and can be used again does not count. */
+async function sizeOf(db: Kysely<Tables>, engine: Engine): Promise<number> {
+  const query =
+    engine === 'sqlite'
+      ? sql<{
+          bytes: number;
+        }>`SELECT (p.page_count - f.freelist_count) * s.page_size AS bytes FROM pragma_page_count p, pragma_freelist_count f, pragma_page_size s`
+      : sql<{ bytes: number }>`SELECT pg_total_relation_size('changes') AS bytes`;
+  return Number((await query.execute(db)).rows[0]?.bytes ?? 0);
+}
