@@ -101,7 +101,7 @@ function ledger(engine: Engine): Migration {
         .addColumn('first_seen_at', long, (column) => column.notNull())
         .addColumn('last_seen_at', long, (column) => column.notNull())
         .execute();
-      await numbered(db, engine, 'changes', 'id')
+      await numbered(db, engine, ['changes', 'id'])
         .addColumn('node', 'text', (column) => column.notNull())
         .addColumn('stream', 'text', (column) => column.notNull())
         .addColumn('seq', long, (column) => column.notNull())
@@ -118,7 +118,7 @@ function ledger(engine: Engine): Migration {
         .execute();
       await db.schema.createIndex('changes_at').on('changes').columns(['at', 'id']).execute();
       await db.schema.createIndex('changes_node_at').on('changes').columns(['node', 'at', 'id']).execute();
-      await numbered(db, engine, 'findings', 'episode')
+      await numbered(db, engine, ['findings', 'episode'])
         .addColumn('id', 'text', (column) => column.notNull())
         .addColumn('node', 'text', (column) => column.notNull())
         .addColumn('cause', 'text', (column) => column.notNull())
@@ -129,7 +129,7 @@ function ledger(engine: Engine): Migration {
       // One open finding of an id: two replicas that see the same fault open it once.
       await sql`CREATE UNIQUE INDEX findings_open ON findings (id) WHERE closed_at IS NULL`.execute(db);
       await db.schema.createIndex('findings_opened_at').on('findings').columns(['opened_at', 'episode']).execute();
-      await numbered(db, engine, 'gaps', 'id')
+      await numbered(db, engine, ['gaps', 'id'])
         .addColumn('node', 'text', (column) => column.notNull())
         .addColumn('reason', 'text', (column) => column.notNull())
         .addColumn('from_at', long, (column) => column.notNull())
@@ -172,7 +172,7 @@ function access(engine: Engine): Migration {
         .addColumn('revoked_at', long)
         .addPrimaryKeyConstraint('identities_key', ['node', 'key_hash'])
         .execute();
-      await numbered(db, engine, 'audit', 'id')
+      await numbered(db, engine, ['audit', 'id'])
         .addColumn('at', long, (column) => column.notNull())
         .addColumn('who', 'text', (column) => column.notNull())
         .addColumn('action', 'text', (column) => column.notNull())
@@ -189,8 +189,8 @@ function access(engine: Engine): Migration {
 const longOf = (engine: Engine) => (engine === 'sqlite' ? ('integer' as const) : ('bigint' as const));
 
 /** A table whose rows the engine numbers in the order of their coming. */
-function numbered(db: Kysely<never>, engine: Engine, table: string, column: string) {
-  const begun = db.schema.createTable(table);
+function numbered({ schema }: Kysely<never>, engine: Engine, [table, column]: readonly [table: string, column: string]) {
+  const begun = schema.createTable(table);
   return engine === 'sqlite'
     ? begun.addColumn(column, 'integer', (id) => id.primaryKey().autoIncrement())
     : begun.addColumn(column, 'bigint', (id) => id.primaryKey().generatedAlwaysAsIdentity());
