@@ -1,10 +1,17 @@
 // Runs a collector: store, state, cluster objects, the agents' connections and the API, started in order and closed in reverse.
+import type { RequestListener, Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { hostname } from 'node:os';
 import { type Logger, pino } from 'pino';
 import { failure, PortreeveError, reasonOf } from '../shared/errors.ts';
 import { limits } from '../shared/limits.ts';
 import { isLoopback } from './api/loopback.ts';
 import { type Api, createApi } from './api/server.ts';
+import { Access, firstToken } from './identity/access.ts';
+import { admit } from './identity/admission.ts';
+import { Authority } from './identity/authority.ts';
+import { plainServer, TlsListener } from './identity/listener.ts';
+import { ServiceAccounts } from './identity/service-accounts.ts';
 import { Ingest } from './ingest/ingest.ts';
 import { watchFiles } from './kubernetes/files.ts';
 import type { ObjectIssue } from './kubernetes/objects.ts';
@@ -12,7 +19,7 @@ import type { ObjectSource, ObjectsUpdate } from './kubernetes/source.ts';
 import { ownStream } from './state/own-stream.ts';
 import { CollectorState, type LiveEvent } from './state/state.ts';
 import { openStore } from './store/open.ts';
-import type { Store } from './store/store.ts';
+import type { AuditRecord, Store } from './store/store.ts';
 
 export interface CollectorOptions {
   /** `HOST:PORT`; port 0 lets the system choose. */
@@ -23,6 +30,15 @@ export interface CollectorOptions {
   readonly cluster?: string;
   readonly kubeconfig?: string;
   readonly databaseUrl?: string;
+  /** PEM files of the server's certificate and key; without them the collector's own authority signs one. */
+  readonly tlsCertificate?: string;
+  readonly tlsKey?: string;
+  /** PEM file of an authority of the operator's own whose client certificates speak for nodes. */
+  readonly agentAuthority?: string;
+  /** Names and addresses that clients know the collector by, for a certificate of its own. */
+  readonly names?: readonly string[];
+  /** TLS on loopback too; anywhere else it is always there. */
+  readonly tls?: boolean;
   /** Accepts everybody; on loopback addresses only. */
   readonly noAuth?: boolean;
   /** Milliseconds that a difference must last before it is a finding. */
@@ -49,13 +65,14 @@ const closeTimeoutMs = 1_800;
  */
 export async function runCollector(options: CollectorOptions, signal?: AbortSignal): Promise<Collector> {
   const { host, port } = listenAddress(options);
+  const isEncrypted = options.tls === true || options.tlsCertificate !== undefined || !isLoopback(host);
   const log: Log = pino<string>({ name: 'collector', level: options.logLevel ?? 'info' }, pino.destination({ dest: 2, sync: true }));
   const closers: (() => unknown)[] = [];
   try {
-    const api = await start(options, log, closers);
+    const api = await start({ ...options, host, isEncrypted }, log, closers);
     await api.app.listen({ host, port });
     const bound = api.app.server.address() as AddressInfo;
-    const address = `http://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`;
+    const address = `${isEncrypted ? 'https' : 'http'}://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`;
     log.info({ address }, 'the collector listens');
     return running({ address, closers, log, signal });
   } catch (error) {
@@ -66,7 +83,12 @@ export async function runCollector(options: CollectorOptions, signal?: AbortSign
 
 type Log = Logger<string>;
 
-async function start(options: CollectorOptions, log: Log, closers: (() => unknown)[]): Promise<Api> {
+interface Started extends CollectorOptions {
+  readonly host: string;
+  readonly isEncrypted: boolean;
+}
+
+async function start(options: Started, log: Log, closers: (() => unknown)[]): Promise<Api> {
   const { store, salvaged } = await openStore(options);
   closers.push(() => store.close());
   if (salvaged !== undefined) log.error({ ...salvaged }, 'the store was damaged: its file is set aside, and what could be read of it goes on in a new one');
@@ -86,8 +108,19 @@ async function start(options: CollectorOptions, log: Log, closers: (() => unknow
     record(update.changes).catch((error: unknown) => log.error({ reason: reasonOf(error) }, 'changes of the cluster could not be stored'));
   });
   closers.push(() => source.close());
+  const authority = await Authority.open(options.data, Date.now());
+  const isOpen = options.noAuth === true;
+  const audit = auditLog(store, log);
+  const listener = await listenerOf(options, { authority, log, closers });
+  const serviceAccounts = await serviceAccountsOf(options);
+  const reviewed = serviceAccounts === undefined ? {} : { serviceAccounts };
+  if (!isOpen) await tellFirstToken(store, authority);
   let ingest: Ingest | undefined;
   const api = await createApi({
+    access: new Access({ store, isOpen, ...reviewed }),
+    resources: { store, authority, audit, endSession: (node, reason) => ingest?.session(node)?.refuse('IDENTITY_REVOKED', reason) },
+    listener,
+    isEncrypted: options.isEncrypted,
     state,
     store,
     log,
@@ -96,10 +129,47 @@ async function start(options: CollectorOptions, log: Log, closers: (() => unknow
     notReady: () => (state.objects.readAt === 0 ? 'the cluster objects have not been read yet' : undefined),
   });
   closers.push(() => api.close());
-  const agents = new Ingest(api.app.server, { state, store, log, record, ...(options.heartbeatMs === undefined ? {} : { heartbeatMs: options.heartbeatMs }) });
+  const admission = { store, isOpen, trustsForeignAuthority: options.agentAuthority !== undefined, ...reviewed };
+  const agents = new Ingest(api.app.server, { state, store, log, record, audit, admit: (request) => admit(request, admission, Date.now()), ...(options.heartbeatMs === undefined ? {} : { heartbeatMs: options.heartbeatMs }) });
   ingest = agents;
   closers.push(() => agents.close());
   return api;
+}
+
+/** Writes of the audit log are not waited for; one that fails is told of. */
+function auditLog(store: Store, log: Log): (record: Omit<AuditRecord, 'at'>) => void {
+  return (record) => {
+    store.appendAudit([{ at: Date.now(), ...record }]).catch((error: unknown) => log.error({ reason: reasonOf(error), ...record }, 'the audit log could not be written'));
+  };
+}
+
+async function listenerOf(
+  options: Started,
+  { authority, log, closers }: { readonly authority: Authority; readonly log: Log; readonly closers: (() => unknown)[] },
+): Promise<(handler: RequestListener) => Server> {
+  if (!options.isEncrypted) return plainServer;
+  const { tlsCertificate: certificate, tlsKey: key, agentAuthority } = options;
+  const files = { ...(certificate === undefined ? {} : { certificate }), ...(key === undefined ? {} : { key }), ...(agentAuthority === undefined ? {} : { agentAuthority }) };
+  const own = isWildcard(options.host) ? [] : [options.host];
+  const names = [...new Set([...(options.names ?? []), ...own, hostname(), 'localhost', '127.0.0.1', '::1'])];
+  const listener = await TlsListener.open({ authority, files, names, now: Date.now, onNotice: (text, details) => log.info(details, text) });
+  closers.push(() => listener.close());
+  return listener.server;
+}
+
+const isWildcard = (host: string): boolean => host === '0.0.0.0' || host === '::';
+
+/** Told once, on standard output and not in the log: there is no default password, and nobody else can make the first token. */
+async function tellFirstToken(store: Store, authority: Authority): Promise<void> {
+  const token = await firstToken(store, Date.now());
+  if (token === undefined) return;
+  process.stdout.write(`administrator's token (shown once): ${token}\nfingerprint of the authority: ${authority.fingerprint}\n`);
+}
+
+async function serviceAccountsOf(options: CollectorOptions): Promise<ServiceAccounts | undefined> {
+  if (options.cluster !== undefined || options.noAuth === true) return undefined;
+  const { reviewApi } = await import('./kubernetes/reviews.ts');
+  return new ServiceAccounts(await reviewApi(options.kubeconfig === undefined ? {} : { kubeconfig: options.kubeconfig }));
 }
 
 function running({ address, closers, log, signal }: { address: string; closers: (() => unknown)[]; log: Log; signal: AbortSignal | undefined }): Collector {
@@ -138,7 +208,8 @@ function listenAddress(options: CollectorOptions): { readonly host: string; read
   if (found === null || port > 65_535) throw failure('USAGE', [`--listen ${options.listen}: HOST:PORT is wanted, e.g. 127.0.0.1:7300 or [::1]:7300`]);
   if (options.cluster !== undefined && options.kubeconfig !== undefined) throw failure('USAGE', ['--cluster and --kubeconfig exclude each other']);
   const host = (found[1] as string).replace(/^\[|\]$/g, '');
-  if (!isLoopback(host)) throw failure('LISTEN_NEEDS_LOOPBACK', [`${host} (this version has no authentication)`]);
+  if (!isLoopback(host) && options.noAuth === true) throw failure('LISTEN_NEEDS_LOOPBACK', [host]);
+  if ((options.tlsCertificate === undefined) !== (options.tlsKey === undefined)) throw failure('USAGE', ['--tls-cert and --tls-key go together']);
   return { host, port };
 }
 

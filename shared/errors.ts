@@ -15,6 +15,8 @@ const table = {
   FRAME_INVALID: (type: string, reason: string) => `malformed ${type} message: ${reason}`,
   FRAME_TOO_LARGE: (bytes: number | string, max: number) => `a message of ${bytes} bytes is over the limit of ${max}`,
   LISTEN_NEEDS_LOOPBACK: (host: string) => `${host} is not a loopback address: --no-auth and plain ws:/http: are accepted on loopback addresses only`,
+  NODE_FOREIGN: (named: string, admitted: string) => `the agent was let in for ${admitted} and speaks for ${named}`,
+  ENROLMENT_REFUSED: (reason: string) => `the collector does not take this agent: ${reason}`,
   ROOT_NEEDED: (what: string) => `${what} needs root (or CAP_NET_ADMIN)`,
   STORE_FAILED: (file: string, reason: string) => `the store ${file} cannot be used: ${reason}`,
 } as const;

@@ -2,14 +2,18 @@
 import swagger from '@fastify/swagger';
 import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify';
 import type { ObjectIssue } from '../kubernetes/objects.ts';
+import type { RequestListener, Server } from 'node:http';
+import type { Access } from '../identity/access.ts';
 import type { CollectorState } from '../state/state.ts';
 import type { Store } from '../store/store.ts';
+import { type AccessResources, addAccessResources, addEnrolment } from './access-resources.ts';
 import { type Answers, answersOf } from './answers.ts';
 import { LiveStreams } from './live.ts';
 import { isLoopback } from './loopback.ts';
 import { metricsText } from './metrics.ts';
 import { sendError, sendProblem } from './problem.ts';
 import * as schemas from './schemas.ts';
+import { addAccessCheck, addSecurityHeaders } from './security.ts';
 
 export interface ApiOptions {
   readonly state: CollectorState;
@@ -23,6 +27,11 @@ export interface ApiOptions {
   readonly issues: () => readonly ObjectIssue[];
   /** Why the collector cannot answer yet; undefined when it can. */
   readonly notReady: () => string | undefined;
+  readonly access: Access;
+  readonly resources: AccessResources;
+  /** Makes the HTTP server, plain or with TLS. */
+  readonly listener: (handler: RequestListener) => Server;
+  readonly isEncrypted: boolean;
 }
 
 export interface Api {
@@ -39,6 +48,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
     logController,
     bodyLimit: 64 * 1024,
     forceCloseConnections: true,
+    serverFactory: (handler) => options.listener(handler),
     ajv: { customOptions: { strict: false } },
   });
   // Answers are what the state holds: a serialiser made from their schemas would drop what the schemas leave open.
@@ -51,11 +61,20 @@ export async function createApi(options: ApiOptions): Promise<Api> {
     sendProblem(reply, 404, `${request.method} ${request.url.split('?')[0] ?? ''} is no resource of this API: see /openapi.json`),
   );
   app.addHook('onRequest', refuseForeignNames);
+  addSecurityHeaders(app, options);
   await app.register(swagger, {
     openapi: { openapi: '3.1.0', info: { title: 'Portreeve collector', version: 'v1', description: 'Nodes, NodePorts, findings and changes of a cluster.' } },
   });
   const live = new LiveStreams(options.state);
-  await app.register(async (scope) => addResources(scope, answersOf(options), live), { prefix: '/api/v1' });
+  await app.register(
+    async (scope) => {
+      addAccessCheck(scope, options.access);
+      addResources(scope, answersOf(options), live);
+      addAccessResources(scope, options.resources);
+    },
+    { prefix: '/api/v1' },
+  );
+  addEnrolment(app, options.resources);
   addOperations(app, options);
   return {
     app,
@@ -167,7 +186,14 @@ function addResource(app: FastifyInstance, { url, method = 'GET', summary, kind,
   });
 }
 
-function addOperations(app: FastifyInstance, { state, issues, notReady }: ApiOptions): void {
+/** Metrics tell of nodes and causes: they are for those who may view. */
+async function mayScrape(request: FastifyRequest, reply: FastifyReply, { access }: ApiOptions): Promise<unknown> {
+  const found = await access.authenticate(request.headers.authorization, { address: request.ip, now: Date.now() });
+  return found.kind === 'known' ? undefined : sendProblem(reply, found.status, found.reason);
+}
+
+function addOperations(app: FastifyInstance, options: ApiOptions): void {
+  const { state, issues, notReady } = options;
   app.get('/healthz', { schema: { hide: true } }, async (_request, reply) => reply.type('text/plain').send('ok\n'));
   app.get('/readyz', { schema: { hide: true } }, async (_request, reply) => {
     const reason = notReady();
@@ -177,7 +203,7 @@ function addOperations(app: FastifyInstance, { state, issues, notReady }: ApiOpt
       .send(`${reason ?? 'ok'}\n`);
   });
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
-  app.get('/metrics', { schema: { hide: true } }, async (_request, reply) => {
+  app.get('/metrics', { schema: { hide: true }, onRequest: (request, reply) => mayScrape(request, reply, options) }, async (_request, reply) => {
     const text = metricsText({ nodes: state.nodes, changesTotal: state.changesTotal, objectIssues: issues().length, now: Date.now() });
     return reply.type('text/plain; version=0.0.4; charset=utf-8').send(text);
   });

@@ -2,11 +2,13 @@
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type WebSocket, WebSocketServer } from 'ws';
+import { reasonOf } from '../../shared/errors.ts';
 import { limits } from '../../shared/limits.ts';
 import type { SequencedChange } from '../../shared/model/change.ts';
 import { subprotocol } from '../../shared/wire/messages.ts';
 import type { CollectorState } from '../state/state.ts';
-import type { Store } from '../store/store.ts';
+import type { Admission, Admitted } from '../identity/admission.ts';
+import type { AuditRecord, Store } from '../store/store.ts';
 import { AgentSession } from './session.ts';
 
 /** The part of a pino logger that is used. */
@@ -25,7 +27,16 @@ export interface IngestOptions {
   readonly heartbeatMs?: number;
   /** Milliseconds for the first message of a connection. */
   readonly helloTimeoutMs?: number;
+  /** Says for which node a connection may speak. */
+  readonly admit: (request: IncomingMessage) => Promise<Admission>;
+  /** Keeps what an auditor wants to know. */
+  readonly audit: (record: Omit<AuditRecord, 'at'>) => void;
 }
+
+/** Requests for a connection whose admission is being decided; more are asked to come back. */
+const decidingMax = 512;
+/** An agent that comes back within this time after another took its place runs beside it: two have one identity. */
+const cloneMs = 10 * 60_000;
 
 const retryAfterSeconds = 30;
 
@@ -36,6 +47,10 @@ export class Ingest {
   readonly #sockets: WebSocketServer;
   readonly #sessions = new Set<AgentSession>();
   readonly #byNode = new Map<string, AgentSession>();
+  /** The run that was replaced last, of nodes that had two. */
+  readonly #replaced = new Map<string, { readonly stream: string | undefined; readonly at: number }>();
+  #deciding = 0;
+  #isClosing = false;
   readonly #unsubscribe: () => void;
   readonly #upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => this.#admit(request, socket, head);
 
@@ -60,6 +75,7 @@ export class Ingest {
   }
 
   async close(): Promise<void> {
+    this.#isClosing = true;
     this.#server.off('upgrade', this.#upgrade);
     this.#unsubscribe();
     await Promise.all([...this.#sessions].map((session) => session.close(1001, 'the collector stops')));
@@ -73,14 +89,33 @@ export class Ingest {
     if (request.headers.origin !== undefined) return refuse(socket, '403 Forbidden');
     const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((each) => each.trim());
     if (!offered.includes(subprotocol)) return refuse(socket, '400 Bad Request');
-    if (this.#sessions.size >= limits.agentsMax) return refuse(socket, '503 Service Unavailable', `Retry-After: ${retryAfterSeconds}\r\n`);
-    this.#sockets.handleUpgrade(request, socket, head, (webSocket) => this.#begin(webSocket, request.socket.remoteAddress ?? ''));
+    if (this.#sessions.size + this.#deciding >= limits.agentsMax || this.#deciding >= decidingMax)
+      return refuse(socket, '503 Service Unavailable', `Retry-After: ${retryAfterSeconds}\r\n`);
+    void this.#decide(request, socket, head);
   }
 
-  #begin(webSocket: WebSocket, address: string): void {
+  async #decide(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    const address = request.socket.remoteAddress ?? '';
+    const gone = (): void => void socket.destroy();
+    socket.on('error', gone);
+    this.#deciding++;
+    const admission = await this.#options.admit(request).catch((error: unknown): Admission => ({ kind: 'refused', status: 503, reason: reasonOf(error) }));
+    this.#deciding--;
+    if (admission.kind === 'refused') {
+      this.#options.log.warn({ address, reason: admission.reason }, 'an agent is turned away');
+      this.#options.audit({ who: 'agent', action: 'connect', subject: admission.reason.slice(0, 200), outcome: 'refused', address });
+      return refuse(socket, `${admission.status} ${statusText[admission.status]}`, admission.status === 503 ? `Retry-After: ${retryAfterSeconds}\r\n` : '');
+    }
+    if (socket.destroyed || this.#isClosing) return gone();
+    socket.off('error', gone);
+    this.#sockets.handleUpgrade(request, socket, head, (webSocket) => this.#begin(webSocket, address, admission));
+  }
+
+  #begin(webSocket: WebSocket, address: string, admitted: Admitted): void {
     const session = new AgentSession(webSocket, {
       ...this.#options,
       address,
+      admitted,
       onHello: (node) => this.#take(node, session),
       onEnd: () => this.#drop(session),
     });
@@ -92,7 +127,23 @@ export class Ingest {
     this.#byNode.set(node, session);
     if (older === undefined) return;
     this.#options.log.warn({ node, from: older.address, to: session.address }, 'a newer connection of the same node replaces the older one');
+    this.#options.audit({ who: `node:${node}`, action: 'take over session', subject: `from ${older.address}`, outcome: 'done', address: session.address });
+    this.#noteClone(node, { older, session });
     older.refuse('SESSION_REPLACED', `another agent has said hello for ${node}`);
+  }
+
+  /** One agent that connects again is of the same run, or its former run has ended. A run that was replaced by another and comes back says that both live. */
+  #noteClone(node: string, { older, session }: { readonly older: AgentSession; readonly session: AgentSession }): void {
+    const now = Date.now();
+    const before = this.#replaced.get(node);
+    if (older.stream !== session.stream) this.#replaced.set(node, { stream: older.stream, at: now });
+    if (before === undefined || before.stream !== session.stream || older.stream === session.stream || now - before.at > cloneMs) return;
+    const after = `two agents speak for ${node} at once, from ${older.address} and ${session.address}: its key or token was copied, or two agents run on it`;
+    this.#options.log.error({ node, addresses: [older.address, session.address] }, 'two agents speak for one node at once');
+    this.#options.audit({ who: `node:${node}`, action: 'two agents at once', subject: older.address, outcome: 'refused', address: session.address });
+    this.#options
+      .record([{ at: now, node, kind: 'agent', subject: `identity of ${node}`, before: null, after }])
+      .catch((error: unknown) => this.#options.log.error({ node, reason: reasonOf(error) }, 'a copied identity could not be recorded'));
   }
 
   #drop(session: AgentSession): void {
@@ -100,6 +151,8 @@ export class Ingest {
     if (session.node !== undefined && this.#byNode.get(session.node) === session) this.#byNode.delete(session.node);
   }
 }
+
+const statusText = { 401: 'Unauthorized', 403: 'Forbidden', 503: 'Service Unavailable' } as const;
 
 function refuse(socket: Duplex, status: string, headers = ''): void {
   socket.on('error', () => socket.destroy());

@@ -7,6 +7,7 @@ import type { SequencedChange } from '../../shared/model/change.ts';
 import type { Fact } from '../../shared/model/fact.ts';
 import { decodeFromAgent, encode, type FrameForm, zstdCapability } from '../../shared/wire/codec.ts';
 import type { AgentMessage, ChangesMessage, CollectorMessage, Hello, StateMessage, Trace, Traced } from '../../shared/wire/messages.ts';
+import type { Admitted } from '../identity/admission.ts';
 import type { Gap } from '../store/store.ts';
 import { gapsTold, timesNotCovered } from './coverage.ts';
 import { readFact } from './facts.ts';
@@ -16,6 +17,8 @@ import { wantOf } from './want.ts';
 export interface SessionOptions extends IngestOptions {
   /** The peer's IP address, for the log. */
   readonly address: string;
+  /** For which node it may speak, and until when. */
+  readonly admitted: Admitted;
   /** Called once the agent has said which node it speaks for. */
   readonly onHello: (node: string) => void;
   readonly onEnd: () => void;
@@ -28,6 +31,8 @@ const waitingMax = 16;
 const traceTimeoutMs = 10_000;
 /** How often the store is told that a node was heard of. */
 const saveEveryMs = 60_000;
+/** What setTimeout takes. */
+const timerMsMax = 2 ** 31 - 1;
 const closeTimeoutMs = 1_000;
 const helloTimeoutMs = 10_000;
 /** Close codes in the private range of RFC 6455: the agent reads the reason in the error message before. */
@@ -42,6 +47,7 @@ export class AgentSession {
   readonly #traces = new Map<string, (answer: Traced) => void>();
   readonly #heartbeat: NodeJS.Timeout;
   readonly #helloTimer: NodeJS.Timeout;
+  #expiry: NodeJS.Timeout | undefined;
   #hello: Hello | undefined;
   #answered = true;
   #facts: ReadonlyMap<string, Fact> | undefined;
@@ -63,11 +69,18 @@ export class AgentSession {
     this.address = options.address;
     this.#helloTimer = setTimeout(() => this.refuse('HELLO_MISSING', 'no hello came'), options.helloTimeoutMs ?? helloTimeoutMs);
     this.#heartbeat = setInterval(() => this.#beat(), options.heartbeatMs ?? limits.heartbeatMs);
+    const { validUntil } = options.admitted;
+    if (validUntil !== undefined) this.#expiry = setTimeout(() => this.#expire(), Math.min(validUntil - Date.now(), timerMsMax));
     socket.on('message', (data: Buffer, isBinary) => this.#frame(data, isBinary ? 'binary' : 'text'));
     socket.on('pong', () => this.#heard());
     socket.on('ping', () => this.#heard());
     socket.on('error', (error) => this.#options.log.warn({ node: this.node, reason: error.message }, 'the connection of an agent failed'));
     socket.on('close', (code) => this.#end(code));
+  }
+
+  /** The run of the agent; undefined before hello. */
+  get stream(): string | undefined {
+    return this.#hello?.stream;
   }
 
   /** The node it speaks for; undefined before hello. */
@@ -153,6 +166,7 @@ export class AgentSession {
     this.#ended = true;
     clearInterval(this.#heartbeat);
     clearTimeout(this.#helloTimer);
+    clearTimeout(this.#expiry);
     for (const [id, settle] of this.#traces) settle({ type: 'traced', id, error: 'the agent went away' });
     if (this.#hello !== undefined) {
       this.#saveSeen(this.#hello);
@@ -183,7 +197,7 @@ export class AgentSession {
   #reject(error: unknown): void {
     if (this.#ended) return;
     const code = error instanceof PortreeveError ? error.code : 'INTERNAL';
-    const level = code === 'FRAME_INVALID' || code === 'FRAME_TOO_LARGE' ? 'warn' : 'error';
+    const level = code === 'FRAME_INVALID' || code === 'FRAME_TOO_LARGE' || code === 'NODE_FOREIGN' ? 'warn' : 'error';
     this.#options.log[level]({ node: this.node, address: this.address, code, reason: reasonOf(error) }, 'the session of an agent is ended');
     this.refuse(code, reasonOf(error));
   }
@@ -208,6 +222,7 @@ export class AgentSession {
   async #greet(hello: Hello): Promise<void> {
     if (this.#hello !== undefined) throw failure('FRAME_INVALID', ['hello', 'it came twice']);
     clearTimeout(this.#helloTimer);
+    this.#checkNode(hello.node);
     const { state, store, log } = this.#options;
     const { node, stream, version, bootId, capabilities } = hello;
     const now = Date.now();
@@ -237,6 +252,26 @@ export class AgentSession {
       limits: { frameBytesMax: limits.frameBytesMax, heartbeatMs: this.#options.heartbeatMs ?? limits.heartbeatMs },
     });
     this.sendWant();
+  }
+
+  /** A frame that names another node than the one admitted ends the session: what an agent says of itself proves nothing. */
+  #checkNode(named: string): void {
+    const { admitted, audit, address } = this.#options;
+    if (admitted.node === undefined || named === admitted.node) return;
+    audit({ who: `node:${admitted.node}`, action: 'speak for another node', subject: named.slice(0, 253), outcome: 'refused', address });
+    const after = `the agent of ${admitted.node} (${address}) spoke for ${named.slice(0, 253)}`;
+    const entry = { at: Date.now(), node: admitted.node, kind: 'agent' as const, subject: `identity of ${admitted.node}`, before: null, after };
+    this.#options.record([entry]).catch((error: unknown) => this.#options.log.error({ reason: reasonOf(error) }, 'a foreign name could not be recorded'));
+    throw failure('NODE_FOREIGN', [named.slice(0, 253), admitted.node]);
+  }
+
+  /** Tokens and certificates end while connections last: the agent comes back with newer ones. */
+  #expire(): void {
+    if ((this.#options.admitted.validUntil ?? 0) > Date.now()) {
+      this.#expiry = setTimeout(() => this.#expire(), Math.min((this.#options.admitted.validUntil ?? 0) - Date.now(), timerMsMax));
+      return;
+    }
+    this.refuse('CREDENTIAL_EXPIRED', 'the token or certificate of this connection has expired: connect again with a newer one');
   }
 
   #takeState(message: StateMessage): void {
@@ -274,6 +309,7 @@ export class AgentSession {
     const hello = this.#hello as Hello;
     const { store, state } = this.#options;
     const foreign = changes.find(({ node }) => node !== hello.node);
+    if (foreign !== undefined) this.#checkNode(foreign.node);
     if (foreign !== undefined) throw failure('FRAME_INVALID', ['changes', `a change of node ${JSON.stringify(foreign.node)} from the agent of ${hello.node}`]);
     const mixed = changes.find(({ stream }) => stream !== changes[0]?.stream);
     if (mixed !== undefined) throw failure('FRAME_INVALID', ['changes', 'changes of two streams in one message']);

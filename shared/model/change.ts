@@ -43,6 +43,8 @@ export type ChangeKind =
   | 'endpoints'
   | 'node'
   | 'pod'
+  /** Who speaks for a node. */
+  | 'agent'
   | 'gap';
 
 export interface Change {
