@@ -42,18 +42,9 @@ export function endpointsOf(slices: readonly EndpointSlice[], port: ServicePort,
   return [...found.values()];
 }
 
-/** The slices of a Service. Indexed once for each state of the objects. */
-export function slicesOf(objects: ClusterObjects, service: Pick<Service, 'namespace' | 'name'>): readonly EndpointSlice[] {
-  let index = indexes.get(objects);
-  if (index === undefined) {
-    index = Map.groupBy(objects.endpointSlices.values(), (slice) => `${slice.namespace}/${slice.serviceName}`);
-    indexes.set(objects, index);
-  }
-  return index.get(`${service.namespace}/${service.name}`) ?? [];
-}
-
-// Keyed by the objects: a state of the cluster is never changed in place, a new state is a new object.
-const indexes = new WeakMap<ClusterObjects, ReadonlyMap<string, readonly EndpointSlice[]>>();
+/** The slices of a Service. */
+export const slicesOf = (objects: ClusterObjects, service: Pick<Service, 'namespace' | 'name'>): readonly EndpointSlice[] =>
+  objects.slicesByService.get(`${service.namespace}/${service.name}`) ?? [];
 
 // kube-proxy reads the first address of an endpoint only.
 function addEndpoint(found: Map<string, PortEndpoint>, endpoint: Endpoint, port: number): void {

@@ -43,6 +43,8 @@ export type ChangeKind =
   | 'endpoints'
   | 'node'
   | 'pod'
+  | 'network-policy'
+  | 'config'
   | 'gap';
 
 export interface Change {
