@@ -106,7 +106,8 @@ class ApiSource implements ObjectSource {
         inventory.delete(kind, key);
       },
       keepOnly: (keys) => {
-        for (const name of this.#objectIssues.keys()) if (name.startsWith(`${kind} `) && !keys.has(name.slice(kind.length + 1))) this.#objectIssues.delete(name);
+        for (const name of this.#objectIssues.keys())
+          if (name.startsWith(`${kind} `) && !keys.has(name.slice(kind.length + 1))) this.#objectIssues.delete(name);
         return inventory.keepOnly(kind, keys);
       },
       count: () => inventory.count(kind),
@@ -155,7 +156,9 @@ class ApiSource implements ObjectSource {
   #issues(views: readonly KindView[]): readonly ObjectIssue[] {
     const { server } = this.#connection;
     const until = Date.now() - (this.#options.settleMs ?? settleMs);
-    const ofKinds = views.flatMap(({ kind, state, reason }) => (reason === undefined ? [] : [{ where: server.origin, object: kind, reason: `${reason}: ${states[state]}` }]));
+    const ofKinds = views.flatMap(({ kind, state, reason }) =>
+      reason === undefined ? [] : [{ where: server.origin, object: kind, reason: `${reason}: ${states[state]}` }],
+    );
     const between = [...this.#between.values()].filter(({ since }) => since <= until).map(({ issue }) => issue);
     const all = [...ofKinds, ...[...this.#objectIssues.values()].flat(), ...between];
     const left = all.length - limits.objectIssuesMax;

@@ -56,8 +56,7 @@ function loadConfig(config: KubeConfig, { kubeconfig, root = '' }: ConnectionOpt
   return { config, server, ...(tokenFile === undefined ? {} : { tokenFile }) };
 }
 
-const isLoopbackHost = (host: string): boolean =>
-  host === 'localhost' || host === '[::1]' || (isIP(host) === 4 && host.startsWith('127.'));
+const isLoopbackHost = (host: string): boolean => host === 'localhost' || host === '[::1]' || (isIP(host) === 4 && host.startsWith('127.'));
 
 function tokenFileOf(kubeconfig: string, userName: string | undefined): string | undefined {
   const { users } = (parse(readFileSync(kubeconfig, 'utf8')) ?? {}) as { users?: readonly { name?: unknown; user?: { tokenFile?: unknown } }[] };

@@ -80,9 +80,7 @@ function readEndpoint(raw: Raw, namespace: string, share: Share): Endpoint {
     ...given('hintsForNodes', nodes.length === 0 ? undefined : share(nodes)),
     ...given(
       'targetRef',
-      text(target.name) === ''
-        ? undefined
-        : { kind: share(text(target.kind)), namespace: share(text(target.namespace) || namespace), name: text(target.name) },
+      text(target.name) === '' ? undefined : { kind: share(text(target.kind)), namespace: share(text(target.namespace) || namespace), name: text(target.name) },
     ),
   };
 }

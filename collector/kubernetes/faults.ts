@@ -14,7 +14,13 @@ function orphanSlices({ services, endpointSlices, unread }: ClusterObjects): Obj
   return [...endpointSlices.values()].flatMap(({ namespace, name, serviceName }) =>
     serviceName === '' || services.has(`${namespace}/${serviceName}`)
       ? []
-      : [{ where, object: `EndpointSlice ${namespace}/${name}`, reason: `belongs to Service ${namespace}/${serviceName}, which does not exist: nobody uses it` }],
+      : [
+          {
+            where,
+            object: `EndpointSlice ${namespace}/${name}`,
+            reason: `belongs to Service ${namespace}/${serviceName}, which does not exist: nobody uses it`,
+          },
+        ],
   );
 }
 
@@ -40,7 +46,13 @@ function sharedNodePorts({ services }: ClusterObjects): ObjectIssue[] {
   return [...nodePortOwners(services.values())].flatMap(([nodePort, [first, second]]) =>
     first === undefined || second === undefined || first === second
       ? []
-      : [{ where, object: `Service ${nameOf(second)}`, reason: `asks for NodePort ${nodePort}, which Service ${nameOf(first)} has: one of the two is not served` }],
+      : [
+          {
+            where,
+            object: `Service ${nameOf(second)}`,
+            reason: `asks for NodePort ${nodePort}, which Service ${nameOf(first)} has: one of the two is not served`,
+          },
+        ],
   );
 }
 
@@ -81,7 +93,9 @@ function sharedAddresses({ nodes }: ClusterObjects): ObjectIssue[] {
       if (parseAddress(address) === undefined) return [{ where, object: `Node ${name}`, reason: `InternalIP ${JSON.stringify(address)} is no IP address` }];
       const owner = owners.get(address);
       owners.set(address, name);
-      return owner === undefined || owner === name ? [] : [{ where, object: `Node ${name}`, reason: `has InternalIP ${address}, which Node ${owner} has as well` }];
+      return owner === undefined || owner === name
+        ? []
+        : [{ where, object: `Node ${name}`, reason: `has InternalIP ${address}, which Node ${owner} has as well` }];
     }),
   );
 }

@@ -102,7 +102,7 @@ export class Follower {
     const { pauseMaxMs, connection } = this.#options;
     const step = stepAfter(error, { listed: this.#view.lists > 0, failures: this.#failures, during }, pauseMaxMs);
     this.#failures++;
-    if (step.then !== 'resume') this.#version = undefined;
+    if (step.next !== 'resume') this.#version = undefined;
     if (step.renew) connection.renew();
     if (step.reason !== undefined) this.#say(stateOf(step, this.#view.lists > 0), step.reason);
     await this.#pause(step.leastMs + Math.random() * step.jitterMs);
@@ -168,7 +168,8 @@ export class Follower {
     const splitter = new ListSplitter(limits.objectBytesMax);
     for await (const chunk of response) for (const item of splitter.push(chunk as Buffer)) take(JSON.parse(item));
     const envelope = splitter.end();
-    if (!envelope.kind.endsWith('List')) throw new Error(`the API answered with ${envelope.kind === '' ? 'something' : `a ${envelope.kind}`} instead of a list`);
+    if (!envelope.kind.endsWith('List'))
+      throw new Error(`the API answered with ${envelope.kind === '' ? 'something' : `a ${envelope.kind}`} instead of a list`);
     return envelope;
   }
 
@@ -258,9 +259,9 @@ export class Follower {
   }
 }
 
-function stateOf({ then }: Step, listed: boolean): KindView['state'] {
-  if (then === 'poll') return 'polling';
-  if (then === 'unreadable' && !listed) return 'unreadable';
+function stateOf({ next }: Step, listed: boolean): KindView['state'] {
+  if (next === 'poll') return 'polling';
+  if (next === 'unreadable' && !listed) return 'unreadable';
   return listed ? 'failing' : 'listing';
 }
 

@@ -1,5 +1,5 @@
 // One GET to the Kubernetes API, and what its refusals mean.
-import { type IncomingMessage, request as httpRequest } from 'node:http';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { Connection } from './connection.ts';
 

@@ -17,13 +17,13 @@ export interface Step {
    * `resume`: watch on from the last version. `relist`: what is known may be wrong. `poll`: list now and then, as watching is not allowed. `unreadable`: nothing to be
    * had; asked again rarely.
    */
-  readonly then: 'resume' | 'relist' | 'poll' | 'unreadable';
+  readonly next: 'resume' | 'relist' | 'poll' | 'unreadable';
   /** Milliseconds to wait in any case, and to spread over on top of that. */
   readonly leastMs: number;
   readonly jitterMs: number;
   /** Whether the credentials are to be read anew. */
   readonly renew: boolean;
-  /** For a person; absent where nothing is wrong. */
+  /** For a person; absent where nothing is wrong so far. */
   readonly reason?: string;
 }
 
@@ -46,11 +46,15 @@ export function stepAfter(error: unknown, standing: Standing, pauseMaxMs: number
   const reason = reasonOf(error);
   const again = listed && during === 'watch' && failures + 1 < resumesMax ? 'resume' : 'relist';
   // The history is gone, as it is every few minutes on a busy cluster: nothing is wrong.
-  if (error instanceof Expired || status === 410) return { then: 'relist', leastMs, jitterMs: failures === 0 ? firstPauseMs : jitterMs, renew: false };
-  if (status === 403 && during === 'watch') return { then: 'poll', leastMs: Math.min(pollPauseMs, pauseMaxMs), jitterMs, renew: false, reason };
-  if (status === 403 || status === 404) return { then: 'unreadable', leastMs: Math.min(unreadablePauseMs, 2 * pauseMaxMs), jitterMs, renew: status === 403, reason };
-  return { then: again, leastMs, jitterMs, renew: status === 401 || isCertificateProblem(error), reason };
+  if (error instanceof Expired || status === 410) return { next: 'relist', leastMs, jitterMs: failures === 0 ? firstPauseMs : jitterMs, renew: false };
+  if (status === 403 && during === 'watch') return { next: 'poll', leastMs: Math.min(pollPauseMs, pauseMaxMs), jitterMs, renew: false, reason };
+  if (status === 403 || status === 404)
+    return { next: 'unreadable', leastMs: Math.min(unreadablePauseMs, 2 * pauseMaxMs), jitterMs, renew: status === 403, reason };
+  // Connections break; one that does is no news unless the next does not come about either.
+  const told = again === 'resume' && failures === 0 && status === 0 ? {} : { reason };
+  return { next: again, leastMs, jitterMs, renew: status === 401 || isCertificateProblem(error), ...told };
 }
 
 // A server whose certificate was renewed by another authority than the one that was read at the start.
-const isCertificateProblem = (error: unknown): boolean => /^(ERR_TLS|ERR_SSL|UNABLE_TO|CERT_|SELF_SIGNED|DEPTH_ZERO)/.test((error as { code?: string } | null)?.code ?? '');
+const isCertificateProblem = (error: unknown): boolean =>
+  /^(ERR_TLS|ERR_SSL|UNABLE_TO|CERT_|SELF_SIGNED|DEPTH_ZERO)/.test((error as { code?: string } | null)?.code ?? '');
