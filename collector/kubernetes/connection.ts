@@ -126,9 +126,15 @@ class ApiConnection implements Connection {
     const tls = { ca, cert, key, pfx, passphrase, rejectUnauthorized, servername };
     const digest = createHash('sha256').update(JSON.stringify(tls)).digest('base64');
     if (this.#agent?.key === digest) return this.#agent.agent;
-    // Requests under way end by themselves: a watch with the old certificate lives until the server ends it.
+    if (this.#agent !== undefined) retire(this.#agent.agent);
     const agent = server.protocol === 'https:' ? new HttpsAgent({ ...tls, keepAlive: true }) : new HttpAgent({ keepAlive: true });
     this.#agent = { key: digest, agent };
     return agent;
   }
+}
+
+// Requests under way end by themselves: a watch with the old certificate lives until the server ends it. No other uses its connection after that.
+function retire(agent: HttpAgent): void {
+  Object.assign(agent, { keepAlive: false });
+  for (const sockets of Object.values(agent.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
 }
