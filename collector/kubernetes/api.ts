@@ -4,7 +4,7 @@ import { type Connection, connectionOf } from './connection.ts';
 import { faultsBetween } from './faults.ts';
 import { type FollowedKind, Follower } from './follow.ts';
 import { Inventory } from './inventory.ts';
-import { type ClusterObjects, noObjects, type ObjectIssue, type ObjectKind, objectKey, objectKinds, readObject } from './objects.ts';
+import { noObjects, type ObjectIssue, type ObjectKind, objectKey, objectKinds, readObject } from './objects.ts';
 import { sharing } from './share.ts';
 import type { KindView, ObjectSource, ObjectsUpdate } from './source.ts';
 
@@ -49,7 +49,7 @@ class ApiSource implements ObjectSource {
   /** Faults between objects as they are now, each with the time it was first seen. */
   #between = new Map<string, { readonly issue: ObjectIssue; readonly since: number }>();
   #timer: NodeJS.Timeout | undefined;
-  #settling: NodeJS.Timeout | undefined;
+  #looking: NodeJS.Timeout | undefined;
 
   constructor(options: ApiSourceOptions, connection: Connection) {
     this.#options = options;
@@ -65,7 +65,7 @@ class ApiSource implements ObjectSource {
   async close(): Promise<void> {
     this.#stop.abort();
     clearTimeout(this.#timer);
-    clearTimeout(this.#settling);
+    clearTimeout(this.#looking);
     await this.#loops;
     this.#connection.close();
   }
@@ -134,33 +134,43 @@ class ApiSource implements ObjectSource {
     const unread = views.filter(({ lists }) => lists === 0).map(({ kind, reason }) => [kind, reason ?? 'the API does not let us read it'] as const);
     this.#inventory.setUnread(new Map(unread));
     const { objects, changes, touched } = this.#inventory.take({ at, actorOf: () => ({ how: 'unknown' }) });
-    this.#look(objects, touched.kinds, at);
+    if ((['Service', 'EndpointSlice', 'Node'] as const).some((kind) => touched.kinds.has(kind))) this.#lookLater();
     this.#options.onUpdate({ objects, changes, issues: this.#issues(views), touched });
   }
 
-  // What is at odds for a moment settles by itself, and says so when it does not.
-  #look(objects: ClusterObjects, kinds: ReadonlySet<ObjectKind>, at: number): void {
-    if (!['Service', 'EndpointSlice', 'Node'].some((kind) => kinds.has(kind as ObjectKind))) return;
-    const found = faultsBetween(objects).slice(0, limits.objectIssuesMax);
+  // What is at odds for a moment settles by itself, and is told when it does not. Looking through everything is not for every single change either.
+  #lookLater(): void {
+    if (this.#stop.signal.aborted) return;
+    this.#looking ??= setTimeout(() => {
+      this.#looking = undefined;
+      this.#look(Date.now());
+    }, this.#options.settleMs ?? settleMs);
+  }
+
+  #look(at: number): void {
+    const before = this.#settled(at).length;
+    const found = faultsBetween(this.#inventory.objects).slice(0, limits.objectIssuesMax);
     this.#between = new Map(
       found.map((issue) => {
         const key = `${issue.object} ${issue.reason}`;
         return [key, this.#between.get(key) ?? { issue, since: at }];
       }),
     );
-    clearTimeout(this.#settling);
-    const wait = this.#options.settleMs ?? settleMs;
-    if ([...this.#between.values()].some(({ since }) => at - since < wait)) this.#settling = setTimeout(() => this.#soon(), wait);
+    const settled = this.#settled(at).length;
+    if (settled > 0 || settled !== before) this.#soon();
+    if (settled < this.#between.size) this.#lookLater();
+  }
+
+  #settled(at: number): readonly ObjectIssue[] {
+    return [...this.#between.values()].filter(({ since }) => since <= at - (this.#options.settleMs ?? settleMs)).map(({ issue }) => issue);
   }
 
   #issues(views: readonly KindView[]): readonly ObjectIssue[] {
     const { server } = this.#connection;
-    const until = Date.now() - (this.#options.settleMs ?? settleMs);
     const ofKinds = views.flatMap(({ kind, state, reason }) =>
       reason === undefined ? [] : [{ where: server.origin, object: kind, reason: `${reason}: ${states[state]}` }],
     );
-    const between = [...this.#between.values()].filter(({ since }) => since <= until).map(({ issue }) => issue);
-    const all = [...ofKinds, ...[...this.#objectIssues.values()].flat(), ...between];
+    const all = [...ofKinds, ...[...this.#objectIssues.values()].flat(), ...this.#settled(Date.now())];
     const left = all.length - limits.objectIssuesMax;
     return left <= 0 ? all : [...all.slice(0, limits.objectIssuesMax), { where: server.origin, reason: `and ${left} more faults in objects` }];
   }
