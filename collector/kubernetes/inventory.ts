@@ -14,6 +14,8 @@ import {
   type ObjectKind,
   objectKinds,
   objectsOfKind,
+  type Pod,
+  proxyImageOf,
   serviceOfSlice,
 } from './objects.ts';
 import type { Touched } from './source.ts';
@@ -89,6 +91,7 @@ export class Inventory {
     const services = new Set<string>();
     const nodes = new Set<string>();
     const kinds = new Set<ObjectKind>();
+    const images = new Map<string, string | undefined>();
     const next: Record<string, unknown> = { ...before, readAt: context.at, unread: this.#unread };
     for (const kind of objectKinds) {
       const waiting = this.#of(kind);
@@ -101,11 +104,13 @@ export class Inventory {
         if (before.readAt !== 0) changes.push(...changeOf({ kind, key, before: old, after }, context));
         for (const service of servicesOf(kind, old, after)) services.add(service);
         if (kind === 'Node') nodes.add(key);
+        if (kind === 'Pod') notePod({ before: old as Pod | undefined, after: after as Pod | undefined, images, nodes });
       }
       next[mapNames[kind]] = held.with(waiting);
       if (kind === 'EndpointSlice') next.slicesByService = reindexed(before, waiting as ReadonlyMap<string, EndpointSlice | undefined>);
       waiting.clear();
     }
+    if (images.size > 0) next.proxyImages = (before.proxyImages as LayeredMap<string>).with(images);
     if (kinds.size > 0 || this.#unreadChanged || before.readAt === 0) this.#objects = next as unknown as ClusterObjects;
     const touched: Touched = { services, nodes, kinds, all: this.#unreadChanged || before.readAt === 0 };
     this.#unreadChanged = false;
@@ -132,7 +137,28 @@ const withLayers = (objects: ClusterObjects): ClusterObjects => ({
   ...objects,
   ...Object.fromEntries(objectKinds.map((kind) => [mapNames[kind], new LayeredMap()])),
   slicesByService: new LayeredMap(),
+  proxyImages: new LayeredMap(),
 });
+
+interface NotedPod {
+  readonly before: Pod | undefined;
+  readonly after: Pod | undefined;
+  readonly images: Map<string, string | undefined>;
+  readonly nodes: Set<string>;
+}
+
+// The image of a node's kube-proxy says what to expect of its rules.
+function notePod({ before, after, images, nodes }: NotedPod): void {
+  for (const [node] of before === undefined ? [] : proxyImageOf(before)) {
+    // Its successor may be known already.
+    if (!images.has(node)) images.set(node, undefined);
+    nodes.add(node);
+  }
+  for (const [node, image] of after === undefined ? [] : proxyImageOf(after)) {
+    images.set(node, image);
+    nodes.add(node);
+  }
+}
 
 function servicesOf(kind: ObjectKind, ...versions: readonly (Known | undefined)[]): string[] {
   if (kind === 'Service') return versions.flatMap((each) => (each === undefined ? [] : [`${(each as { namespace: string }).namespace}/${each.name}`]));

@@ -25,6 +25,8 @@ export interface ClusterObjects {
   readonly events: ReadonlyMap<string, ClusterEvent>;
   /** The slices of each Service (`namespace/name`), whether the Service exists or not. */
   readonly slicesByService: ReadonlyMap<string, readonly EndpointSlice[]>;
+  /** kube-proxy's image on each node where it runs as a pod. */
+  readonly proxyImages: ReadonlyMap<string, string>;
   /** Kinds that could not be read, and why: that nothing is there of them says nothing. */
   readonly unread: ReadonlyMap<ObjectKind, string>;
   /** Milliseconds since 1970 when they were read; 0 when nothing was read yet. */
@@ -282,6 +284,7 @@ export const noObjects: ClusterObjects = {
   configMaps: new Map(),
   events: new Map(),
   slicesByService: new Map(),
+  proxyImages: new Map(),
   unread: new Map(),
   readAt: 0,
 };
@@ -365,6 +368,7 @@ export function clusterObjects(all: readonly KeyedObject[], readAt: number): Clu
     configMaps: of('ConfigMap'),
     events: of('Event'),
     slicesByService: Map.groupBy(of('EndpointSlice').values(), serviceOfSlice),
+    proxyImages: new Map([...of('Pod').values()].flatMap(proxyImageOf)),
     unread: new Map(),
     readAt,
   };
@@ -372,6 +376,12 @@ export function clusterObjects(all: readonly KeyedObject[], readAt: number): Clu
 
 /** The Service that a slice belongs to, `namespace/name`. */
 export const serviceOfSlice = ({ namespace, serviceName }: Pick<EndpointSlice, 'namespace' | 'serviceName'>): string => `${namespace}/${serviceName}`;
+
+/** The node of a kube-proxy pod and its image; nothing for other pods. */
+export function proxyImageOf({ nodeName, containers }: Pod): (readonly [string, string])[] {
+  const image = containers.find((container) => container.image !== undefined)?.image;
+  return nodeName === undefined || image === undefined ? [] : [[nodeName, image]];
+}
 
 /** The key under which an object is kept. */
 export const objectKey = (object: { readonly namespace?: string; readonly name: string }): string =>
