@@ -8,6 +8,7 @@ import { behavioursOf, type ProxyConfiguration } from './proxy.ts';
 import { type Standing, serviceExpectations } from './service.ts';
 import { takenPorts } from './taken.ts';
 
+export { slicesOf } from './endpoints.ts';
 export type { ProxyConfiguration } from './proxy.ts';
 export { isProxied, nodePortsOf, proxyNameLabel } from './service.ts';
 

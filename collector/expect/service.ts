@@ -39,22 +39,40 @@ export function serviceExpectations(backed: Backed, standing: Standing): Expecta
   });
 }
 
+/** What about a Service makes nodes differ. */
+export interface Traits {
+  /** Nodes that it names: those with an endpoint (externalTrafficPolicy Local), and those that hints are for. */
+  readonly nodes: ReadonlySet<string>;
+  /** Whether zones count. */
+  readonly zoned: boolean;
+  /** Whether releases of kube-proxy would treat it differently. */
+  readonly releases: boolean;
+  /** `tcp/30080` of each NodePort. */
+  readonly ports: readonly string[];
+}
+
+export function traitsOf({ service, slices }: Backed): Traits {
+  const nodes = new Set<string>();
+  let [zoned, releases] = [false, false];
+  for (const { endpoints } of slices) {
+    for (const { nodeName, hintsForZones, hintsForNodes, terminating } of endpoints) {
+      if (service.externalTrafficPolicy === 'Local' && nodeName !== undefined) nodes.add(nodeName);
+      for (const name of hintsForNodes ?? []) nodes.add(name);
+      zoned ||= hintsForZones !== undefined;
+      releases ||= terminating || hintsForZones !== undefined || hintsForNodes !== undefined;
+    }
+  }
+  const ports = service.ports.flatMap(({ protocol, nodePort }) => (nodePort === undefined ? [] : [`${protocol}/${nodePort}`]));
+  return { nodes, zoned, releases, ports };
+}
+
 /**
- * Names what of a standing makes a difference to this Service: nodes of one name have the same expectations of it. Most Services name one for the whole cluster, one
+ * Names what of a standing makes a difference to a Service: nodes of one name have the same expectations of it. Most Services name one for the whole cluster, one
  * with externalTrafficPolicy Local one for each node with an endpoint and one for all others.
  */
-export function standingKey({ service, slices }: Backed, { nodeName, families, zone, expected, others, taken }: Standing): string {
-  const endpoints = slices.flatMap((slice) => slice.endpoints);
-  const zoned = endpoints.some(({ hintsForZones }) => hintsForZones !== undefined);
-  const local = service.externalTrafficPolicy === 'Local' && endpoints.some((endpoint) => endpoint.nodeName === nodeName);
-  const noded = endpoints.some(({ hintsForNodes }) => hintsForNodes?.includes(nodeName));
-  return [
-    families.join(''),
-    zoned ? (zone ?? '') : '',
-    local || noded ? nodeName : '',
-    zoned || noded || endpoints.some(({ terminating }) => terminating) ? `${behaviourName(expected)} ${others.length}` : '',
-    taken.size > 0 && service.ports.some(({ protocol, nodePort }) => taken.has(`${protocol}/${nodePort}`)) ? nodeName : '',
-  ].join('|');
+export function standingKey({ nodes, zoned, releases, ports }: Traits, { nodeName, families, zone, expected, others, taken }: Standing): string {
+  const node = nodes.has(nodeName) || (taken.size > 0 && ports.some((port) => taken.has(port))) ? nodeName : '';
+  return `${families.join('')}|${zoned ? (zone ?? '') : ''}|${releases ? `${behaviourName(expected)} ${others.length}` : ''}|${node}`;
 }
 
 /** Whether kube-proxy programs NodePorts of this Service at all. */
