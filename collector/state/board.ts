@@ -140,7 +140,7 @@ export class Board {
     const { facts, buckets, others } = (extent === 'all' ? NodeFacts.none : before).with(changes, this.#pool);
     node.facts = facts;
     const first = !node.reported;
-    node.reported = true;
+    Object.assign(node, { reported: true, ...(first ? { drifted: undefined } : {}) });
     const update = newUpdate();
     update.others = others || extent === 'all';
     const moved = before.get(proxyKey) !== facts.get(proxyKey) && this.#place(node);
