@@ -41,7 +41,7 @@ export interface CollectorOptions {
   readonly tls?: boolean;
   /** Accepts everybody; on loopback addresses only. */
   readonly noAuth?: boolean;
-  /** Milliseconds that a difference must last before it is a finding. */
+  /** Milliseconds that a difference must last before it is a finding; absent: learned from what kube-proxy is measured to need. */
   readonly graceMs?: number;
   readonly heartbeatMs?: number;
   /** Level of the log on stderr; `info` when absent. */
@@ -96,7 +96,7 @@ async function start(options: Started, log: Log, closers: (() => unknown)[]): Pr
     store.changes({ node: '', limit: limits.apiItemsMax }),
     store.findings({ open: true, limit: 100_000 }),
   ]);
-  const state = new CollectorState({ graceMs: options.graceMs ?? limits.graceMs, open });
+  const state = new CollectorState({ ...(options.graceMs === undefined ? {} : { graceMs: options.graceMs }), open });
   state.recall('', changes);
   closers.push(() => state.close());
   const keeping = keepFindings(state, store, log);
@@ -221,15 +221,17 @@ async function objectSource(options: CollectorOptions, onUpdate: (update: Object
 }
 
 function takeObjects(
-  { objects, issues }: ObjectsUpdate,
+  { objects, issues, touched }: ObjectsUpdate,
   before: readonly ObjectIssue[],
   { state, log }: { readonly state: CollectorState; readonly log: Log },
 ): readonly ObjectIssue[] {
   const known = new Set(before.map((issue) => JSON.stringify(issue)));
   for (const issue of issues) if (!known.has(JSON.stringify(issue))) log.warn({ ...issue }, 'a fault in the cluster objects');
+  if (objects.readAt === 0) return issues;
   const { services, endpointSlices, nodes, pods } = objects;
-  log.info({ services: services.size, endpointSlices: endpointSlices.size, nodes: nodes.size, pods: pods.size }, 'cluster objects read');
-  state.setObjects(objects);
+  const level = touched.all ? 'info' : 'debug';
+  log[level]({ services: services.size, endpointSlices: endpointSlices.size, nodes: nodes.size, pods: pods.size }, 'cluster objects read');
+  if (touched.all || touched.kinds.size > 0) state.setObjects(objects, touched);
   return issues;
 }
 

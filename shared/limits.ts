@@ -41,6 +41,18 @@ export const limits = {
   walkRulesMax: 2_000_000,
   /** Depth of jumps; the kernel refuses more than 16 for nft and a stack's worth for x_tables. */
   walkJumpsMax: 512,
+  /** Endpoints of one EndpointSlice; the API allows no more. */
+  sliceEndpointsMax: 1_000,
+  /** Characters of a message of an Event or of a container's state that are kept. */
+  statusMessageLengthMax: 512,
+  /** Events of the cluster that are kept, the newest. */
+  clusterEventsMax: 5_000,
+  /** Faults in cluster objects that are told at a time. */
+  objectIssuesMax: 1_000,
+  /** Objects that are asked for in one page of a list of the Kubernetes API. */
+  listPageItems: 500,
+  /** Bytes of one object in a list or watch of the Kubernetes API; etcd takes 1.5 MB by default. */
+  objectBytesMax: 8 * 1024 * 1024,
   /** Findings, changes … in one API answer. */
   apiItemsMax: 1_000,
   /** Milliseconds between heartbeats; a peer that misses one is cut off. */

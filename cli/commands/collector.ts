@@ -14,7 +14,11 @@ export const command: Command = {
     { name: 'kubeconfig', value: 'FILE', summary: 'read them from the API that this file names; without it and --cluster: in-cluster' },
     { name: 'database-url', value: 'URL', summary: 'a PostgreSQL store (not in this version)' },
     { name: 'no-auth', summary: 'let everybody in; on loopback addresses only' },
-    { name: 'grace', value: 'MS', summary: 'milliseconds that a difference must last before it is a finding', default: String(limits.graceMs) },
+    {
+      name: 'grace',
+      value: 'MS',
+      summary: `milliseconds that a difference must last before it is a finding; without it ${limits.graceMs} at first, then as measured`,
+    },
   ],
   examples: ['portreeve collector --data /var/lib/portreeve --cluster ./cluster --no-auth'],
   async run(parsed, io) {

@@ -36,7 +36,7 @@ export function deciderText(decider: Decider): string {
   const place = placeText(decider);
   switch (decider.by) {
     case 'rule':
-      return `rule ${decider.rule ?? '?'} of ${place} (${ruleBody(decider)})`;
+      return `${decider.rule === undefined ? 'a rule' : `rule ${decider.rule}`} of ${place} (${ruleBody(decider)})`;
     case 'policy':
       return `the ${decider.text} of ${place}`;
     case 'sysctl':

@@ -322,6 +322,8 @@ function differenceText(drift: Drift): string {
     case 'endpoints':
       return endpointsText(extra, missing);
     case 'blocked':
+    case 'masquerade':
+    case 'statement':
     case 'unknown':
       return symptomText[symptomOfDrift(drift)];
   }

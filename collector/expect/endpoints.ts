@@ -1,7 +1,8 @@
-// Which endpoints kube-proxy sends clients to: the rules of its endpoint selection (ready, terminating, local, zone hints).
+// Which endpoints kube-proxy sends clients to: the rules of its endpoint selection (ready, terminating, local, hints for nodes and zones).
 
 import { type Family, formatAddress, parseAddress } from '../../shared/model/address.ts';
 import type { ClusterObjects, Endpoint, EndpointSlice, Service, ServicePort } from '../kubernetes/objects.ts';
+import { type ProxyBehaviour, usesZoneHints } from './behaviour.ts';
 
 /** One address and port of a Service port, with its conditions. */
 export interface PortEndpoint {
@@ -15,20 +16,23 @@ export interface EndpointChoice {
   readonly nodeName: string;
   /** Zone of the node; absent when it has no zone label. */
   readonly zone?: string;
+  readonly behaviour: ProxyBehaviour;
+  readonly annotations?: Readonly<Record<string, string>>;
 }
 
-/**
- * Chooses among a port's endpoints as kube-proxy does. `external`: where clients of the NodePort are sent on this node. `usable`: all that are ready (or, when
- * none is, serving while they terminate), wherever they are. Both sorted. Not-ready addresses that a Service publishes are ready in its slices already.
- */
-export function chooseEndpoints(
-  endpoints: readonly PortEndpoint[],
-  choice: EndpointChoice,
-): { readonly external: readonly string[]; readonly usable: readonly string[] } {
-  const usable = usableOf(endpoints);
-  if (choice.policy === 'Cluster') return { external: texts(inZone(usable, choice.zone)), usable: texts(usable) };
+export interface ChosenEndpoints {
+  /** Where clients outside are sent on this node, sorted. */
+  readonly external: readonly string[];
+  /** All that are ready (or, when none is, serving while they terminate), wherever they are, sorted. */
+  readonly usable: readonly string[];
+}
+
+/** Chooses among a port's endpoints as kube-proxy does. Not-ready addresses that a Service publishes are ready in its slices already. */
+export function chooseEndpoints(endpoints: readonly PortEndpoint[], choice: EndpointChoice): ChosenEndpoints {
+  const usable = usableOf(endpoints, choice.behaviour);
+  if (choice.policy === 'Cluster') return { external: texts(nearest(usable, choice)), usable: texts(usable) };
   const local = endpoints.filter(({ endpoint }) => endpoint.nodeName === choice.nodeName);
-  return { external: texts(usableOf(local)), usable: texts(usable) };
+  return { external: texts(usableOf(local, choice.behaviour)), usable: texts(usable) };
 }
 
 /** The endpoints of one Service port in one family, from all slices of the Service, each address once; a ready entry wins over a second one that is not. */
@@ -42,18 +46,9 @@ export function endpointsOf(slices: readonly EndpointSlice[], port: ServicePort,
   return [...found.values()];
 }
 
-/** The slices of a Service. Indexed once for each state of the objects. */
-export function slicesOf(objects: ClusterObjects, service: Pick<Service, 'namespace' | 'name'>): readonly EndpointSlice[] {
-  let index = indexes.get(objects);
-  if (index === undefined) {
-    index = Map.groupBy(objects.endpointSlices.values(), (slice) => `${slice.namespace}/${slice.serviceName}`);
-    indexes.set(objects, index);
-  }
-  return index.get(`${service.namespace}/${service.name}`) ?? [];
-}
-
-// Keyed by the objects: a state of the cluster is never changed in place, a new state is a new object.
-const indexes = new WeakMap<ClusterObjects, ReadonlyMap<string, readonly EndpointSlice[]>>();
+/** The slices of a Service. */
+export const slicesOf = (objects: ClusterObjects, service: Pick<Service, 'namespace' | 'name'>): readonly EndpointSlice[] =>
+  objects.slicesByService.get(`${service.namespace}/${service.name}`) ?? [];
 
 // kube-proxy reads the first address of an endpoint only.
 function addEndpoint(found: Map<string, PortEndpoint>, endpoint: Endpoint, port: number): void {
@@ -65,17 +60,23 @@ function addEndpoint(found: Map<string, PortEndpoint>, endpoint: Endpoint, port:
   if (known === undefined || (!known.endpoint.ready && endpoint.ready)) found.set(text, { text, endpoint });
 }
 
-function usableOf(endpoints: readonly PortEndpoint[]): readonly PortEndpoint[] {
+function usableOf(endpoints: readonly PortEndpoint[], { terminating }: ProxyBehaviour): readonly PortEndpoint[] {
   const ready = endpoints.filter(({ endpoint }) => endpoint.ready);
-  return ready.length > 0 ? ready : endpoints.filter(({ endpoint }) => endpoint.serving && endpoint.terminating);
+  return ready.length > 0 || !terminating ? ready : endpoints.filter(({ endpoint }) => endpoint.serving && endpoint.terminating);
 }
 
-// Hints count only when every endpoint has some and at least one is for this zone; otherwise kube-proxy ignores them all.
-function inZone(usable: readonly PortEndpoint[], zone: string | undefined): readonly PortEndpoint[] {
+// Hints count only when every ready endpoint has some and at least one is for this node (else: this zone); otherwise kube-proxy ignores them all.
+function nearest(usable: readonly PortEndpoint[], { behaviour, nodeName, zone, annotations }: EndpointChoice): readonly PortEndpoint[] {
   const ready = usable.filter(({ endpoint }) => endpoint.ready);
-  if (zone === undefined || ready.length === 0 || ready.some(({ endpoint }) => (endpoint.hintsForZones ?? []).length === 0)) return usable;
-  const own = ready.filter(({ endpoint }) => endpoint.hintsForZones?.includes(zone));
+  const node = behaviour.nodeHints ? hintedFor(ready, (endpoint) => endpoint.hintsForNodes, nodeName) : [];
+  if (node.length > 0) return node;
+  const own = zone === undefined || !usesZoneHints(behaviour, annotations) ? [] : hintedFor(ready, (endpoint) => endpoint.hintsForZones, zone);
   return own.length > 0 ? own : usable;
+}
+
+function hintedFor(ready: readonly PortEndpoint[], hintsOf: (endpoint: Endpoint) => readonly string[] | undefined, name: string): readonly PortEndpoint[] {
+  if (ready.some(({ endpoint }) => (hintsOf(endpoint) ?? []).length === 0)) return [];
+  return ready.filter(({ endpoint }) => hintsOf(endpoint)?.includes(name));
 }
 
 const texts = (endpoints: readonly PortEndpoint[]): string[] => endpoints.map(({ text }) => text).sort();

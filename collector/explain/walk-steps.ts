@@ -53,7 +53,7 @@ function decidingStep(decider: Decider, outcome: Outcome): WalkStep {
   const packets = decider.packets === undefined || decider.packets === '0' ? {} : { packets: decider.packets };
   if (decider.by === 'rule' || decider.by === 'policy') {
     const chain = decider.chain === hookOf(decider, outcome) ? '' : `${decider.chain} `;
-    const text = decider.by === 'policy' ? decider.text : `${chain}rule ${decider.rule ?? '?'}  ${ruleBody(decider)}`;
+    const text = decider.by === 'policy' ? decider.text : `${chain}${decider.rule === undefined ? '' : `rule ${decider.rule}  `}${ruleBody(decider)}`;
     return {
       hook: hookOf(decider, outcome),
       table: decider.backend === 'nft' ? `${decider.family} ${decider.table}` : (decider.table ?? ''),

@@ -64,7 +64,9 @@ export class Ingest {
       handleProtocols: (offered) => offered.has(subprotocol) && subprotocol,
     });
     this.#unsubscribe = options.state.subscribe((event) => {
-      if (event.kind === 'objects') for (const session of this.#byNode.values()) session.sendWant();
+      // What agents are asked to judge hangs on Services and Nodes alone.
+      if (event.kind !== 'objects' || !(event.touched.all || event.touched.kinds.has('Service') || event.touched.kinds.has('Node'))) return;
+      for (const session of this.#byNode.values()) session.sendWant();
     });
     server.on('upgrade', this.#upgrade);
   }

@@ -50,7 +50,8 @@ export class AgentSession {
   #expiry: NodeJS.Timeout | undefined;
   #hello: Hello | undefined;
   #answered = true;
-  #facts: ReadonlyMap<string, Fact> | undefined;
+  /** Whether a full state has come. */
+  #reported = false;
   #parts: Map<string, Fact> | undefined;
   #stateSeq = 0;
   /** The highest seq committed, or being committed, per stream. */
@@ -276,27 +277,34 @@ export class AgentSession {
 
   #takeState(message: StateMessage): void {
     const node = this.#hello?.node as string;
-    if (message.full && this.#parts === undefined) this.#parts = new Map();
-    const base = this.#parts ?? (this.#facts === undefined ? undefined : new Map(this.#facts));
-    if (base === undefined) throw failure('FRAME_INVALID', ['state', 'the first state of a session must be full']);
-    for (const key of message.delete) base.delete(key);
-    for (const raw of message.put) this.#putFact(base, raw);
-    if (base.size > factsMax) throw failure('FRAME_INVALID', ['state', `more than ${factsMax} facts of one node`]);
+    const { state } = this.#options;
+    if (message.full) this.#parts ??= new Map();
+    else if (this.#parts === undefined && !this.#reported) throw failure('FRAME_INVALID', ['state', 'the first state of a session must be full']);
+    const put = message.put.flatMap((raw) => this.#readFact(raw));
+    const size = this.#parts === undefined ? state.node(node)?.facts.size : this.#parts.size;
+    if ((size ?? 0) + put.length > factsMax) throw failure('FRAME_INVALID', ['state', `more than ${factsMax} facts of one node`]);
     this.#stateSeq = Math.max(this.#stateSeq, message.seq);
-    // Parts of a full state stay aside until the last: half a state would look like faults.
-    if (this.#parts === undefined || (message.full && !message.more)) {
-      this.#facts = base;
-      this.#parts = undefined;
-      this.#options.state.setFacts(node, base);
-    }
+    if (this.#parts === undefined) state.changeFacts(node, { put, delete: message.delete }, message.at);
+    else this.#takePart(this.#parts, put, message);
     this.#acknowledge();
   }
 
+  // Parts of a full state stay aside until the last: half a state would look like faults.
+  #takePart(parts: Map<string, Fact>, put: readonly Fact[], message: StateMessage): void {
+    const { state } = this.#options;
+    for (const key of message.delete) parts.delete(key);
+    for (const fact of put) parts.set(fact.key, state.sharedFact(fact));
+    if (!message.full || message.more) return;
+    this.#parts = undefined;
+    this.#reported = true;
+    state.setFacts(this.#hello?.node as string, parts, message.at);
+  }
+
   // A kind that this collector does not know may come from a newer agent and is left out; a known kind of a wrong shape ends the session.
-  #putFact(facts: Map<string, Fact>, raw: StateMessage['put'][number]): void {
+  #readFact(raw: StateMessage['put'][number]): readonly Fact[] {
     const { fact, reason } = readFact(raw);
-    if (fact !== undefined) facts.set(fact.key, fact);
-    else if (reason?.startsWith('fact ')) throw failure('FRAME_INVALID', ['state', reason]);
+    if (fact === undefined && reason?.startsWith('fact ')) throw failure('FRAME_INVALID', ['state', reason]);
+    return fact === undefined ? [] : [fact];
   }
 
   async #takeChanges(message: ChangesMessage): Promise<void> {

@@ -1,211 +1,118 @@
-// Cluster objects from the Kubernetes API: list, then watch, for each kind; whatever breaks a watch ends in a new one without losing a change.
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest, type RequestOptions } from 'node:https';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { failure, reasonOf } from '../../shared/errors.ts';
-import { objectChanges } from './changes.ts';
-import {
-  type ClusterObjects,
-  clusterObjects,
-  type KeyedObject,
-  noObjects,
-  type ObjectIssue,
-  type ObjectKind,
-  objectKey,
-  objectKinds,
-  readObject,
-} from './objects.ts';
-import type { ObjectSource, ObjectsUpdate } from './source.ts';
-import { readWatchLine, type WatchEvent } from './watch.parse.ts';
+// Cluster objects from the Kubernetes API: one follower for each kind, and from what they find the states of the whole.
+import { limits } from '../../shared/limits.ts';
+import { type Connection, connectionOf } from './connection.ts';
+import { faultsBetween } from './faults.ts';
+import { type FollowedKind, Follower } from './follow.ts';
+import { Inventory } from './inventory.ts';
+import { noObjects, type ObjectIssue, type ObjectKind, objectKey, objectKinds, readObject } from './objects.ts';
+import { sharing } from './share.ts';
+import type { KindView, ObjectSource, ObjectsUpdate } from './source.ts';
 
 export interface ApiSourceOptions {
   /** File; absent: the in-cluster configuration. */
   readonly kubeconfig?: string;
+  /** Where a pod's file system begins, for the in-cluster configuration; empty when absent. */
+  readonly root?: string;
   readonly onUpdate: (update: ObjectsUpdate) => void;
   /** Milliseconds to collect events before they are reported together. */
   readonly debounceMs?: number;
-  /** Milliseconds that a watch may be silent; bookmarks come about once a minute, so a longer silence means that it is dead. */
+  /** Milliseconds that a watch may be silent; bookmarks come about once a minute, so a longer silence means that it may be dead. */
   readonly idleMs?: number;
   /** The largest pause between tries, in milliseconds. */
   readonly pauseMaxMs?: number;
+  /** Milliseconds after which a list checks what the watch has told; absent: ten minutes to an hour, by the number of objects. */
+  readonly relistMs?: number;
+  /** Milliseconds that things between objects may be at odds: a Service and its slices come by different watches. */
+  readonly settleMs?: number;
 }
 
 /** Starts to watch. Resolves once the configuration is read, not once the API has answered: an outage is an issue, and is waited out. Throws INPUT_INVALID. */
 export async function watchApi(options: ApiSourceOptions): Promise<ObjectSource> {
-  return new ApiSource(options, await connectionOf(options.kubeconfig));
+  const { kubeconfig, root } = options;
+  return new ApiSource(options, await connectionOf({ ...(kubeconfig === undefined ? {} : { kubeconfig }), ...(root === undefined ? {} : { root }) }));
 }
 
-/** Where the API is, and what each request needs; made anew for each, because tokens expire. */
-interface Connection {
-  readonly server: URL;
-  readonly options: () => Promise<RequestOptions>;
-}
-
-const paths: { readonly [K in ObjectKind]: string } = {
-  Service: '/api/v1/services',
-  EndpointSlice: '/apis/discovery.k8s.io/v1/endpointslices',
-  Node: '/api/v1/nodes',
-  Pod: '/api/v1/pods',
-};
-const pageItems = 500;
-const listTimeoutMs = 60_000;
-const lineBytesMax = 8 * 1024 * 1024;
-const bodyBytesMax = 512 * 1024 * 1024;
-
-async function connectionOf(kubeconfig: string | undefined): Promise<Connection> {
-  const { KubeConfig } = await import('@kubernetes/client-node');
-  const config = new KubeConfig();
-  try {
-    if (kubeconfig === undefined) config.loadFromCluster();
-    else config.loadFromFile(kubeconfig);
-  } catch (error) {
-    throw failure('INPUT_INVALID', [kubeconfig ?? 'in-cluster configuration', reasonOf(error)], error);
-  }
-  const server = URL.parse(config.getCurrentCluster()?.server ?? '');
-  if (server === null || !/^https?:$/.test(server.protocol) || server.hostname === 'undefined') {
-    throw failure('INPUT_INVALID', [kubeconfig ?? 'in-cluster configuration', 'it names no cluster: give --cluster DIR or --kubeconfig FILE']);
-  }
-  return {
-    server,
-    async options() {
-      const options: RequestOptions = {};
-      await config.applyToHTTPSOptions(options);
-      return options;
-    },
-  };
-}
+const idleMs = 120_000;
+const pauseMaxMs = 30_000;
+const settleMs = 15_000;
 
 class ApiSource implements ObjectSource {
   readonly #options: ApiSourceOptions;
   readonly #connection: Connection;
   readonly #stop = new AbortController();
+  readonly #inventory = new Inventory();
+  readonly #followers: readonly Follower[];
   readonly #loops: Promise<unknown>;
-  readonly #known = new Map<ObjectKind, Map<string, KeyedObject>>();
-  readonly #issues = new Map<string, readonly ObjectIssue[]>();
-  #reported: ClusterObjects = noObjects;
+  readonly #share = sharing();
+  /** Faults of single objects, by kind and key. */
+  readonly #objectIssues = new Map<string, readonly ObjectIssue[]>();
+  /** Faults between objects as they are now, each with the time it was first seen. */
+  #between = new Map<string, { readonly issue: ObjectIssue; readonly since: number }>();
   #timer: NodeJS.Timeout | undefined;
+  #looking: NodeJS.Timeout | undefined;
 
   constructor(options: ApiSourceOptions, connection: Connection) {
     this.#options = options;
     this.#connection = connection;
-    this.#loops = Promise.all(objectKinds.map((kind) => this.#follow(kind)));
+    this.#followers = objectKinds.map((kind) => this.#follower(kind));
+    this.#loops = Promise.all(this.#followers.map((follower) => follower.run()));
+  }
+
+  view(): readonly KindView[] {
+    return this.#followers.map(({ view }) => ({ ...view, objects: this.#inventory.count(view.kind) }));
   }
 
   async close(): Promise<void> {
     this.#stop.abort();
     clearTimeout(this.#timer);
+    clearTimeout(this.#looking);
     await this.#loops;
+    this.#connection.close();
   }
 
-  async #follow(kind: ObjectKind): Promise<void> {
-    const { pauseMaxMs = 30_000 } = this.#options;
-    const { signal } = this.#stop;
-    let version: string | undefined;
-    let failures = 0;
-    while (!signal.aborted) {
-      try {
-        version ??= await this.#list(kind);
-        const since = Date.now();
-        version = await this.#watch(kind, version);
-        // A watch that ends at once, again and again, is no success: it would be a loop at full speed.
-        failures = Date.now() - since > 1_000 ? 0 : failures + 1;
-      } catch (error) {
-        if (signal.aborted) return;
-        failures++;
-        if (error instanceof Expired) version = undefined;
-        else this.#setIssue(`loop ${kind}`, { where: `${this.#connection.server.origin}${paths[kind]}`, reason: `${reasonOf(error)}: tried again` });
-        const least = error instanceof Refused ? error.retryAfterMs : 0;
-        await this.#pause(least, Math.min(pauseMaxMs, 250 * 2 ** Math.min(failures, 12)));
-        continue;
-      }
-      if (failures > 1) await this.#pause(0, Math.min(pauseMaxMs, 250 * 2 ** Math.min(failures, 12)));
-    }
-  }
-
-  async #pause(leastMs: number, jitterMs: number): Promise<void> {
-    await sleep(leastMs + Math.random() * jitterMs, undefined, { signal: this.#stop.signal }).catch(() => undefined);
-  }
-
-  /** Reads all objects of a kind page by page; what is no longer there is thereby deleted. Gives the version to watch from. */
-  async #list(kind: ObjectKind): Promise<string> {
-    const found = new Map<string, KeyedObject>();
-    let next: string | undefined;
-    let version = '';
-    do {
-      const query = new URLSearchParams({ limit: String(pageItems), ...(next === undefined ? {} : { continue: next }) });
-      const page = await this.#getJson(`${paths[kind]}?${query}`);
-      for (const item of Array.isArray(page.items) ? page.items : []) this.#read(kind, item, found);
-      const metadata = (page.metadata ?? {}) as { continue?: string; resourceVersion?: string };
-      next = metadata.continue || undefined;
-      version = metadata.resourceVersion ?? '';
-    } while (next !== undefined);
-    this.#known.set(kind, found);
-    this.#setIssue(`loop ${kind}`, undefined);
-    this.#soon();
-    return version;
-  }
-
-  /** Follows events until the server ends the stream. Gives the version to go on from; throws Expired when only a new list helps. */
-  async #watch(kind: ObjectKind, from: string): Promise<string> {
-    let version = from;
-    const query = new URLSearchParams({
-      watch: '1',
-      resourceVersion: from,
-      allowWatchBookmarks: 'true',
-      timeoutSeconds: String(240 + Math.floor(Math.random() * 120)),
+  #follower(kind: ObjectKind): Follower {
+    const { relistMs } = this.#options;
+    return new Follower({
+      kind,
+      connection: this.#connection,
+      into: this.#into(kind),
+      signal: this.#stop.signal,
+      idleMs: this.#options.idleMs ?? idleMs,
+      pauseMaxMs: this.#options.pauseMaxMs ?? pauseMaxMs,
+      ...(relistMs === undefined ? {} : { relistMs }),
     });
-    const response = await this.#open(`${paths[kind]}?${query}`, this.#options.idleMs ?? 120_000);
-    this.#setIssue(`loop ${kind}`, undefined);
-    try {
-      for await (const line of linesOf(response)) version = this.#take(kind, readWatchLine(line)) ?? version;
-    } catch (error) {
-      // The stream broke after some events: those are taken over, so the next watch goes on behind them and loses nothing.
-      if (error instanceof Expired || version === from) throw error;
-    }
-    return version;
   }
 
-  #take(kind: ObjectKind, event: WatchEvent): string | undefined {
-    const objects = this.#known.get(kind) ?? new Map<string, KeyedObject>();
-    switch (event.kind) {
-      case 'put':
-        this.#read(kind, event.object, objects);
-        break;
-      case 'delete':
-        this.#forget(kind, event.object, objects);
-        break;
-      case 'bookmark':
-        return event.version;
-      case 'error':
-        if (event.code === 410) throw new Expired(event.reason);
-        throw new Error(`the API reports ${event.code}: ${event.reason}`);
-      case 'broken':
-        throw new Error(`a line of the watch is broken: ${event.reason}`);
-    }
-    this.#soon();
-    return event.version;
-  }
-
-  #read(kind: ObjectKind, raw: unknown, objects: Map<string, KeyedObject>): void {
-    const { object, issues } = readObject(kind, raw, this.#connection.server.origin);
-    if (object === undefined) return;
-    const key = objectKey(object);
-    objects.set(key, { kind, key, object } as KeyedObject);
-    if (issues.length > 0) this.#issues.set(`${kind} ${key}`, issues);
-    else this.#issues.delete(`${kind} ${key}`);
-  }
-
-  #forget(kind: ObjectKind, raw: unknown, objects: Map<string, KeyedObject>): void {
-    const { object } = readObject(kind, raw, this.#connection.server.origin);
-    if (object === undefined) return;
-    objects.delete(objectKey(object));
-    this.#issues.delete(`${kind} ${objectKey(object)}`);
-  }
-
-  #setIssue(name: string, issue: ObjectIssue | undefined): void {
-    if (issue === undefined ? !this.#issues.delete(name) : JSON.stringify(this.#issues.get(name)) === JSON.stringify([issue])) return;
-    if (issue !== undefined) this.#issues.set(name, [issue]);
-    this.#soon();
+  #into(kind: ObjectKind): FollowedKind {
+    const inventory = this.#inventory;
+    const where = this.#connection.server.origin;
+    const noteIssues = (key: string, issues: readonly ObjectIssue[]): void => {
+      if (issues.length > 0) this.#objectIssues.set(`${kind} ${key}`, issues);
+      else this.#objectIssues.delete(`${kind} ${key}`);
+    };
+    return {
+      put: (raw) => {
+        const { object, issues } = readObject(kind, raw, { where, share: this.#share });
+        if (object === undefined) return { key: undefined, changed: false };
+        const key = objectKey(object);
+        noteIssues(key, issues);
+        return { key, changed: inventory.put(kind, key, object) };
+      },
+      delete: (raw) => {
+        const { object } = readObject(kind, raw, { where });
+        if (object === undefined) return;
+        const key = objectKey(object);
+        noteIssues(key, []);
+        inventory.delete(kind, key);
+      },
+      keepOnly: (keys) => {
+        for (const name of this.#objectIssues.keys())
+          if (name.startsWith(`${kind} `) && !keys.has(name.slice(kind.length + 1))) this.#objectIssues.delete(name);
+        return inventory.keepOnly(kind, keys);
+      },
+      count: () => inventory.count(kind),
+      changed: () => this.#soon(),
+    };
   }
 
   #soon(): void {
@@ -216,93 +123,66 @@ class ApiSource implements ObjectSource {
     }, this.#options.debounceMs ?? 100);
   }
 
-  // Until every kind was listed once, Services without their endpoints would look like faults: only issues are told before.
   #report(): void {
-    const issues = [...this.#issues.values()].flat();
-    if (objectKinds.some((kind) => !this.#known.has(kind))) {
-      this.#options.onUpdate({ objects: noObjects, changes: [], issues });
+    const at = Date.now();
+    const views = this.view();
+    // Until every kind was listed once (or cannot be), Services without their endpoints would look like faults: only issues are told before.
+    if (views.some(({ lists, state }) => lists === 0 && state !== 'unreadable')) {
+      this.#options.onUpdate({ objects: noObjects, changes: [], issues: this.#issues(views), touched: untouched });
       return;
     }
-    const at = Date.now();
-    const before = this.#reported;
-    this.#reported = clusterObjects(
-      [...this.#known.values()].flatMap((objects) => [...objects.values()]),
-      at,
+    const unread = views.filter(({ lists }) => lists === 0).map(({ kind, reason }) => [kind, reason ?? 'the API does not let us read it'] as const);
+    this.#inventory.setUnread(new Map(unread));
+    const { objects, changes, touched } = this.#inventory.take({ at, actorOf: () => ({ how: 'unknown' }) });
+    if ((['Service', 'EndpointSlice', 'Node'] as const).some((kind) => touched.kinds.has(kind))) this.#lookLater();
+    this.#options.onUpdate({ objects, changes, issues: this.#issues(views), touched });
+  }
+
+  // What is at odds for a moment settles by itself, and is told when it does not. Looking through everything is not for every single change either.
+  #lookLater(): void {
+    if (this.#stop.signal.aborted) return;
+    this.#looking ??= setTimeout(() => {
+      this.#looking = undefined;
+      this.#look(Date.now());
+    }, this.#options.settleMs ?? settleMs);
+  }
+
+  #look(at: number): void {
+    const before = this.#settled(at).length;
+    const found = faultsBetween(this.#inventory.objects).slice(0, limits.objectIssuesMax);
+    this.#between = new Map(
+      found.map((issue) => {
+        const key = `${issue.object} ${issue.reason}`;
+        return [key, this.#between.get(key) ?? { issue, since: at }];
+      }),
     );
-    const changes = before.readAt === 0 ? [] : objectChanges(before, this.#reported, { at, actorOf: () => ({ how: 'unknown' }) });
-    this.#options.onUpdate({ objects: this.#reported, changes, issues });
+    const settled = this.#settled(at).length;
+    if (settled > 0 || settled !== before) this.#soon();
+    if (settled < this.#between.size) this.#lookLater();
   }
 
-  async #getJson(path: string): Promise<Record<string, unknown>> {
-    const response = await this.#open(path, listTimeoutMs);
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    for await (const chunk of response) {
-      chunks.push(chunk as Buffer);
-      bytes += (chunk as Buffer).length;
-      if (bytes > bodyBytesMax) throw new Error(`the answer has more than ${bodyBytesMax} bytes`);
-    }
-    const value: unknown = JSON.parse(Buffer.concat(chunks).toString('utf8'));
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+  #settled(at: number): readonly ObjectIssue[] {
+    return [...this.#between.values()].filter(({ since }) => since <= at - (this.#options.settleMs ?? settleMs)).map(({ issue }) => issue);
   }
 
-  /** Sends a GET; resolves with an answer of status 200 and throws for any other. A silence of `idleMs` breaks it. */
-  async #open(path: string, idleMs: number): Promise<IncomingMessage> {
-    const { server, options } = this.#connection;
-    const secure = server.protocol === 'https:';
-    const request = secure ? httpsRequest : httpRequest;
-    const settings = await options();
-    const agent = secure ? (settings.agent ?? new HttpsAgent()) : new HttpAgent();
-    const target = new URL(`${server.pathname.replace(/\/$/, '')}${path}`, server);
-    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-    const sent = request(target, { ...settings, agent, signal: this.#stop.signal, headers: { ...settings.headers, accept: 'application/json' } }, resolve);
-    sent.setTimeout(idleMs, () => sent.destroy(new Error(`nothing came for ${Math.round(idleMs / 1_000)} s`)));
-    sent.on('error', reject);
-    sent.end();
-    const response = await promise;
-    // A request that is destroyed later tells so through the response, which whoever reads it sees.
-    sent.on('error', (error) => response.destroy(error));
-    if (response.statusCode === 200) return response;
-    response.resume();
-    throw refusal(response);
+  #issues(views: readonly KindView[]): readonly ObjectIssue[] {
+    const { server } = this.#connection;
+    const ofKinds = views.flatMap(({ kind, state, reason }) =>
+      reason === undefined ? [] : [{ where: server.origin, object: kind, reason: `${reason}: ${states[state]}` }],
+    );
+    const all = [...ofKinds, ...[...this.#objectIssues.values()].flat(), ...this.#settled(Date.now())];
+    const left = all.length - limits.objectIssuesMax;
+    return left <= 0 ? all : [...all.slice(0, limits.objectIssuesMax), { where: server.origin, reason: `and ${left} more faults in objects` }];
   }
 }
 
-/** The version to go on from is too old: everything must be listed again. */
-class Expired extends Error {}
+const untouched: ObjectsUpdate['touched'] = { services: new Set(), nodes: new Set(), kinds: new Set(), all: false };
 
-/** The API answered with an error. */
-class Refused extends Error {
-  readonly retryAfterMs: number;
-  constructor(message: string, retryAfterMs: number) {
-    super(message);
-    this.retryAfterMs = retryAfterMs;
-  }
-}
-
-function refusal(response: IncomingMessage): Error {
-  const { statusCode, headers } = response;
-  if (statusCode === 410) return new Expired('the version is too old');
-  const seconds = Number(headers['retry-after']);
-  const hint =
-    statusCode === 401
-      ? ' (the credentials are not accepted)'
-      : statusCode === 403
-        ? ' (list and watch on services, endpointslices, nodes and pods must be allowed)'
-        : '';
-  return new Refused(`the API answered ${statusCode ?? 'nothing'}${hint}`, Number.isFinite(seconds) ? Math.min(seconds, 300) * 1_000 : 0);
-}
-
-/** Lines of a stream; a last line that is cut off is dropped, its event comes again with the next watch. */
-async function* linesOf(stream: AsyncIterable<Buffer>): AsyncGenerator<string> {
-  let rest: Buffer = Buffer.alloc(0);
-  for await (const chunk of stream) {
-    rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
-    for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10)) {
-      const line = rest.subarray(0, end).toString('utf8');
-      rest = rest.subarray(end + 1);
-      if (line.trim() !== '') yield line;
-    }
-    if (rest.length > lineBytesMax) throw new Error(`a line of the watch has more than ${lineBytesMax} bytes`);
-  }
-}
+/** What each state of a kind means to whoever reads the issue. */
+const states: { readonly [S in KindView['state']]: string } = {
+  listing: 'asked again',
+  watching: 'watched',
+  polling: 'listed now and then, so changes are seen late',
+  failing: 'tried again, and what is known of it grows old',
+  unreadable: 'everything that hangs on it is left out',
+};

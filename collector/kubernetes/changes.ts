@@ -3,13 +3,18 @@ import { limits } from '../../shared/limits.ts';
 import type { Actor, Change } from '../../shared/model/change.ts';
 import {
   type ClusterObjects,
+  type ConfigMap,
   type EndpointSlice,
   type KindObjects,
+  type LabelSelector,
+  type NetworkPolicy,
   type Node,
   type ObjectKind,
   objectKinds,
   objectsOfKind,
   type Pod,
+  type PolicyPeer,
+  type PolicyRule,
   type Service,
 } from './objects.ts';
 
@@ -26,14 +31,17 @@ export function objectChanges(before: ClusterObjects, after: ClusterObjects, con
   });
 }
 
-interface Pair {
+/** An object as it was and as it is; undefined where it was not there, or is not any more. */
+export interface Pair {
   readonly kind: ObjectKind;
   readonly key: string;
   readonly before: KindObjects[ObjectKind] | undefined;
   readonly after: KindObjects[ObjectKind] | undefined;
 }
 
-function changeOf({ kind, key, before, after }: Pair, { at, actorOf }: { readonly at: number; readonly actorOf: ActorOf }): Change[] {
+/** The change of one object, if it makes any. Events are no state, so their coming and going is no change. */
+export function changeOf({ kind, key, before, after }: Pair, { at, actorOf }: { readonly at: number; readonly actorOf: ActorOf }): Change[] {
+  if (kind === 'Event') return [];
   const was = before === undefined ? null : objectText(kind, before);
   const is = after === undefined ? null : objectText(kind, after);
   if (was === is) return [];
@@ -41,9 +49,14 @@ function changeOf({ kind, key, before, after }: Pair, { at, actorOf }: { readonl
   return [{ at, node: '', kind: changeKinds[kind], subject: `${kind} ${key}`, before: cut(was), after: cut(is), actor }];
 }
 
-const changeKinds = { Service: 'service', EndpointSlice: 'endpoints', Node: 'node', Pod: 'pod' } as const satisfies {
-  readonly [K in ObjectKind]: Change['kind'];
-};
+const changeKinds = {
+  Service: 'service',
+  EndpointSlice: 'endpoints',
+  Node: 'node',
+  Pod: 'pod',
+  NetworkPolicy: 'network-policy',
+  ConfigMap: 'config',
+} as const satisfies { readonly [K in Exclude<ObjectKind, 'Event'>]: Change['kind'] };
 
 // A removed object's managers wrote it, they did not remove it; a manager whose last write is no later than before did not make this change either.
 function managerOf(before: Pair['before'], after: Pair['after']): Actor | undefined {
@@ -56,7 +69,7 @@ type Manager = Service['managers'][number];
 const managersOf = (object: Pair['after']): readonly Manager[] => (object !== undefined && 'managers' in object ? object.managers : []);
 
 /** The fields of an object that matter, one `name: value` a line, in an order that does not depend on the API's. */
-export function objectText(kind: ObjectKind, object: KindObjects[ObjectKind]): string {
+export function objectText(kind: Exclude<ObjectKind, 'Event'>, object: KindObjects[ObjectKind]): string {
   const fields = texts[kind](object as never);
   return Object.entries(fields)
     .filter(([, value]) => value !== '' && value !== undefined)
@@ -65,11 +78,13 @@ export function objectText(kind: ObjectKind, object: KindObjects[ObjectKind]): s
 }
 
 type Fields = Readonly<Record<string, string | number | boolean | undefined>>;
-const texts: { readonly [K in ObjectKind]: (object: KindObjects[K]) => Fields } = {
+const texts: { readonly [K in Exclude<ObjectKind, 'Event'>]: (object: KindObjects[K]) => Fields } = {
   Service: serviceFields,
   EndpointSlice: sliceFields,
   Node: nodeFields,
   Pod: podFields,
+  NetworkPolicy: policyFields,
+  ConfigMap: configFields,
 };
 
 const sorted = (texts: readonly string[]): string => [...texts].sort().join(', ');
@@ -103,9 +118,10 @@ function serviceFields(service: Service): Fields {
 }
 
 function sliceFields(slice: EndpointSlice): Fields {
-  const endpoints = slice.endpoints.map(({ addresses, ready, serving, terminating, nodeName }) => {
+  const endpoints = slice.endpoints.map(({ addresses, ready, serving, terminating, nodeName, hintsForZones, hintsForNodes }) => {
+    const hints = [...(hintsForZones ?? []).map((zone) => `zone ${zone}`), ...(hintsForNodes ?? []).map((node) => `node ${node}`)];
     const conditions = `${ready ? 'ready' : 'not ready'}${serving !== ready ? (serving ? ', serving' : ', not serving') : ''}${terminating ? ', terminating' : ''}`;
-    return `${addresses.join(' ')} on ${nodeName ?? 'no node'} (${conditions})`;
+    return `${addresses.join(' ')} on ${nodeName ?? 'no node'} (${conditions})${hints.length === 0 ? '' : ` for ${sorted(hints)}`}`;
   });
   const ports = slice.ports.map(({ name, port, protocol }) => `${name === '' ? '' : `${name} `}${port ?? 'all'}/${protocol}`);
   return { service: slice.serviceName, addressType: slice.addressType, ports: sorted(ports), endpoints: endpoints.length === 0 ? 'none' : sorted(endpoints) };
@@ -120,6 +136,7 @@ function nodeFields(node: Node): Fields {
     taints: sorted(node.taints.map(({ key, value, effect }) => `${key}${value === '' ? '' : `=${value}`}:${effect}`)),
     zone: node.labels['topology.kubernetes.io/zone'],
     'exclude-from-load-balancers': node.labels['node.kubernetes.io/exclude-from-external-load-balancers'],
+    kubelet: node.kubeletVersion,
   };
 }
 
@@ -144,6 +161,38 @@ function podFields(pod: Pod): Fields {
     ),
     deleting: pod.deletionTimestamp === undefined ? undefined : true,
   };
+}
+
+function policyFields(policy: NetworkPolicy): Fields {
+  return {
+    pods: selectorText(policy.podSelector),
+    isolates: policy.isolatesIngress,
+    'lets in': policy.ingress.length === 0 ? 'nobody' : sorted(policy.ingress.map(ruleText)),
+  };
+}
+
+function ruleText({ from, ports }: PolicyRule): string {
+  const who = from.length === 0 ? 'everybody' : sorted(from.map(peerText));
+  const where = ports.map(({ protocol, port, endPort }) => `${port ?? 'all'}${endPort === undefined ? '' : `-${endPort}`}/${protocol}`);
+  return `${who} at ${where.length === 0 ? 'every port' : sorted(where)}`;
+}
+
+function peerText({ ipBlock, podSelector, namespaceSelector }: PolicyPeer): string {
+  if (ipBlock !== undefined) return `${ipBlock.cidr}${ipBlock.except.length === 0 ? '' : ` but not ${ipBlock.except.join(', ')}`}`;
+  const pods = podSelector === undefined ? 'pods' : `pods ${selectorText(podSelector)}`;
+  return namespaceSelector === undefined ? pods : `${pods} of namespaces ${selectorText(namespaceSelector)}`;
+}
+
+function selectorText({ matchLabels, matchExpressions }: LabelSelector): string {
+  const expressions = matchExpressions.map(({ key, operator, values }) => `${key} ${operator}${values.length === 0 ? '' : ` (${values.join(', ')})`}`);
+  return sorted([pairs(matchLabels), ...expressions].filter((each) => each !== '')) || 'all';
+}
+
+function configFields({ proxy }: ConfigMap): Fields {
+  if (proxy === undefined) return {};
+  const { nodePortAddresses, featureGates, ...rest } = proxy;
+  const gates = Object.entries(featureGates).map(([name, on]) => `${name}=${on}`);
+  return { ...rest, nodePortAddresses: sorted(nodePortAddresses), featureGates: sorted(gates) };
 }
 
 function cut(text: string | null): string | null {

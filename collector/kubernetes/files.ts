@@ -4,9 +4,11 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { failure, reasonOf } from '../../shared/errors.ts';
 import { limits } from '../../shared/limits.ts';
-import { objectChanges } from './changes.ts';
-import { type ClusterObjects, clusterObjects, type KeyedObject, noObjects, type ObjectIssue, readFileObjects } from './objects.ts';
-import type { ObjectSource, ObjectsUpdate } from './source.ts';
+import type { ActorOf } from './changes.ts';
+import { faultsBetween } from './faults.ts';
+import { Inventory } from './inventory.ts';
+import { type KeyedObject, type ObjectIssue, objectKinds, readFileObjects } from './objects.ts';
+import type { KindView, ObjectSource, ObjectsUpdate } from './source.ts';
 
 export interface FilesOptions {
   readonly directory: string;
@@ -39,8 +41,11 @@ interface KnownFile {
 class FileSource implements ObjectSource {
   readonly #options: FilesOptions;
   #files: ReadonlyMap<string, KnownFile> = new Map();
-  #objects: ClusterObjects = noObjects;
-  #lastIssues = '';
+  readonly #inventory = new Inventory();
+  #reads = 0;
+  /** When the directory was read last, and why it cannot be now. */
+  #confirmedAt = 0;
+  #failure: string | undefined;
   #watcher: FSWatcher | undefined;
   #poll: NodeJS.Timeout | undefined;
   #debounce: NodeJS.Timeout | undefined;
@@ -61,6 +66,22 @@ class FileSource implements ObjectSource {
     this.#watch();
     await this.#read('first');
     this.#poll = setInterval(() => this.#soon(), pollMs);
+  }
+
+  view(): readonly KindView[] {
+    const failure = this.#failure;
+    const state = failure === undefined ? 'watching' : 'failing';
+    const reason = failure === undefined ? {} : { reason: failure };
+    return objectKinds.map((kind) => ({
+      kind,
+      state,
+      confirmedAt: this.#confirmedAt,
+      objects: this.#inventory.count(kind),
+      lists: this.#reads,
+      watches: 1,
+      missed: 0,
+      ...reason,
+    }));
   }
 
   async close(): Promise<void> {
@@ -90,38 +111,45 @@ class FileSource implements ObjectSource {
   }
 
   async #read(turn: 'first' | 'again'): Promise<void> {
-    const { files, issues } = await readDirectory(this.#options.directory, this.#files);
+    const { files, failure } = await readDirectory(this.#options.directory, this.#files);
     if (this.#closed) return;
-    const same = files.size === this.#files.size && [...files].every(([name, file]) => this.#files.get(name) === file);
-    const issueText = JSON.stringify(issues);
-    if (same && issueText === this.#lastIssues && turn === 'again') return;
     const at = Date.now();
-    const before = this.#objects;
-    const actorOf = actorFrom(this.#files, files);
+    if (failure === undefined) this.#confirmedAt = at;
+    const same = files.size === this.#files.size && [...files].every(([name, file]) => this.#files.get(name) === file);
+    if (same && failure === this.#failure && turn === 'again') return;
+    this.#putAll(files);
+    const { objects, changes, touched } = this.#inventory.take({ at, actorOf: actorFrom(this.#files, files) });
     this.#files = files;
-    this.#lastIssues = issueText;
-    this.#objects = clusterObjects(
-      [...files.values()].flatMap(({ objects }) => objects),
-      at,
-    );
-    const changes = turn === 'first' ? [] : objectChanges(before, this.#objects, { at, actorOf });
-    this.#options.onUpdate({ objects: this.#objects, changes, issues });
+    this.#failure = failure;
+    this.#reads++;
+    const unreadable = failure === undefined ? [] : [{ where: this.#options.directory, reason: failure }];
+    const issues = [...unreadable, ...[...files.values()].flatMap((file) => file.issues), ...faultsBetween(objects)];
+    this.#options.onUpdate({ objects, changes, issues: issues.slice(0, limits.objectIssuesMax), touched });
+  }
+
+  // Later files win over earlier ones of the same name.
+  #putAll(files: ReadonlyMap<string, KnownFile>): void {
+    const latest = new Map<string, KeyedObject>();
+    for (const { objects } of files.values()) for (const each of objects) latest.set(`${each.kind} ${each.key}`, each);
+    for (const { kind, key, object } of latest.values()) this.#inventory.put(kind, key, object);
+    const keys = Map.groupBy(latest.values(), ({ kind }) => kind);
+    for (const kind of objectKinds) this.#inventory.keepOnly(kind, new Set((keys.get(kind) ?? []).map(({ key }) => key)));
   }
 }
 
 const isManifest = (name: string): boolean => /\.(json|ya?ml)$/i.test(name) && !name.startsWith('.');
 
+/** The directory as it is now; with `failure` as it was before. */
 async function readDirectory(
   directory: string,
   known: ReadonlyMap<string, KnownFile>,
-): Promise<{ files: ReadonlyMap<string, KnownFile>; issues: readonly ObjectIssue[] }> {
+): Promise<{ readonly files: ReadonlyMap<string, KnownFile>; readonly failure?: string }> {
   try {
     const names = (await readdir(directory)).filter(isManifest).sort();
     const read = await Promise.all(names.map(async (name) => [name, await readKnown(join(directory, name), known.get(name))] as const));
-    const files = new Map(read.flatMap(([name, file]) => (file === undefined ? [] : [[name, file] as const])));
-    return { files, issues: [...files.values()].flatMap(({ issues }) => issues) };
+    return { files: new Map(read.flatMap(([name, file]) => (file === undefined ? [] : [[name, file] as const]))) };
   } catch (error) {
-    return { files: known, issues: [{ where: directory, reason: `cannot be read: ${reasonOf(error)}` }] };
+    return { files: known, failure: `cannot be read: ${reasonOf(error)}` };
   }
 }
 
@@ -150,7 +178,7 @@ const kept = (seen: Pick<KnownFile, 'mtimeMs' | 'size' | 'inode'>, before: Known
 // Of a broken file the documents that could be read are new, the others are as they were.
 const withObjects = (before: KnownFile | undefined, objects: readonly KeyedObject[]): readonly KeyedObject[] => [...(before?.objects ?? []), ...objects];
 
-function actorFrom(before: ReadonlyMap<string, KnownFile>, after: ReadonlyMap<string, KnownFile>): Parameters<typeof objectChanges>[2]['actorOf'] {
+function actorFrom(before: ReadonlyMap<string, KnownFile>, after: ReadonlyMap<string, KnownFile>): ActorOf {
   return (kind, key) => {
     const names = [...after.keys(), ...before.keys()].filter((name) => before.get(name) !== after.get(name));
     const holds = (file: KnownFile | undefined): boolean => file?.objects.some((each) => each.kind === kind && each.key === key) === true;

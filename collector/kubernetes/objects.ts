@@ -1,20 +1,39 @@
-// Cluster objects reduced to the fields that are used: Services, EndpointSlices, Nodes and Pods, whatever file or API they came from.
+// Cluster objects reduced to the fields that are used, whatever file or API they came from: Services and all that decides whether their NodePorts answer.
 import type { Protocol } from '../../shared/model/fact.ts';
+import { readConfigMap } from './config-map.read.ts';
 import { type Document, type ObjectFile, readDocuments } from './documents.parse.ts';
+import { readEndpointSlice } from './endpoint-slice.read.ts';
+import { readEvent } from './event.read.ts';
+import { readNetworkPolicy } from './network-policy.read.ts';
+import { readNode } from './node.read.ts';
+import { readPod } from './pod.read.ts';
+import { type RawObject, record, type Share, shown, text } from './raw.ts';
+import { readService } from './service.read.ts';
 
 export type { ObjectFile } from './documents.parse.ts';
 
-/** All objects known now. Services, slices and Pods are keyed `namespace/name`, Nodes by name. */
+/** All objects known now. All but Nodes are keyed `namespace/name`, Nodes by name. A state of the cluster is never changed in place: a new one takes its place. */
 export interface ClusterObjects {
   readonly services: ReadonlyMap<string, Service>;
   readonly endpointSlices: ReadonlyMap<string, EndpointSlice>;
   readonly nodes: ReadonlyMap<string, Node>;
   readonly pods: ReadonlyMap<string, Pod>;
+  readonly networkPolicies: ReadonlyMap<string, NetworkPolicy>;
+  /** kube-proxy's configuration, where the cluster keeps it so. */
+  readonly configMaps: ReadonlyMap<string, ConfigMap>;
+  /** Warnings of the last hour or so, the newest few thousand. */
+  readonly events: ReadonlyMap<string, ClusterEvent>;
+  /** The slices of each Service (`namespace/name`), whether the Service exists or not. */
+  readonly slicesByService: ReadonlyMap<string, readonly EndpointSlice[]>;
+  /** kube-proxy's image on each node where it runs as a pod. */
+  readonly proxyImages: ReadonlyMap<string, string>;
+  /** Kinds that could not be read, and why: that nothing is there of them says nothing. */
+  readonly unread: ReadonlyMap<ObjectKind, string>;
   /** Milliseconds since 1970 when they were read; 0 when nothing was read yet. */
   readonly readAt: number;
 }
 
-type Labels = Readonly<Record<string, string>>;
+export type Labels = Readonly<Record<string, string>>;
 
 /** A field manager of an object (metadata.managedFields) and its last write. */
 export interface FieldManager {
@@ -75,6 +94,8 @@ export interface Endpoint {
   readonly nodeName?: string;
   readonly zone?: string;
   readonly hintsForZones?: readonly string[];
+  /** From 1.33 on, where the Service prefers endpoints of the client's node. */
+  readonly hintsForNodes?: readonly string[];
   readonly targetRef?: { readonly kind: string; readonly namespace: string; readonly name: string };
 }
 
@@ -102,6 +123,8 @@ export interface Node {
   /** False only when a Ready condition says so: a manifest without a status says nothing against its node. */
   readonly ready: boolean;
   readonly taints: readonly { readonly key: string; readonly value: string; readonly effect: string }[];
+  /** `v1.32.0`, `v1.30.4+k3s1`. */
+  readonly kubeletVersion?: string;
 }
 
 export interface Container {
@@ -109,6 +132,8 @@ export interface Container {
   readonly ports: readonly { readonly name?: string; readonly containerPort: number; readonly protocol: Protocol; readonly hostPort?: number }[];
   /** Whether it has a readiness probe. */
   readonly readinessProbe: boolean;
+  /** Of a container named kube-proxy only. */
+  readonly image?: string;
 }
 
 export interface ContainerStatus {
@@ -117,8 +142,12 @@ export interface ContainerStatus {
   readonly restartCount: number;
   /** `CrashLoopBackOff`, `ImagePullBackOff` … while it waits. */
   readonly waitingReason?: string;
+  readonly waitingMessage?: string;
   /** `OOMKilled`, `Error` … of the run before. */
   readonly lastTerminationReason?: string;
+  readonly lastExitCode?: number;
+  /** Milliseconds since 1970 when the run before ended. */
+  readonly lastFinishedAt?: number;
 }
 
 export interface Pod {
@@ -131,6 +160,8 @@ export interface Pod {
   /** `Pending`, `Running`, `Succeeded`, `Failed`, `Unknown`; empty when the manifest has no status. */
   readonly phase: string;
   readonly ready: boolean;
+  /** `Evicted`, `NodeLost` … where the pod as a whole has one. */
+  readonly reason?: string;
   readonly podIPs: readonly string[];
   readonly hostNetwork: boolean;
   readonly containers: readonly Container[];
@@ -139,14 +170,96 @@ export interface Pod {
   readonly deletionTimestamp?: number;
 }
 
+export interface LabelSelector {
+  readonly matchLabels: Labels;
+  readonly matchExpressions: readonly { readonly key: string; readonly operator: string; readonly values: readonly string[] }[];
+}
+
+/** Who may come in: an address range, or pods of some namespaces (of the policy's own where there is no namespaceSelector). */
+export interface PolicyPeer {
+  readonly ipBlock?: { readonly cidr: string; readonly except: readonly string[] };
+  readonly podSelector?: LabelSelector;
+  readonly namespaceSelector?: LabelSelector;
+}
+
+export interface PolicyPort {
+  readonly protocol: Protocol;
+  /** A number or a container port's name; absent: every port. */
+  readonly port?: number | string;
+  /** With a number as `port`: the last port of a range. */
+  readonly endPort?: number;
+}
+
+/** Without peers everybody may come in, without ports at every port. */
+export interface PolicyRule {
+  readonly from: readonly PolicyPeer[];
+  readonly ports: readonly PolicyPort[];
+}
+
+/** What a NetworkPolicy says about connections that come in; what it says about those that go out is left away. */
+export interface NetworkPolicy {
+  readonly namespace: string;
+  readonly name: string;
+  readonly podSelector: LabelSelector;
+  /** Whether the pods it selects take nothing but what some policy allows. */
+  readonly isolatesIngress: boolean;
+  readonly ingress: readonly PolicyRule[];
+  readonly managers: readonly FieldManager[];
+}
+
+/** KubeProxyConfiguration as far as it shows in rules; what is absent is kube-proxy's default, or set by its command line. */
+export interface ProxySettings {
+  readonly mode?: string;
+  readonly clusterCIDR?: string;
+  readonly detectLocalMode?: string;
+  readonly hostnameOverride?: string;
+  readonly masqueradeAll?: boolean;
+  readonly localhostNodePorts?: boolean;
+  readonly syncPeriod?: string;
+  readonly minSyncPeriod?: string;
+  /** Prefixes, or the word `primary`; empty: every address. */
+  readonly nodePortAddresses: readonly string[];
+  readonly featureGates: Readonly<Record<string, boolean>>;
+}
+
+export interface ConfigMap {
+  readonly namespace: string;
+  readonly name: string;
+  /** Present where it is kube-proxy's and could be read. */
+  readonly proxy?: ProxySettings;
+  readonly managers: readonly FieldManager[];
+}
+
+export interface ClusterEvent {
+  readonly namespace: string;
+  readonly name: string;
+  /** `Warning`, as a rule: others are not asked for. */
+  readonly type: string;
+  /** `FailedToUpdateEndpoint`, `Unhealthy`, `BackOff`, `PortAlreadyAllocated` … */
+  readonly reason: string;
+  readonly message: string;
+  /** What it is about; an empty namespace for Nodes. */
+  readonly object: { readonly kind: string; readonly namespace: string; readonly name: string };
+  readonly count: number;
+  /** Milliseconds since 1970. */
+  readonly firstAt: number;
+  readonly lastAt: number;
+  /** `kubelet`, `endpoint-slice-controller` … */
+  readonly component?: string;
+  readonly node?: string;
+}
+
 export interface KindObjects {
   readonly Service: Service;
   readonly EndpointSlice: EndpointSlice;
   readonly Node: Node;
   readonly Pod: Pod;
+  readonly NetworkPolicy: NetworkPolicy;
+  readonly ConfigMap: ConfigMap;
+  readonly Event: ClusterEvent;
 }
 export type ObjectKind = keyof KindObjects;
-export const objectKinds: readonly ObjectKind[] = ['Service', 'EndpointSlice', 'Node', 'Pod'];
+export const objectKinds: readonly ObjectKind[] = ['Service', 'EndpointSlice', 'Node', 'Pod', 'NetworkPolicy', 'ConfigMap', 'Event'];
 
 /** What is wrong with a file or an object; the rest of it was used. */
 export interface ObjectIssue {
@@ -162,34 +275,59 @@ export interface ObjectIssue {
 /** An object with its key (`namespace/name`, or the name of a Node). */
 export type KeyedObject = { readonly [K in ObjectKind]: { readonly kind: K; readonly key: string; readonly object: KindObjects[K] } }[ObjectKind];
 
-export const noObjects: ClusterObjects = { services: new Map(), endpointSlices: new Map(), nodes: new Map(), pods: new Map(), readAt: 0 };
+export const noObjects: ClusterObjects = {
+  services: new Map(),
+  endpointSlices: new Map(),
+  nodes: new Map(),
+  pods: new Map(),
+  networkPolicies: new Map(),
+  configMaps: new Map(),
+  events: new Map(),
+  slicesByService: new Map(),
+  proxyImages: new Map(),
+  unread: new Map(),
+  readAt: 0,
+};
+
+export interface ReadingOptions {
+  /** File name, or the URL of the API. */
+  readonly where: string;
+  /** Gives a value equal to an earlier one as that one; absent: nothing is shared. */
+  readonly share?: Share;
+}
 
 /**
  * Reads one object as the API or a manifest gives it. Never throws: what is missing or absurd becomes an issue, and the object is returned without it; an
- * object without a name is not returned at all.
+ * object without a name is not returned at all, and neither is one of another API group that only has the name of a kind in common (a Service of Knative).
  */
 export function readObject<K extends ObjectKind>(
   kind: K,
   raw: unknown,
-  where: string,
+  { where, share = same }: ReadingOptions,
 ): { readonly object?: KindObjects[K]; readonly issues: readonly ObjectIssue[] } {
   const value = record(raw);
+  if (isForeign(kind, value.apiVersion)) return { issues: [] };
   const metadata = record(value.metadata);
   const name = text(metadata.name);
-  const namespace = text(metadata.namespace) || 'default';
-  if (name === '' || name.length > 253) return { issues: [{ where, object: kind, reason: 'metadata.name is missing' }] };
+  const namespace = text(metadata.namespace) || (kind === 'Node' ? '' : 'default');
+  const nameless = nameProblem(name, namespace);
+  if (nameless !== undefined) return { issues: [{ where, object: kind, reason: nameless }] };
   const issues: ObjectIssue[] = [];
   const object = kind === 'Node' ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;
-  const source: Source = {
+  const issue = (reason: string): void => void (issues.length < objectIssuesMax && issues.push({ where, object, reason }));
+  const version = versionProblem(kind, value.apiVersion);
+  if (version !== undefined) issue(version);
+  const parts: RawObject = {
     value,
     metadata,
     spec: record(value.spec),
     status: record(value.status),
-    namespace,
+    namespace: share(namespace),
     name,
-    issue: (reason) => issues.push({ where, object, reason }),
+    issue,
+    share,
   };
-  return { object: readers[kind](source), issues };
+  return { object: readers[kind](parts), issues };
 }
 
 /** Reads files of objects (JSON or YAML, single objects, Lists, several documents in one file). Later files win over earlier ones of the same name. */
@@ -218,14 +356,31 @@ export function readFileObjects(file: ObjectFile): {
 
 /** Puts objects into maps; a later object replaces an earlier one of the same kind and key. */
 export function clusterObjects(all: readonly KeyedObject[], readAt: number): ClusterObjects {
-  const maps = {
-    Service: new Map<string, Service>(),
-    EndpointSlice: new Map<string, EndpointSlice>(),
-    Node: new Map<string, Node>(),
-    Pod: new Map<string, Pod>(),
+  const maps = new Map<ObjectKind, Map<string, unknown>>(objectKinds.map((kind) => [kind, new Map<string, unknown>()]));
+  for (const { kind, key, object } of all) maps.get(kind)?.set(key, object);
+  const of = <K extends ObjectKind>(kind: K): ReadonlyMap<string, KindObjects[K]> => maps.get(kind) as ReadonlyMap<string, KindObjects[K]>;
+  return {
+    services: of('Service'),
+    endpointSlices: of('EndpointSlice'),
+    nodes: of('Node'),
+    pods: of('Pod'),
+    networkPolicies: of('NetworkPolicy'),
+    configMaps: of('ConfigMap'),
+    events: of('Event'),
+    slicesByService: Map.groupBy(of('EndpointSlice').values(), serviceOfSlice),
+    proxyImages: new Map([...of('Pod').values()].flatMap(proxyImageOf)),
+    unread: new Map(),
+    readAt,
   };
-  for (const { kind, key, object } of all) (maps[kind] as Map<string, unknown>).set(key, object);
-  return { services: maps.Service, endpointSlices: maps.EndpointSlice, nodes: maps.Node, pods: maps.Pod, readAt };
+}
+
+/** The Service that a slice belongs to, `namespace/name`. */
+export const serviceOfSlice = ({ namespace, serviceName }: Pick<EndpointSlice, 'namespace' | 'serviceName'>): string => `${namespace}/${serviceName}`;
+
+/** The node of a kube-proxy pod and its image; nothing for other pods. */
+export function proxyImageOf({ nodeName, containers }: Pod): (readonly [string, string])[] {
+  const image = containers.find((container) => container.image !== undefined)?.image;
+  return nodeName === undefined || image === undefined ? [] : [[nodeName, image]];
 }
 
 /** The key under which an object is kept. */
@@ -233,264 +388,69 @@ export const objectKey = (object: { readonly namespace?: string; readonly name: 
   object.namespace === undefined ? object.name : `${object.namespace}/${object.name}`;
 
 /** The map of one kind. */
-export function objectsOfKind(objects: ClusterObjects, kind: ObjectKind): ReadonlyMap<string, KindObjects[ObjectKind]> {
-  switch (kind) {
-    case 'Service':
-      return objects.services;
-    case 'EndpointSlice':
-      return objects.endpointSlices;
-    case 'Node':
-      return objects.nodes;
-    case 'Pod':
-      return objects.pods;
-  }
-}
+export const objectsOfKind = <K extends ObjectKind>(objects: ClusterObjects, kind: K): ReadonlyMap<string, KindObjects[K]> =>
+  objects[mapNames[kind]] as unknown as ReadonlyMap<string, KindObjects[K]>;
+
+/** Where the objects of each kind stand in ClusterObjects. */
+export const mapNames = {
+  Service: 'services',
+  EndpointSlice: 'endpointSlices',
+  Node: 'nodes',
+  Pod: 'pods',
+  NetworkPolicy: 'networkPolicies',
+  ConfigMap: 'configMaps',
+  Event: 'events',
+} as const satisfies Readonly<Record<ObjectKind, keyof ClusterObjects>>;
 
 function readDocument(document: Document, where: string): { readonly objects: readonly KeyedObject[]; readonly issues: readonly ObjectIssue[] } {
   const { kind } = document;
   const at = document.line === undefined ? {} : { line: document.line };
   if (!isObjectKind(kind)) return { objects: [], issues: [] };
-  const { object, issues } = readObject(kind, document.value, where);
+  const { object, issues } = readObject(kind, document.value, { where });
   const objects = object === undefined ? [] : [{ kind, key: objectKey(object), object } as KeyedObject];
   return { objects, issues: issues.map((issue) => ({ ...issue, ...at })) };
 }
 
 const isObjectKind = (kind: string): kind is ObjectKind => (objectKinds as readonly string[]).includes(kind);
 
-interface Source {
-  readonly value: Raw;
-  readonly metadata: Raw;
-  readonly spec: Raw;
-  readonly status: Raw;
-  readonly namespace: string;
-  readonly name: string;
-  readonly issue: (reason: string) => void;
+const same: Share = (value) => value;
+
+/** Faults of one object that are told; one that has more has been told about enough. */
+const objectIssuesMax = 20;
+const nameLengthMax = 253;
+
+function nameProblem(name: string, namespace: string): string | undefined {
+  if (name === '') return 'metadata.name is missing';
+  if (name.length > nameLengthMax) return `metadata.name has ${name.length} characters, more than ${nameLengthMax}`;
+  return namespace.length > nameLengthMax ? `metadata.namespace has ${namespace.length} characters, more than ${nameLengthMax}` : undefined;
 }
 
-const readers: { readonly [K in ObjectKind]: (source: Source) => KindObjects[K] } = {
+/** Versions of the API whose fields are read. */
+const versions: { readonly [K in ObjectKind]: readonly string[] } = {
+  Service: ['v1'],
+  EndpointSlice: ['discovery.k8s.io/v1', 'discovery.k8s.io/v1beta1'],
+  Node: ['v1'],
+  Pod: ['v1'],
+  NetworkPolicy: ['networking.k8s.io/v1'],
+  ConfigMap: ['v1'],
+  Event: ['v1', 'events.k8s.io/v1', 'events.k8s.io/v1beta1'],
+};
+
+const groupOf = (version: string): string => (version.includes('/') ? (version.split('/')[0] ?? '') : '');
+const isForeign = (kind: ObjectKind, raw: unknown): boolean => typeof raw === 'string' && !versions[kind].some((known) => groupOf(known) === groupOf(raw));
+
+// Items of a list do not say their version.
+function versionProblem(kind: ObjectKind, raw: unknown): string | undefined {
+  if (raw === undefined || versions[kind].includes(text(raw))) return undefined;
+  return `apiVersion is ${shown(raw)}: it is read as ${versions[kind][0] ?? ''}`;
+}
+
+const readers: { readonly [K in ObjectKind]: (object: RawObject) => KindObjects[K] } = {
   Service: readService,
   EndpointSlice: readEndpointSlice,
   Node: readNode,
   Pod: readPod,
+  NetworkPolicy: readNetworkPolicy,
+  ConfigMap: readConfigMap,
+  Event: readEvent,
 };
-
-function readService({ metadata, spec, status, namespace, name, issue }: Source): Service {
-  const clusterIPs = texts(spec.clusterIPs).length > 0 ? texts(spec.clusterIPs) : texts([spec.clusterIP]);
-  const affinity = record(record(spec.sessionAffinityConfig).clientIP).timeoutSeconds;
-  return {
-    namespace,
-    name,
-    uid: text(metadata.uid),
-    labels: labels(metadata.labels),
-    ...given('annotations', metadata.annotations === undefined ? undefined : labels(metadata.annotations)),
-    type: text(spec.type) || 'ClusterIP',
-    clusterIPs,
-    ipFamilies: texts(spec.ipFamilies).length > 0 ? texts(spec.ipFamilies) : familiesOf(clusterIPs),
-    ...given('selector', Object.keys(labels(spec.selector)).length === 0 ? undefined : labels(spec.selector)),
-    ports: list(spec.ports).flatMap((port, index) => readServicePort(record(port), `spec.ports[${index}]`, issue)),
-    externalTrafficPolicy: trafficPolicy(spec.externalTrafficPolicy) ?? 'Cluster',
-    ...given('internalTrafficPolicy', trafficPolicy(spec.internalTrafficPolicy)),
-    sessionAffinity: spec.sessionAffinity === 'ClientIP' ? 'ClientIP' : 'None',
-    ...given('sessionAffinityTimeoutSeconds', typeof affinity === 'number' ? affinity : undefined),
-    ...given('healthCheckNodePort', optionalPort(spec.healthCheckNodePort, 'spec.healthCheckNodePort', issue)),
-    loadBalancerSourceRanges: texts(spec.loadBalancerSourceRanges),
-    externalIPs: texts(spec.externalIPs),
-    loadBalancerIPs: texts(list(record(status.loadBalancer).ingress).map((ingress) => record(ingress).ip)),
-    publishNotReadyAddresses: spec.publishNotReadyAddresses === true,
-    allocateLoadBalancerNodePorts: spec.allocateLoadBalancerNodePorts !== false,
-    ...given('trafficDistribution', text(spec.trafficDistribution) || undefined),
-    ...given('createdAt', time(metadata.creationTimestamp)),
-    managers: managersOf(metadata),
-  };
-}
-
-const trafficPolicy = (raw: unknown): 'Cluster' | 'Local' | undefined => (raw === 'Local' || raw === 'Cluster' ? raw : undefined);
-
-function readServicePort(raw: Raw, path: string, issue: (reason: string) => void): ServicePort[] {
-  const protocol = protocolOf(raw.protocol, `${path}.protocol`, issue);
-  const port = requiredPort(raw.port, `${path}.port`, issue);
-  if (protocol === undefined || port === undefined) return [];
-  const nodePort = optionalPort(raw.nodePort, `${path}.nodePort`, issue);
-  return [
-    {
-      name: text(raw.name),
-      protocol,
-      port,
-      targetPort: targetPortOf(raw.targetPort, port, (reason) => issue(`${path}.targetPort ${reason}`)),
-      ...given('nodePort', nodePort),
-    },
-  ];
-}
-
-function targetPortOf(raw: unknown, port: number, issue: (reason: string) => void): number | string {
-  if (raw === undefined || raw === null || raw === 0) return port;
-  if (isPort(raw)) return raw;
-  if (typeof raw === 'string' && /^[a-z0-9-]{1,63}$/i.test(raw)) return /^\d+$/.test(raw) && isPort(Number(raw)) ? Number(raw) : raw;
-  issue(`is ${shown(raw)}, neither a port from 1 to 65535 nor a name`);
-  return port;
-}
-
-function readEndpointSlice({ value, metadata, namespace, name, issue }: Source): EndpointSlice {
-  return {
-    namespace,
-    name,
-    serviceName: labels(metadata.labels)['kubernetes.io/service-name'] ?? '',
-    addressType: text(value.addressType) || 'IPv4',
-    ports: list(value.ports).flatMap((port, index) => readSlicePort(record(port), `ports[${index}]`, issue)),
-    endpoints: list(value.endpoints).map((endpoint) => readEndpoint(record(endpoint), namespace)),
-    managers: managersOf(metadata),
-  };
-}
-
-function readSlicePort(raw: Raw, path: string, issue: (reason: string) => void): EndpointSlice['ports'][number][] {
-  const protocol = protocolOf(raw.protocol, `${path}.protocol`, issue);
-  const whole = raw.port === undefined || raw.port === null;
-  const port = whole ? undefined : requiredPort(raw.port, `${path}.port`, issue);
-  if (protocol === undefined || (!whole && port === undefined)) return [];
-  return [{ name: text(raw.name), port, protocol }];
-}
-
-function readEndpoint(raw: Raw, namespace: string): Endpoint {
-  const conditions = record(raw.conditions);
-  const ready = conditions.ready !== false;
-  const zones = texts(list(record(raw.hints).forZones).map((zone) => record(zone).name));
-  const target = record(raw.targetRef);
-  return {
-    addresses: texts(raw.addresses),
-    ready,
-    serving: typeof conditions.serving === 'boolean' ? conditions.serving : ready,
-    terminating: conditions.terminating === true,
-    ...given('nodeName', text(raw.nodeName) || undefined),
-    ...given('zone', text(raw.zone) || undefined),
-    ...given('hintsForZones', zones.length === 0 ? undefined : zones),
-    ...given(
-      'targetRef',
-      text(target.name) === '' ? undefined : { kind: text(target.kind), namespace: text(target.namespace) || namespace, name: text(target.name) },
-    ),
-  };
-}
-
-function readNode({ metadata, spec, status, name }: Source): Node {
-  const podCIDRs = texts(spec.podCIDRs).length > 0 ? texts(spec.podCIDRs) : texts([spec.podCIDR]);
-  const ready = conditionStatus(status.conditions, 'Ready');
-  return {
-    name,
-    uid: text(metadata.uid),
-    addresses: list(status.addresses)
-      .map((address) => ({ type: text(record(address).type), address: text(record(address).address) }))
-      .filter(({ address }) => address !== ''),
-    podCIDRs,
-    labels: labels(metadata.labels),
-    unschedulable: spec.unschedulable === true,
-    ready: ready === undefined || ready === 'True',
-    taints: list(spec.taints)
-      .map(record)
-      .map((taint) => ({ key: text(taint.key), value: text(taint.value), effect: text(taint.effect) })),
-  };
-}
-
-function readPod({ metadata, spec, status, namespace, name, issue }: Source): Pod {
-  const podIPs = texts(list(status.podIPs).map((each) => record(each).ip));
-  return {
-    namespace,
-    name,
-    uid: text(metadata.uid),
-    labels: labels(metadata.labels),
-    ...given('nodeName', text(spec.nodeName) || undefined),
-    phase: text(status.phase),
-    ready: conditionStatus(status.conditions, 'Ready') === 'True',
-    podIPs: podIPs.length > 0 ? podIPs : texts([status.podIP]),
-    hostNetwork: spec.hostNetwork === true,
-    containers: list(spec.containers).map((container, index) => readContainer(record(container), `spec.containers[${index}]`, issue)),
-    containerStatuses: list(status.containerStatuses).map((each) => readContainerStatus(record(each))),
-    ...given('deletionTimestamp', time(metadata.deletionTimestamp)),
-  };
-}
-
-function readContainer(raw: Raw, path: string, issue: (reason: string) => void): Container {
-  const ports = list(raw.ports)
-    .map(record)
-    .flatMap((port, index) => {
-      const protocol = protocolOf(port.protocol, `${path}.ports[${index}].protocol`, issue);
-      const containerPort = requiredPort(port.containerPort, `${path}.ports[${index}].containerPort`, issue);
-      if (protocol === undefined || containerPort === undefined) return [];
-      const hostPort = optionalPort(port.hostPort, `${path}.ports[${index}].hostPort`, issue);
-      return [{ ...given('name', text(port.name) || undefined), containerPort, protocol, ...given('hostPort', hostPort) }];
-    });
-  return { name: text(raw.name), ports, readinessProbe: typeof raw.readinessProbe === 'object' && raw.readinessProbe !== null };
-}
-
-function readContainerStatus(raw: Raw): ContainerStatus {
-  const waiting = text(record(record(raw.state).waiting).reason);
-  const terminated = text(record(record(raw.lastState).terminated).reason);
-  return {
-    name: text(raw.name),
-    ready: raw.ready === true,
-    restartCount: typeof raw.restartCount === 'number' ? raw.restartCount : 0,
-    ...given('waitingReason', waiting || undefined),
-    ...given('lastTerminationReason', terminated || undefined),
-  };
-}
-
-type Raw = Readonly<Record<string, unknown>>;
-
-const record = (raw: unknown): Raw => (typeof raw === 'object' && raw !== null && !Array.isArray(raw) ? (raw as Raw) : {});
-const list = (raw: unknown): readonly unknown[] => (Array.isArray(raw) ? raw : []);
-const text = (raw: unknown): string => (typeof raw === 'string' ? raw : '');
-const texts = (raw: unknown): string[] => list(raw).filter((each): each is string => typeof each === 'string' && each !== '');
-const labels = (raw: unknown): Labels =>
-  Object.fromEntries(Object.entries(record(raw)).filter((entry): entry is [string, string] => typeof entry[1] === 'string'));
-const isPort = (raw: unknown): raw is number => Number.isInteger(raw) && (raw as number) >= 1 && (raw as number) <= 65535;
-const shown = (raw: unknown): string => (raw === undefined ? 'missing' : (JSON.stringify(raw) ?? String(raw)).slice(0, 60));
-
-/** An optional property: nothing at all when the value is undefined. */
-function given<Name extends string, Value>(name: Name, value: Value | undefined): { readonly [N in Name]?: Value } {
-  return (value === undefined ? {} : { [name]: value }) as { readonly [N in Name]?: Value };
-}
-
-function requiredPort(raw: unknown, path: string, issue: (reason: string) => void): number | undefined {
-  if (isPort(raw)) return raw;
-  issue(`${path} is ${shown(raw)}, not a port from 1 to 65535`);
-  return undefined;
-}
-
-const optionalPort = (raw: unknown, path: string, issue: (reason: string) => void): number | undefined =>
-  raw === undefined || raw === null || raw === 0 ? undefined : requiredPort(raw, path, issue);
-
-function protocolOf(raw: unknown, path: string, issue: (reason: string) => void): Protocol | undefined {
-  switch (raw ?? 'TCP') {
-    case 'TCP':
-      return 'tcp';
-    case 'UDP':
-      return 'udp';
-    case 'SCTP':
-      return 'sctp';
-    default:
-      issue(`${path} is ${shown(raw)}, not TCP, UDP or SCTP`);
-      return undefined;
-  }
-}
-
-function time(raw: unknown): number | undefined {
-  const at = raw instanceof Date ? raw.getTime() : Date.parse(text(raw));
-  return Number.isNaN(at) ? undefined : at;
-}
-
-function managersOf(metadata: Raw): FieldManager[] {
-  return list(metadata.managedFields)
-    .map(record)
-    .filter((each) => text(each.manager) !== '')
-    .map((each) => ({ manager: text(each.manager), at: time(each.time) ?? 0 }));
-}
-
-function familiesOf(clusterIPs: readonly string[]): string[] {
-  const families = clusterIPs.filter((address) => address !== 'None').map((address) => (address.includes(':') ? 'IPv6' : 'IPv4'));
-  return families.length > 0 ? families : ['IPv4'];
-}
-
-function conditionStatus(raw: unknown, type: string): string | undefined {
-  const found = list(raw)
-    .map(record)
-    .find((condition) => condition.type === type);
-  return found === undefined ? undefined : text(found.status);
-}

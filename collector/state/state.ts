@@ -1,14 +1,18 @@
 // What the collector knows now: the nodes with their facts, the cluster objects, and per node what follows from both. History is the store's.
+
+import { limits } from '../../shared/limits.ts';
 import type { SequencedChange } from '../../shared/model/change.ts';
 import type { Expectation } from '../../shared/model/expectation.ts';
 import type { Fact } from '../../shared/model/fact.ts';
 import type { Finding } from '../../shared/model/finding.ts';
 import { diagnoseNode } from '../causes/index.ts';
-import { compareNode, type Drift } from '../compare/index.ts';
-import { expectationsFor } from '../expect/index.ts';
-import { type ClusterObjects, noObjects } from '../kubernetes/objects.ts';
+import type { Drift } from '../compare/index.ts';
+import { type ClusterObjects, noObjects, objectKinds } from '../kubernetes/objects.ts';
+import type { Touched } from '../kubernetes/source.ts';
 import type { FindingRecord } from '../store/store.ts';
+import { Board, type BoardUpdate, type FactChanges } from './board.ts';
 import { type Episodes, newEpisodes, onsetsBefore, onsetsOf, stepEpisodes } from './episodes.ts';
+import { ProgrammingLatency } from './programming.ts';
 
 /** Who speaks for a node while it is connected. */
 export interface AgentInfo {
@@ -50,11 +54,12 @@ export type LiveEvent =
   | { readonly kind: 'finding-closed'; readonly finding: Finding; readonly at: number }
   | { readonly kind: 'change'; readonly change: SequencedChange }
   | { readonly kind: 'node'; readonly node: string; readonly connected: boolean; readonly at: number }
-  | { readonly kind: 'objects'; readonly objects: ClusterObjects }
+  | { readonly kind: 'objects'; readonly objects: ClusterObjects; readonly touched: Touched }
   | { readonly kind: 'failed'; readonly node: string; readonly error: unknown };
 
 export interface StateOptions {
-  readonly graceMs: number;
+  /** The grace period in milliseconds; absent: learned from what kube-proxy is measured to need. */
+  readonly graceMs?: number;
   /** Milliseconds after which several inputs are evaluated as one. */
   readonly debounceMs?: number;
   readonly now?: () => number;
@@ -62,50 +67,83 @@ export interface StateOptions {
   readonly open?: readonly FindingRecord[];
 }
 
-/** Changes kept in memory for each node, and for the cluster: what diagnosis looks through. */
+/** Changes kept in memory for each node, and for the cluster, and for all together: what diagnosis looks through. */
 const recentChangesMax = 2_000;
+const recentChangesMin = 100;
+const recentChangesTotalMax = 200_000;
+/** Milliseconds that rules have to follow a change of objects before it is looked for the cause of the difference. */
+const convergenceMs = 2_000;
+/** The longest time between a change that is not urgent and a look at what it means; the part of the processor that may go into such looks. */
+const reviewMaxMs = 60_000;
+const reviewShare = 1 / 4;
 
-interface MutableNode {
-  name: string;
-  connected: boolean;
+/** Everything is new. */
+export const everything: Touched = { services: new Set(), nodes: new Set(), kinds: new Set(objectKinds), all: true };
+
+/** A node: what is written here, and what the board knows of it. */
+class StateNode implements NodeView {
+  readonly name: string;
+  readonly #board: Board;
+  connected = false;
   since?: number;
   agent?: AgentInfo;
   heardAt?: number;
   stateAt?: number;
-  facts: ReadonlyMap<string, Fact>;
-  expectations: readonly Expectation[];
-  /** The objects that `expectations` were made of. */
-  expectedFrom?: ClusterObjects;
-  drifts: readonly Drift[];
   findings: readonly Finding[];
-  pending: readonly Finding[];
+  pending: readonly Finding[] = [];
   episodes: Episodes;
   /** When the drift of each NodePort was first seen, by key. */
   onsets: ReadonlyMap<string, number>;
-  timer?: NodeJS.Timeout | undefined;
+  /** The drifts that were diagnosed last. */
+  diagnosed: readonly Drift[] = [];
+  timer: NodeJS.Timeout | undefined;
   /** When the timer fires. */
-  dueAt: number;
+  dueAt = 0;
+
+  constructor(name: string, board: Board, before: readonly FindingRecord[]) {
+    this.name = name;
+    this.#board = board;
+    this.findings = before.map(({ finding }) => finding);
+    this.episodes = newEpisodes(before);
+    this.onsets = onsetsBefore(this.findings);
+  }
+
+  get facts(): ReadonlyMap<string, Fact> {
+    return this.#board.facts(this.name);
+  }
+
+  get expectations(): readonly Expectation[] {
+    return this.#board.expectations(this.name);
+  }
+
+  get drifts(): readonly Drift[] {
+    return this.#board.drifts(this.name);
+  }
 }
 
 /** Owns the timers of evaluation; `close()` ends them. Inputs are methods, results are views and events. */
 export class CollectorState {
-  readonly #graceMs: number;
+  readonly #fixedGraceMs: number | undefined;
   readonly #debounceMs: number;
   readonly #now: () => number;
-  readonly #nodes = new Map<string, MutableNode>();
+  readonly #board = new Board();
+  readonly #latency = new ProgrammingLatency(limits.graceMs);
+  readonly #nodes = new Map<string, StateNode>();
   readonly #recent = new Map<string, SequencedChange[]>();
   readonly #openBefore = new Map<string, FindingRecord[]>();
   readonly #listeners = new Set<(event: LiveEvent) => void>();
   #objects: ClusterObjects = noObjects;
   /** Nodes whose time has come, in order. */
-  readonly #due = new Set<MutableNode>();
+  readonly #due = new Set<StateNode>();
   #turn: NodeJS.Immediate | undefined;
+  /** What one diagnosis takes, in milliseconds: a moving average. */
+  #diagnosisMs = 0;
   readonly #recalled = new Set<string>();
   #changesTotal = 0;
   #closed = false;
 
   constructor(options: StateOptions) {
-    this.#graceMs = options.graceMs;
+    this.#fixedGraceMs = options.graceMs;
     this.#debounceMs = options.debounceMs ?? 50;
     this.#now = options.now ?? Date.now;
     for (const record of options.open ?? []) this.#openBefore.set(record.finding.node, [...(this.#openBefore.get(record.finding.node) ?? []), record]);
@@ -126,6 +164,16 @@ export class CollectorState {
     return this.#changesTotal;
   }
 
+  /** How long rules take to follow a change of objects. */
+  get latency(): ProgrammingLatency {
+    return this.#latency;
+  }
+
+  /** Milliseconds that a difference must last before it is a finding. */
+  get graceMs(): number {
+    return this.#fixedGraceMs ?? this.#latency.graceMs;
+  }
+
   node(name: string): NodeView | undefined {
     return this.#nodes.get(name);
   }
@@ -141,19 +189,20 @@ export class CollectorState {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Takes over new objects; every node is compared again. */
-  setObjects(objects: ClusterObjects): void {
+  /** Takes over new objects; what hangs on those that are touched is compared again. */
+  setObjects(objects: ClusterObjects, touched: Touched = everything): void {
     const first = this.#objects.readAt === 0;
+    const at = this.#now();
     this.#objects = objects;
-    for (const name of objects.nodes.keys()) this.#node(name);
-    for (const [name, node] of this.#nodes) {
-      const known = objects.nodes.has(name) || node.connected || node.findings.length > 0 || this.#openBefore.has(name);
-      if (known) this.#schedule(node);
-      else this.#nodes.delete(name);
-    }
+    if (touched.all || touched.nodes.size > 0) this.#matchNodes(objects);
+    const update = this.#board.setObjects(objects, touched);
+    this.#expect(update, at);
+    for (const name of touched.kinds.has('Service') ? touched.services : []) if (!objects.services.has(name)) this.#latency.forgetService(name);
+    for (const name of update.nodes) this.#scheduleName(name, Math.min(this.graceMs, convergenceMs));
+    if (touched.kinds.size > 0 || touched.all) for (const node of this.#nodes.values()) this.#schedule(node, this.#reviewMs());
     // Whoever asks right after the start shall not be told that there is nothing.
     if (first) for (const name of this.#nodes.keys()) this.settle(name);
-    this.#tell({ kind: 'objects', objects });
+    this.#tell({ kind: 'objects', objects, touched });
   }
 
   connect(name: string, agent: AgentInfo): void {
@@ -169,6 +218,7 @@ export class CollectorState {
     if (node?.agent?.session !== session || !node.connected) return;
     const at = this.#now();
     Object.assign(node, { connected: false, since: at });
+    this.#latency.forget(name);
     this.#tell({ kind: 'node', node: name, connected: false, at });
   }
 
@@ -178,11 +228,19 @@ export class CollectorState {
     if (node !== undefined) node.heardAt = this.#now();
   }
 
-  /** Replaces all facts of a node. */
-  setFacts(name: string, facts: ReadonlyMap<string, Fact>): void {
-    const node = this.#node(name);
-    Object.assign(node, { facts, stateAt: this.#now() });
-    this.#schedule(node);
+  /** Replaces all facts of a node. `at`: when they were read, by the node's clock. */
+  setFacts(name: string, facts: ReadonlyMap<string, Fact>, at?: number): void {
+    this.#takeFacts(name, this.#board.setFacts(name, { put: facts.values(), delete: [] }, 'all'), at);
+  }
+
+  /** Puts and deletes facts of a node. `at`: when they were read, by the node's clock. */
+  changeFacts(name: string, changes: FactChanges, at?: number): void {
+    this.#takeFacts(name, this.#board.setFacts(name, changes, 'changes'), at);
+  }
+
+  /** A fact that holds what is common to many nodes once, for one that has to wait until its state is whole. */
+  sharedFact(fact: Fact): Fact {
+    return this.#board.shared(fact);
   }
 
   /** Takes over changes that are committed. */
@@ -192,16 +250,17 @@ export class CollectorState {
       this.#remember(change);
       this.#tell({ kind: 'change', change });
     }
+    // A change is what diagnosis explains with; where there is nothing to explain it can wait.
     for (const name of new Set(changes.map(({ node }) => node))) {
       const node = this.#nodes.get(name);
-      if (node !== undefined) this.#schedule(node);
+      if (node !== undefined) this.#schedule(node, isQuiet(node) ? this.#reviewMs() : this.#debounceMs);
     }
   }
 
   /** Evaluates a node now if it waits for that, for a caller that wants the answer of this moment. */
   settle(name: string): void {
     const node = this.#nodes.get(name);
-    if (node?.timer !== undefined) this.#evaluate(node);
+    if (node?.timer !== undefined || (node !== undefined && this.#due.has(node))) this.#evaluate(node);
   }
 
   /** Whether the stored changes of a node (empty: of the cluster) are still to be given to `recall`. */
@@ -228,45 +287,83 @@ export class CollectorState {
     this.#listeners.clear();
   }
 
-  #node(name: string): MutableNode {
+  #node(name: string): StateNode {
     const existing = this.#nodes.get(name);
     if (existing !== undefined) return existing;
-    const before = this.#openBefore.get(name) ?? [];
-    const findings = before.map(({ finding }) => finding);
-    const node: MutableNode = {
-      name,
-      connected: false,
-      facts: new Map(),
-      expectations: [],
-      drifts: [],
-      findings,
-      pending: [],
-      episodes: newEpisodes(before),
-      onsets: onsetsBefore(findings),
-      dueAt: 0,
-    };
+    const node = new StateNode(name, this.#board, this.#openBefore.get(name) ?? []);
+    this.#board.addNode(name);
     this.#nodes.set(name, node);
     return node;
+  }
+
+  /** Adds the nodes of the cluster, and forgets those that neither it nor an agent nor a finding knows. */
+  #matchNodes(objects: ClusterObjects): void {
+    for (const name of objects.nodes.keys()) this.#node(name);
+    for (const [name, node] of this.#nodes) {
+      if (objects.nodes.has(name) || node.connected || node.findings.length > 0 || this.#openBefore.has(name)) continue;
+      clearTimeout(node.timer);
+      this.#due.delete(node);
+      this.#nodes.delete(name);
+      this.#board.removeNode(name);
+      this.#latency.forget(name);
+    }
+  }
+
+  #takeFacts(name: string, update: BoardUpdate, at: number | undefined): void {
+    const node = this.#node(name);
+    const now = this.#now();
+    node.stateAt = now;
+    // By our clock; what the node says of a time to come is not believed.
+    const seenAt = at === undefined ? now : Math.min(now, at - (node.agent?.clockOffsetMs ?? 0));
+    for (const key of this.#latency.waiting(name))
+      if (this.#board.isProgrammed(name, key)) this.#latency.programmed(name, { key, service: this.#board.serviceOf(name, key) }, seenAt);
+    const urgent = update.others || (update.nodes.has(name) && !isSame(node.diagnosed, node.drifts));
+    this.#schedule(node, urgent ? this.#debounceMs : this.#reviewMs());
+  }
+
+  /** Begins to measure how long the rules of NodePorts take of which something else is expected now. */
+  #expect({ expected }: BoardUpdate, at: number): void {
+    for (const [name, keys] of expected ?? []) {
+      const node = this.#nodes.get(name);
+      if (node === undefined || !node.connected || node.stateAt === undefined) continue;
+      for (const key of keys) {
+        this.#latency.expect(name, key, at);
+        // The node was faster than the API's word to us.
+        if (this.#board.isProgrammed(name, key)) this.#latency.programmed(name, { key, service: this.#board.serviceOf(name, key) }, at);
+      }
+    }
   }
 
   #remember(change: SequencedChange): void {
     const recent = this.#recent.get(change.node) ?? [];
     recent.push(change);
-    if (recent.length > recentChangesMax * 1.1) recent.splice(0, recent.length - recentChangesMax);
+    const most = Math.max(recentChangesMin, Math.min(recentChangesMax, Math.floor(recentChangesTotalMax / Math.max(1, this.#nodes.size))));
+    if (recent.length > most * 1.1) recent.splice(0, recent.length - most);
     this.#recent.set(change.node, recent);
   }
 
+  /** Milliseconds after which a change that is not urgent is looked at: soon in a small cluster, and never so often that there is time for nothing else. */
+  #reviewMs(): number {
+    return Math.max(this.#debounceMs, Math.min(reviewMaxMs, (this.#diagnosisMs * this.#nodes.size) / reviewShare));
+  }
+
+  #scheduleName(name: string, afterMs: number): void {
+    const node = this.#nodes.get(name);
+    if (node !== undefined) this.#schedule(node, Math.max(this.#debounceMs, afterMs));
+  }
+
   // The first input of a burst starts the clock and later ones do not push it back: a node under constant change is still evaluated.
-  #schedule(node: MutableNode, afterMs = this.#debounceMs): void {
+  #schedule(node: StateNode, afterMs: number): void {
     const dueAt = this.#now() + afterMs;
-    if (this.#closed || (node.timer !== undefined && node.dueAt <= dueAt)) return;
+    if (this.#closed || this.#due.has(node) || (node.timer !== undefined && node.dueAt <= dueAt)) return;
     clearTimeout(node.timer);
     node.dueAt = dueAt;
     node.timer = setTimeout(() => this.#await(node), afterMs);
   }
 
   // One node a turn of the event loop: an edited Service concerns every node, and heartbeats and answers go on in between.
-  #await(node: MutableNode): void {
+  #await(node: StateNode): void {
+    node.timer = undefined;
     this.#due.add(node);
     this.#turn ??= setImmediate(() => this.#next());
   }
@@ -279,40 +376,48 @@ export class CollectorState {
     if (this.#due.size > 0) this.#turn = setImmediate(() => this.#next());
   }
 
-  #evaluate(node: MutableNode): void {
+  #evaluate(node: StateNode): void {
     clearTimeout(node.timer);
     node.timer = undefined;
     this.#due.delete(node);
+    // Without a full state nothing is known: findings of before neither end nor begin.
+    if (node.stateAt === undefined) return;
+    const begun = performance.now();
     try {
-      this.#compare(node);
-      // Without a full state nothing is known: findings of before neither end nor begin.
-      if (node.stateAt !== undefined) this.#diagnose(node);
+      this.#diagnose(node);
     } catch (error) {
       this.#tell({ kind: 'failed', node: node.name, error });
     }
+    this.#diagnosisMs += (performance.now() - begun - this.#diagnosisMs) / 16;
   }
 
-  #compare(node: MutableNode): void {
-    const objects = this.#objects;
-    const { name, facts } = node;
-    if (node.expectedFrom !== objects) Object.assign(node, { expectations: expectationsFor(name, objects), expectedFrom: objects });
-    node.drifts = compareNode({ node: name, facts, expectations: node.expectations, objects });
-  }
-
-  #diagnose(node: MutableNode): void {
+  #diagnose(node: StateNode): void {
     const now = this.#now();
     const objects = this.#objects;
     const { name, facts, expectations, drifts } = node;
     const onsets = onsetsOf(node.onsets, drifts, now);
     node.onsets = onsets;
+    node.diagnosed = drifts;
     const found = diagnoseNode({ node: name, facts, expectations, drifts, objects, changes: this.recentChanges(name), now, onsets });
-    const { episodes, open, pending, events } = stepEpisodes(node.episodes, { found, now, graceMs: this.#graceMs });
+    const { episodes, open, pending, events } = stepEpisodes(node.episodes, { found, now, graceMs: this.graceMs });
     Object.assign(node, { episodes, findings: open, pending });
     for (const event of events) this.#tell(event);
-    if (episodes.dueAt !== undefined) this.#schedule(node, Math.max(0, episodes.dueAt - now));
+    if (episodes.dueAt !== undefined) this.#schedule(node, Math.max(this.#debounceMs, episodes.dueAt - now));
   }
 
   #tell(event: LiveEvent): void {
     for (const listener of [...this.#listeners]) listener(event);
   }
+}
+
+const isQuiet = ({ findings, pending, drifts }: StateNode): boolean => findings.length + pending.length + drifts.length === 0;
+
+/** Drifts that are worth comparing one by one; of more it is likely that they are others. */
+const comparedMax = 1_000;
+
+/** Whether two lists of drifts say the same. */
+function isSame(a: readonly Drift[], b: readonly Drift[]): boolean {
+  if (a === b) return true;
+  if (a.length !== b.length || a.length > comparedMax) return false;
+  return a.every(({ key, kind, fact }, index) => key === b[index]?.key && kind === b[index]?.kind && fact?.outcomes === b[index]?.fact?.outcomes);
 }

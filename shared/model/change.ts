@@ -45,6 +45,8 @@ export type ChangeKind =
   | 'pod'
   /** Who speaks for a node. */
   | 'agent'
+  | 'network-policy'
+  | 'config'
   | 'gap';
 
 export interface Change {

@@ -4,7 +4,7 @@ import { servicePortText } from '../../../shared/model/expectation.ts';
 import type { ChainsFact, Fact, NodePortFact, ProxyFact } from '../../../shared/model/fact.ts';
 import type { Decider, Outcome, Vantage } from '../../../shared/model/outcome.ts';
 
-export const forward = (dnat: string, weight = 1): Outcome => ({ verdict: 'forward', dnat, masquerade: true, weight });
+export const forward = (dnat: string, weight = 1, masquerade = true): Outcome => ({ verdict: 'forward', dnat, masquerade, weight });
 export const refused: Outcome = { verdict: 'refused', dnat: null, masquerade: false, weight: 1, decidedBy: { by: 'socket', text: 'nothing listens' } };
 
 export const rule = (chain: string, body: string, more: Partial<Decider> = {}): Decider => ({
@@ -36,13 +36,13 @@ const noEndpoints = (text: string, verdict: 'reject' | 'drop'): Outcome => ({
   decidedBy: rule('KUBE-EXTERNAL-SERVICES', `-p tcp -m comment --comment "shop/web:http has no ${text}" -j ${verdict.toUpperCase()}`),
 });
 
-const spread = (endpoints: readonly string[]): Outcome[] => endpoints.map((endpoint) => forward(endpoint, 1 / endpoints.length));
+const spread = (endpoints: readonly string[], masquerade = true): Outcome[] => endpoints.map((endpoint) => forward(endpoint, 1 / endpoints.length, masquerade));
 
 /** The outcomes of a correct node at every vantage. */
 export function rightOutcomes(expectation: Expectation): Record<Vantage, readonly Outcome[]> {
   const outside =
     expectation.expect === 'forward'
-      ? spread(expectation.endpoints)
+      ? spread(expectation.endpoints, expectation.masquerade)
       : [expectation.expect === 'drop' ? noEndpoints('local endpoints', 'drop') : noEndpoints('endpoints', 'reject')];
   // With externalTrafficPolicy Local, pods and the node itself are served from everywhere.
   const inside =

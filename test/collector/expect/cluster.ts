@@ -17,7 +17,7 @@ export interface EndpointShort {
 /** Puts raw objects (with `kind`) together. */
 export function clusterOf(raws: readonly (Raw & { readonly kind: ObjectKind })[]): ClusterObjects {
   const keyed = raws.flatMap((raw) => {
-    const { object } = readObject(raw.kind, raw, 'test');
+    const { object } = readObject(raw.kind, raw, { where: 'test' });
     return object === undefined ? [] : [{ kind: raw.kind, key: objectKey(object), object } as KeyedObject];
   });
   return clusterObjects(keyed, 0);

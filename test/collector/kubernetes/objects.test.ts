@@ -33,7 +33,7 @@ t.test('a Service with its defaults', async (t) => {
       ],
     },
   };
-  t.match(readObject('Service', raw, 'test').object, {
+  t.match(readObject('Service', raw, { where: 'test' }).object, {
     namespace: 'default',
     ipFamilies: ['IPv6'],
     externalTrafficPolicy: 'Cluster',
@@ -53,7 +53,7 @@ t.test('conditions of endpoints that are absent count as the API says', async (t
     { addresses: ['10.0.0.2'], conditions: { ready: false, terminating: true, serving: true } },
     { addresses: ['10.0.0.3'], conditions: { ready: null } },
   ];
-  const { object } = readObject('EndpointSlice', { metadata: { name: 's' }, ports: [{ name: null, port: null }], endpoints }, 'test');
+  const { object } = readObject('EndpointSlice', { metadata: { name: 's' }, ports: [{ name: null, port: null }], endpoints }, { where: 'test' });
   t.match(object, { serviceName: '', ports: [{ name: '', protocol: 'tcp' }] });
   t.strictSame(
     object?.endpoints.map(({ ready, serving, terminating }) => [ready, serving, terminating]),
@@ -75,7 +75,7 @@ const absurd: readonly { readonly name: string; readonly raw: object; readonly r
 ];
 for (const { name, raw, reason } of absurd) {
   t.test(`an issue names ${name}`, async (t) => {
-    t.match(readObject('Service', { metadata: { namespace: 'shop', name: 'web' }, spec: raw }, 'file.json').issues, [
+    t.match(readObject('Service', { metadata: { namespace: 'shop', name: 'web' }, spec: raw }, { where: 'file.json' }).issues, [
       { where: 'file.json', object: 'Service shop/web', reason },
     ]);
   });
@@ -109,8 +109,8 @@ t.test('nothing that parses as JSON makes a reader throw', async (t) => {
   fc.assert(
     fc.property(tree, fc.constantFrom(...objectKinds), (value, kind) => {
       const named = { metadata: { name: 'x' }, spec: value, status: value, ports: value, endpoints: value };
-      readObject(kind, value, 'test');
-      readObject(kind, named, 'test');
+      readObject(kind, value, { where: 'test' });
+      readObject(kind, named, { where: 'test' });
       const { objects } = readObjects([{ name: 'a.json', text: JSON.stringify({ kind: 'List', items: [value, { kind, ...named }] }) }]);
       objectChanges(noObjects, objects, { at: 0, actorOf: () => ({ how: 'unknown' }) });
     }),
