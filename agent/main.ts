@@ -1,13 +1,16 @@
 // The agent: observes the node and tells the collector. Everything that is started here is closed here, in reverse order, when the signal says so.
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
+import { rootCertificates } from 'node:tls';
 import { pino } from 'pino';
 import type { Change } from '../shared/model/change.ts';
 import { bootId, describeHost } from './host/describe.ts';
 import { openDisk } from './host/disk.ts';
-import { hostname } from './host/files.ts';
+import { hostname, readSecret } from './host/files.ts';
+import { hasIdentity } from './host/identity.ts';
 import { thisMachine } from './host/machine.ts';
 import { Observer } from './observer.ts';
+import { OwnIdentity } from './own-identity.ts';
 import { type OpenedSpool, Spool } from './spool/spool.ts';
 import { traceLive } from './trace.ts';
 import { collectorUrl, Uplink } from './uplink.ts';
@@ -22,8 +25,12 @@ export interface AgentOptions {
   readonly state?: string;
   /** Bytes that they may take there; `limits.spoolBytesMax` if absent. */
   readonly spoolBytes?: number;
-  /** File with the bearer token for the collector. */
+  /** File with the bearer token for the collector: a ServiceAccount's, with the audience `portreeve`. */
   readonly tokenFile?: string;
+  /** File with a join token, for the first start on a machine without Kubernetes' tokens. Needs `state`. */
+  readonly joinTokenFile?: string;
+  /** PEM file of authorities that the collector's certificate may come from, besides those of the system. */
+  readonly authorityFile?: string;
   readonly logLevel?: 'debug' | 'info' | 'warn' | 'error';
 }
 
@@ -37,9 +44,10 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const node = options.node ?? hostname();
   const notice = (text: string, details: Readonly<Record<string, unknown>>) => log.info(details, text);
   const run = { stream: randomUUID(), startedAt: Date.now() };
+  const identity = await openIdentity(options, { node, signal, notice });
   const spool = await openSpool(options, { node, run, notice });
   const commands = new AbortController();
-  const closers: (() => unknown)[] = [() => commands.abort()];
+  const closers: (() => unknown)[] = [() => commands.abort(), () => identity?.close()];
   try {
     const [host, boot] = await Promise.all([describeHost(signal), bootId()]);
     if (signal.aborted) return;
@@ -48,6 +56,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       identity: { node, version, bootId: boot, ...run, capabilities: ['trace'] },
       ...(spool === undefined ? {} : { spool }),
       ...(options.tokenFile === undefined ? {} : { tokenFile: options.tokenFile }),
+      ...(identity === undefined ? {} : { secrets: () => identity.secrets }),
       onWant: (want) => observer.want(want),
       onTrace: (trace) => traceLive(observer.node, trace.packet),
       onNotice: notice,
@@ -94,6 +103,22 @@ function damageOf(node: string, { damaged, earlier, startedAt }: Pick<OpenedSpoo
   const records = `${damaged} ${damaged === 1 ? 'record' : 'records'}`;
   const after = `${records} of the spool could not be read back; the damaged files are kept beside it`;
   return { at: startedAt, node, kind: 'gap', subject: 'spool of the agent', before: null, after, gap: { reason: 'spool-damaged', from, to: startedAt } };
+}
+
+/** The certificate of this machine, where it enrols by a join token or has done so; the authorities of a file, where one is given. */
+async function openIdentity(
+  options: AgentOptions,
+  started: { readonly node: string; readonly signal: AbortSignal; readonly notice: Started['notice'] },
+): Promise<{ readonly secrets: { readonly ca: string[]; readonly key?: string; readonly cert?: string }; close(): void } | undefined> {
+  const collector = new URL(collectorUrl(options.collector).href.replace(/^ws/, 'http'));
+  if (collector.protocol !== 'https:') return undefined;
+  const authorities = options.authorityFile === undefined ? [] : [readSecret(options.authorityFile)];
+  const fixed = authorities.length === 0 ? undefined : { secrets: { ca: [...authorities, ...rootCertificates] }, close: () => {} };
+  if (options.tokenFile !== undefined || options.state === undefined) return fixed;
+  const directory = join(options.state, 'identity', encodeURIComponent(started.node));
+  if (options.joinTokenFile === undefined && !hasIdentity(directory)) return fixed;
+  const joinToken = options.joinTokenFile === undefined ? {} : { joinToken: readSecret(options.joinTokenFile) };
+  return await OwnIdentity.open({ collector, node: started.node, directory, authorities, ...joinToken }, started);
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -14,6 +14,8 @@ export interface UplinkOptions {
   readonly identity: Identity;
   /** File with a bearer token; read at each connection, because tokens of service accounts are renewed in place. */
   readonly tokenFile?: string;
+  /** What a connection by TLS needs; asked at each connection, because certificates are renewed. Absent: the authorities of the system, and no certificate. */
+  readonly secrets?: () => { readonly ca: string[]; readonly key?: string; readonly cert?: string };
   readonly onWant: (want: Want) => void;
   readonly onTrace: (trace: Trace) => Omit<Traced, 'type' | 'id'>;
   readonly onNotice: (text: string, details: Readonly<Record<string, unknown>>) => void;
@@ -115,6 +117,7 @@ export class Uplink {
       maxPayload: limits.frameBytesMax,
       handshakeTimeout: handshakeTimeoutMs,
       followRedirects: false,
+      ...this.#options.secrets?.(),
       headers: this.#headers(),
     });
     this.#socket = socket;

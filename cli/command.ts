@@ -17,7 +17,7 @@ export interface Option {
   /** The value when it is neither given nor found in `env`. */
   readonly default?: string;
   /** An environment variable that stands in for it. */
-  readonly env?: 'PORTREEVE_SERVER';
+  readonly env?: 'PORTREEVE_SERVER' | 'PORTREEVE_TOKEN_FILE' | 'PORTREEVE_CA_FILE' | 'DATABASE_URL';
   /** The only values accepted. */
   readonly choices?: readonly string[];
 }
@@ -67,6 +67,12 @@ export const serverOption: Option = {
   default: 'http://127.0.0.1:7300',
   env: 'PORTREEVE_SERVER',
 };
+
+/** `--token-file` and `--ca-file`, for every command that asks a collector. */
+export const accessOptions: readonly Option[] = [
+  { name: 'token-file', value: 'FILE', summary: 'token for the API (portreeve token create --role view)', env: 'PORTREEVE_TOKEN_FILE' },
+  { name: 'ca-file', value: 'FILE', summary: "authority that the collector's certificate comes from, as PEM", env: 'PORTREEVE_CA_FILE' },
+];
 
 /** The value of a text option; undefined when it was not given and has no default. */
 export function textOf(parsed: Parsed, name: string): string | undefined {

@@ -130,7 +130,15 @@ async function start(options: Started, log: Log, closers: (() => unknown)[]): Pr
   });
   closers.push(() => api.close());
   const admission = { store, isOpen, trustsForeignAuthority: options.agentAuthority !== undefined, ...reviewed };
-  const agents = new Ingest(api.app.server, { state, store, log, record, audit, admit: (request) => admit(request, admission, Date.now()), ...(options.heartbeatMs === undefined ? {} : { heartbeatMs: options.heartbeatMs }) });
+  const agents = new Ingest(api.app.server, {
+    state,
+    store,
+    log,
+    record,
+    audit,
+    admit: (request) => admit(request, admission, Date.now()),
+    ...(options.heartbeatMs === undefined ? {} : { heartbeatMs: options.heartbeatMs }),
+  });
   ingest = agents;
   closers.push(() => agents.close());
   return api;
@@ -139,7 +147,9 @@ async function start(options: Started, log: Log, closers: (() => unknown)[]): Pr
 /** Writes of the audit log are not waited for; one that fails is told of. */
 function auditLog(store: Store, log: Log): (record: Omit<AuditRecord, 'at'>) => void {
   return (record) => {
-    store.appendAudit([{ at: Date.now(), ...record }]).catch((error: unknown) => log.error({ reason: reasonOf(error), ...record }, 'the audit log could not be written'));
+    store
+      .appendAudit([{ at: Date.now(), ...record }])
+      .catch((error: unknown) => log.error({ reason: reasonOf(error), ...record }, 'the audit log could not be written'));
   };
 }
 
@@ -149,7 +159,11 @@ async function listenerOf(
 ): Promise<(handler: RequestListener) => Server> {
   if (!options.isEncrypted) return plainServer;
   const { tlsCertificate: certificate, tlsKey: key, agentAuthority } = options;
-  const files = { ...(certificate === undefined ? {} : { certificate }), ...(key === undefined ? {} : { key }), ...(agentAuthority === undefined ? {} : { agentAuthority }) };
+  const files = {
+    ...(certificate === undefined ? {} : { certificate }),
+    ...(key === undefined ? {} : { key }),
+    ...(agentAuthority === undefined ? {} : { agentAuthority }),
+  };
   const own = isWildcard(options.host) ? [] : [options.host];
   const names = [...new Set([...(options.names ?? []), ...own, hostname(), 'localhost', '127.0.0.1', '::1'])];
   const listener = await TlsListener.open({ authority, files, names, now: Date.now, onNotice: (text, details) => log.info(details, text) });

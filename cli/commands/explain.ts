@@ -4,8 +4,8 @@ import type { Explanation } from '../../collector/explain/explain.ts';
 import { explanationText } from '../../collector/explain/text.ts';
 import { failure } from '../../shared/errors.ts';
 import { protocolNumbers } from '../../shared/model/fact.ts';
-import { ask } from '../ask.ts';
-import { type Command, type Io, outputOption, type Parsed, requiredText, serverOption } from '../command.ts';
+import { ask, serverOf } from '../ask.ts';
+import { accessOptions, type Command, type Io, outputOption, type Parsed, requiredText, serverOption } from '../command.ts';
 import { dataText, reachable } from './get.ts';
 
 export const command: Command = {
@@ -13,14 +13,14 @@ export const command: Command = {
   summary: 'ask the collector why a NodePort does not answer',
   usage: 'NODE PORT[/PROTO]',
   description: 'Exit code 0: clients get in, or are kept out by design; 1: they do not get in, or nobody can say; 3: no collector answers.',
-  options: [outputOption, serverOption],
+  options: [outputOption, serverOption, ...accessOptions],
   examples: ['portreeve explain node1 30080', 'portreeve explain node1 30053/udp -o json'],
   run: (parsed, io) => reachable(io, () => explain(parsed, io)),
 };
 
 async function explain(parsed: Parsed, io: Io): Promise<number> {
   const { node, port, protocol } = questionOf(parsed.positionals);
-  const answer = await ask(requiredText(parsed, 'server'), 'explain', { node, port, protocol });
+  const answer = await ask(serverOf(parsed), 'explain', { query: { node, port, protocol } });
   const explanation = answer.explanation as Explanation;
   const form = requiredText(parsed, 'output');
   const caution = typeof answer.caution === 'string' ? `${answer.caution}\n\n` : '';

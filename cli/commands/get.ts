@@ -4,8 +4,8 @@ import type { FindingItem } from '../../collector/api/answers.ts';
 import type { NodeItem, NodePortItem, ServiceItem } from '../../collector/api/views.ts';
 import { failure, PortreeveError } from '../../shared/errors.ts';
 import { actorText, type SequencedChange } from '../../shared/model/change.ts';
-import { ask } from '../ask.ts';
-import { type Command, type Io, numberOf, outputOption, type Parsed, requiredText, serverOption, textOf } from '../command.ts';
+import { ask, serverOf } from '../ask.ts';
+import { accessOptions, type Command, type Io, numberOf, outputOption, type Parsed, requiredText, serverOption, textOf } from '../command.ts';
 import { printable, spanText, tableText } from '../table.ts';
 
 const filterOptions = [
@@ -23,19 +23,19 @@ export const command: Command = {
   summary: 'list nodes, nodeports, findings, changes or services of a collector',
   usage: 'nodes|nodeports|findings|changes|services',
   description: 'Exit code 0: nothing is wrong; 1: there are findings of severity error or warning; 3: no collector answers.',
-  options: [outputOption, serverOption, ...filterOptions],
+  options: [outputOption, serverOption, ...accessOptions, ...filterOptions],
   examples: ['portreeve get nodeports', 'portreeve get findings --node node1 -o json', 'portreeve get changes --node node1 --kind rule'],
   run: (parsed, io) => reachable(io, () => get(parsed, io)),
 };
 
-/** Runs a question to a collector; when nobody answers, says so and gives exit code 3. */
+/** Runs a question to a collector; when nobody answers, says so and gives exit code 3, and 4 when it does not let us ask. */
 export async function reachable(io: Io, question: () => Promise<number>): Promise<number> {
   try {
     return await question();
   } catch (error) {
-    if (!(error instanceof PortreeveError) || error.code !== 'COLLECTOR_UNREACHABLE') throw error;
+    if (!(error instanceof PortreeveError) || (error.code !== 'COLLECTOR_UNREACHABLE' && error.code !== 'COLLECTOR_DENIED')) throw error;
     io.stderr.write(`portreeve: ${error.message}\n`);
-    return 3;
+    return error.code === 'COLLECTOR_DENIED' ? 4 : 3;
   }
 }
 
@@ -64,7 +64,7 @@ async function list<Item>(what: string, listing: Listing<Item>, { parsed, io }: 
   if (stray !== undefined) throw failure('USAGE', [`--${stray.name} does not apply to get ${what}`]);
   numberOf(parsed, 'limit', { min: 1, max: 1_000 });
   const query = Object.fromEntries(listing.filters.map((name) => [name, textOf(parsed, name)]));
-  const answer = await ask(requiredText(parsed, 'server'), what, query);
+  const answer = await ask(serverOf(parsed), what, { query });
   const items = (answer.items ?? []) as readonly Item[];
   const form = requiredText(parsed, 'output');
   if (form === 'json' || form === 'yaml') io.stdout.write(dataText(form, answer));

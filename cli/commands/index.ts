@@ -21,6 +21,7 @@ export const entries: readonly Entry[] = [
   { name: 'lint', summary: 'check how NodePorts are used, and list whom each belongs to', load: () => import('./lint.ts') },
   { name: 'explain', summary: 'ask the collector why a NodePort does not answer', load: () => import('./explain.ts') },
   { name: 'get', summary: 'list nodes, nodeports, findings, changes or services of a collector', load: () => import('./get.ts') },
+  { name: 'token', summary: 'make, list and revoke tokens of agents and clients', load: () => import('./token.ts') },
   { name: 'completion', summary: 'print the completion script of a shell', load: () => import('./completion.ts') },
   { name: 'man', summary: 'print the manual page', load: () => import('./man.ts') },
 ];

@@ -34,20 +34,28 @@ export function addAccessResources(app: FastifyInstance, resources: AccessResour
     kind: 'TokenList',
     items: (await store.credentials()).map(({ hash: _, ...shown }) => shown),
   }));
-  app.delete('/tokens/:id', { config: { role: 'admin' }, schema: { summary: 'Revokes a token.', params: Type.Object({ id: Type.String({ maxLength: 16 }) }) } }, async (request, reply) => {
-    const { id } = request.params as { id: string };
-    if (!(await store.revokeCredential(id, Date.now()))) throw new Problem(404, `there is no token ${id} that is not revoked`);
-    audited(request, resources, { action: 'revoke token', subject: id });
-    return reply.code(204).send();
-  });
-  app.delete('/nodes/:node/identity', { config: { role: 'admin' }, schema: { summary: 'Revokes the keys of a node and ends its session.', params: Type.Object({ node: name }) } }, async (request, reply) => {
-    const { node } = request.params as { node: string };
-    const revoked = await store.revokeIdentities(node, Date.now());
-    if (revoked === 0) throw new Problem(404, `${node} has no key that is not revoked`);
-    audited(request, resources, { action: 'revoke identity', subject: node });
-    resources.endSession(node, 'the key of this node was revoked');
-    return reply.code(204).send();
-  });
+  app.delete(
+    '/tokens/:id',
+    { config: { role: 'admin' }, schema: { summary: 'Revokes a token.', params: Type.Object({ id: Type.String({ maxLength: 16 }) }) } },
+    async (request, reply) => {
+      const { id } = request.params as { id: string };
+      if (!(await store.revokeCredential(id, Date.now()))) throw new Problem(404, `there is no token ${id} that is not revoked`);
+      audited(request, resources, { action: 'revoke token', subject: id });
+      return reply.code(204).send();
+    },
+  );
+  app.delete(
+    '/nodes/:node/identity',
+    { config: { role: 'admin' }, schema: { summary: 'Revokes the keys of a node and ends its session.', params: Type.Object({ node: name }) } },
+    async (request, reply) => {
+      const { node } = request.params as { node: string };
+      const revoked = await store.revokeIdentities(node, Date.now());
+      if (revoked === 0) throw new Problem(404, `${node} has no key that is not revoked`);
+      audited(request, resources, { action: 'revoke identity', subject: node });
+      resources.endSession(node, 'the key of this node was revoked');
+      return reply.code(204).send();
+    },
+  );
   app.get('/audit', { config: { role: 'admin' }, schema: { summary: 'Who changed something or was refused, newest first.' } }, async () => ({
     apiVersion: 'portreeve/v1',
     kind: 'AuditList',
@@ -64,8 +72,17 @@ async function makeToken(request: FastifyRequest, resources: AccessResources): P
   const made =
     asked.kind === 'join'
       ? await createJoinToken(resources.store, resources.authority, { node: asked.node, ttlMs: asked.ttlMs, by: who, now })
-      : await createApiToken(resources.store, { name: asked.name, role: asked.role, by: who, now, ...(asked.ttlMs === undefined ? {} : { ttlMs: asked.ttlMs }) });
-  audited(request, resources, { action: `make ${asked.kind} token`, subject: `${made.id} for ${asked.kind === 'join' ? asked.node : `${asked.name} (${asked.role})`}` });
+      : await createApiToken(resources.store, {
+          name: asked.name,
+          role: asked.role,
+          by: who,
+          now,
+          ...(asked.ttlMs === undefined ? {} : { ttlMs: asked.ttlMs }),
+        });
+  audited(request, resources, {
+    action: `make ${asked.kind} token`,
+    subject: `${made.id} for ${asked.kind === 'join' ? asked.node : `${asked.name} (${asked.role})`}`,
+  });
   return { apiVersion: 'portreeve/v1', kind: 'Token', ...made };
 }
 

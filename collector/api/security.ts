@@ -35,7 +35,11 @@ export function addAccessCheck(scope: FastifyInstance, access: Access): void {
     if (found.kind === 'unknown') return refuse(reply, found);
     const wanted = wantedRole(request);
     if (!isAtLeast(found.principal.role, wanted))
-      return sendProblem(reply, 403, `${found.principal.who} has the role ${found.principal.role}; ${request.method} ${request.routeOptions.url} wants ${wanted}`);
+      return sendProblem(
+        reply,
+        403,
+        `${found.principal.who} has the role ${found.principal.role}; ${request.method} ${request.routeOptions.url} wants ${wanted}`,
+      );
     principals.set(request, found.principal);
     return undefined;
   });

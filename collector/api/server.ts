@@ -1,9 +1,10 @@
 // The HTTP API: what the collector knows and stored, as JSON under /api/v1, with health, metrics and the OpenAPI document.
+
+import type { RequestListener, Server } from 'node:http';
 import swagger from '@fastify/swagger';
 import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify';
-import type { ObjectIssue } from '../kubernetes/objects.ts';
-import type { RequestListener, Server } from 'node:http';
 import type { Access } from '../identity/access.ts';
+import type { ObjectIssue } from '../kubernetes/objects.ts';
 import type { CollectorState } from '../state/state.ts';
 import type { Store } from '../store/store.ts';
 import { type AccessResources, addAccessResources, addEnrolment } from './access-resources.ts';

@@ -50,7 +50,8 @@ export class Access {
     if (this.#options.isOpen) return { kind: 'known', principal: anyone };
     if (this.#isHeld(address, now)) return { kind: 'unknown', status: 429, reason: 'too many wrong tokens came from this address: wait a minute' };
     const token = /^Bearer\s+(\S+)$/i.exec(authorization ?? '')?.[1];
-    if (token === undefined) return { kind: 'unknown', status: 401, reason: 'a token is wanted: Authorization: Bearer TOKEN (portreeve token create --role view)' };
+    if (token === undefined)
+      return { kind: 'unknown', status: 401, reason: 'a token is wanted: Authorization: Bearer TOKEN (portreeve token create --role view)' };
     const principal = readApiToken(token) === undefined ? await this.#byKubernetes(token, now) : await this.#byOwn(token, now);
     if (typeof principal === 'object' && 'kind' in principal) return principal;
     if (principal !== undefined) return { kind: 'known', principal };
@@ -118,11 +119,25 @@ export interface ApiTokenAsked {
 }
 
 /** Makes a token for a client of the API; the text is told once, the store has its hash. */
-export async function createApiToken(store: Store, { name, role, ttlMs, by, now }: ApiTokenAsked): Promise<{ readonly token: string; readonly id: string; readonly expiresAt: number | null }> {
+export async function createApiToken(
+  store: Store,
+  { name, role, ttlMs, by, now }: ApiTokenAsked,
+): Promise<{ readonly token: string; readonly id: string; readonly expiresAt: number | null }> {
   const id = newId();
   const secret = randomBytes(32).toString('base64url');
   const expiresAt = ttlMs === undefined ? null : now + ttlMs;
-  await store.saveCredential({ id, kind: 'api', name, role, hash: secretHash(secret), createdAt: now, createdBy: by, expiresAt, usedAt: null, revokedAt: null });
+  await store.saveCredential({
+    id,
+    kind: 'api',
+    name,
+    role,
+    hash: secretHash(secret),
+    createdAt: now,
+    createdBy: by,
+    expiresAt,
+    usedAt: null,
+    revokedAt: null,
+  });
   return { token: apiTokenText({ id, secret }), id, expiresAt };
 }
 

@@ -1,7 +1,8 @@
 // Says for which node a connecting agent may speak: by its certificate or by its ServiceAccount token, never by what it says itself.
+
+import { X509Certificate } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
-import { X509Certificate } from 'node:crypto';
 import { reasonOf } from '../../shared/errors.ts';
 import type { Store } from '../store/store.ts';
 import { keyHashOf, nodeOrganisation } from './authority.ts';
@@ -59,9 +60,7 @@ async function byCertificate(certificate: X509Certificate, { store, trustsForeig
   if (node === undefined || node === '') return refused('the client certificate has no common name, which would be that of the node');
   if (!(validUntil > now)) return refused('the client certificate has expired');
   if (subject.get('O') !== nodeOrganisation) {
-    return trustsForeignAuthority
-      ? { kind: 'admitted', node, by: 'certificate', validUntil }
-      : refused('the client certificate is not one of an agent');
+    return trustsForeignAuthority ? { kind: 'admitted', node, by: 'certificate', validUntil } : refused('the client certificate is not one of an agent');
   }
   const known = (await store.identities(node)).find(({ keyHash }) => keyHash === keyHashOf(certificate));
   if (known === undefined) return refused(`the key of this certificate is not known for ${node}`);
@@ -70,7 +69,8 @@ async function byCertificate(certificate: X509Certificate, { store, trustsForeig
 }
 
 async function byToken(token: string, { serviceAccounts }: AdmissionOptions, now: number): Promise<Admission> {
-  if (serviceAccounts === undefined) return { kind: 'refused', status: 401, reason: 'tokens of ServiceAccounts are not taken here: the collector has no Kubernetes API' };
+  if (serviceAccounts === undefined)
+    return { kind: 'refused', status: 401, reason: 'tokens of ServiceAccounts are not taken here: the collector has no Kubernetes API' };
   try {
     const holder = await serviceAccounts.holderOf(token, now);
     if (holder === undefined) return { kind: 'refused', status: 401, reason: 'the token is not valid, or not for the audience portreeve' };

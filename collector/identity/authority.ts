@@ -56,7 +56,15 @@ export class Authority {
     }
   }
 
-  static async #make({ keyFile, certificateFile, now }: { readonly keyFile: string; readonly certificateFile: string; readonly now: number }): Promise<Authority> {
+  static async #make({
+    keyFile,
+    certificateFile,
+    now,
+  }: {
+    readonly keyFile: string;
+    readonly certificateFile: string;
+    readonly now: number;
+  }): Promise<Authority> {
     const keys = await subtle.generateKey(algorithm, true, ['sign', 'verify']);
     const certificate = await x509.X509CertificateGenerator.createSelfSigned({
       serialNumber: serial(),
@@ -145,7 +153,9 @@ const nodeSubject = (node: string): x509.Name => new x509.Name([{ CN: [{ utf8Str
 
 /** SHA-256 of a certificate's public key (SPKI), hexadecimal. */
 export function keyHashOf(certificate: X509Certificate): string {
-  return createHash('sha256').update(certificate.publicKey.export({ type: 'spki', format: 'der' })).digest('hex');
+  return createHash('sha256')
+    .update(certificate.publicKey.export({ type: 'spki', format: 'der' }))
+    .digest('hex');
 }
 
 /** A positive number of 16 random bytes. */

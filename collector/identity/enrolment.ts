@@ -63,7 +63,14 @@ export async function enrol(store: Store, authority: Authority, asked: { readonl
   const text = enrolmentText(request.node, token.id);
   if (!isSigned(text, request.publicKey, request.proof)) return refused('the key is no P-256 key, or the enrolment is not signed by it');
   const known = (await store.identities(request.node)).filter(({ revokedAt }) => revokedAt === null);
-  if (known.length > 0 && !hasFormerKey(request, text, known.map(({ keyHash }) => keyHash)))
+  if (
+    known.length > 0 &&
+    !hasFormerKey(
+      request,
+      text,
+      known.map(({ keyHash }) => keyHash),
+    )
+  )
     return refused(`${request.node} has enrolled before with another key: revoke it first (portreeve token revoke --node ${request.node})`);
   // Last: a request that is refused does not use the token up.
   if (!(await store.useCredential(token.id, now))) return refused('the join token is used, revoked or expired');
@@ -106,4 +113,7 @@ function isSigned(text: string, publicKey: string, proof: string): boolean {
 }
 
 /** SHA-256 of a public key (SPKI), hexadecimal. Throws for what is no key. */
-export const spkiHash = (pem: string): string => createHash('sha256').update(createPublicKey(pem).export({ type: 'spki', format: 'der' })).digest('hex');
+export const spkiHash = (pem: string): string =>
+  createHash('sha256')
+    .update(createPublicKey(pem).export({ type: 'spki', format: 'der' }))
+    .digest('hex');

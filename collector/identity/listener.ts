@@ -1,8 +1,8 @@
 // The server that the API and the agents share: plain on loopback, TLS anywhere else, with certificates that are exchanged while it runs.
 import { readFile } from 'node:fs/promises';
+import type { Server } from 'node:http';
 import http from 'node:http';
 import https from 'node:https';
-import type { Server } from 'node:http';
 import { failure, reasonOf } from '../../shared/errors.ts';
 import type { Authority } from './authority.ts';
 
@@ -29,7 +29,13 @@ const requestTimeoutMs = 30_000;
 /** Certificates are looked at this often: files of the operator may have been exchanged, our own may be two thirds through. */
 const renewEveryMs = 60_000;
 
-const bounds = { headersTimeout: headersTimeoutMs, requestTimeout: requestTimeoutMs, connectionsCheckingInterval: 2_000, keepAliveTimeout: 15_000, maxHeaderSize: 16 * 1024 };
+const bounds = {
+  headersTimeout: headersTimeoutMs,
+  requestTimeout: requestTimeoutMs,
+  connectionsCheckingInterval: 2_000,
+  keepAliveTimeout: 15_000,
+  maxHeaderSize: 16 * 1024,
+};
 
 export const plainServer = (handler: http.RequestListener): Server => http.createServer(bounds, handler);
 

@@ -29,7 +29,12 @@ interface TokenReviewStatus {
   readonly authenticated?: boolean;
   readonly error?: string;
   readonly audiences?: readonly string[];
-  readonly user?: { readonly username?: string; readonly uid?: string; readonly groups?: readonly string[]; readonly extra?: Readonly<Record<string, readonly string[]>> };
+  readonly user?: {
+    readonly username?: string;
+    readonly uid?: string;
+    readonly groups?: readonly string[];
+    readonly extra?: Readonly<Record<string, readonly string[]>>;
+  };
 }
 
 /** Answers are taken as they are for this long, so that a thousand agents that reconnect are no thousand reviews; never past the token's own end. */
@@ -83,7 +88,10 @@ export class ServiceAccounts {
     const pod = extra?.['authentication.kubernetes.io/pod-name']?.[0];
     const namespace = /^system:serviceaccount:([^:]+):/.exec(username ?? '')?.[1];
     if (pod === undefined || namespace === undefined) return {};
-    const { metadata, spec } = ((await this.#api.pod(namespace, pod)) ?? {}) as { readonly metadata?: { readonly uid?: string }; readonly spec?: { readonly nodeName?: string } };
+    const { metadata, spec } = ((await this.#api.pod(namespace, pod)) ?? {}) as {
+      readonly metadata?: { readonly uid?: string };
+      readonly spec?: { readonly nodeName?: string };
+    };
     // Another pod of the same name is not the one that the token was given to.
     const uid = extra?.['authentication.kubernetes.io/pod-uid']?.[0];
     return spec?.nodeName === undefined || (uid !== undefined && uid !== metadata?.uid) ? {} : { node: spec.nodeName };

@@ -6,8 +6,8 @@ import { reasonOf } from '../../shared/errors.ts';
 import { limits } from '../../shared/limits.ts';
 import type { SequencedChange } from '../../shared/model/change.ts';
 import { subprotocol } from '../../shared/wire/messages.ts';
-import type { CollectorState } from '../state/state.ts';
 import type { Admission, Admitted } from '../identity/admission.ts';
+import type { CollectorState } from '../state/state.ts';
 import type { AuditRecord, Store } from '../store/store.ts';
 import { AgentSession } from './session.ts';
 

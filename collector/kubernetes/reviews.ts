@@ -32,7 +32,12 @@ async function ask(connection: Connection, { method, path, body }: Asked): Promi
   const target = new URL(`${server.pathname.replace(/\/$/, '')}${path}`, server);
   const send = server.protocol === 'https:' ? httpsRequest : httpRequest;
   const content = body === undefined ? undefined : JSON.stringify(body);
-  const headers = { ...settings.headers, accept: 'application/json', 'user-agent': 'portreeve', ...(content === undefined ? {} : { 'content-type': 'application/json' }) };
+  const headers = {
+    ...settings.headers,
+    accept: 'application/json',
+    'user-agent': 'portreeve',
+    ...(content === undefined ? {} : { 'content-type': 'application/json' }),
+  };
   return await new Promise((resolve, reject) => {
     const sent = send(target, { ...settings, method, headers, timeout: timeoutMs }, (response) => {
       const chunks: Buffer[] = [];

@@ -1,0 +1,268 @@
+// Who may speak for a node and who may ask: real TLS, real enrolment, and what a hostile agent gets.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { request as httpsRequest } from 'node:https';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import t from 'tap';
+import WebSocket from 'ws';
+import { identityOf, renewed } from '../../../agent/host/identity.ts';
+import { createApiToken } from '../../../collector/identity/access.ts';
+import { Authority } from '../../../collector/identity/authority.ts';
+import { createJoinToken } from '../../../collector/identity/enrolment.ts';
+import type { Collector } from '../../../collector/main.ts';
+import { openSqliteStore } from '../../../collector/store/sqlite.store.ts';
+import type { AgentMessage, CollectorMessage } from '../../../shared/wire/messages.ts';
+import { subprotocol } from '../../../shared/wire/messages.ts';
+import { startCollector } from '../ingest/cluster.ts';
+
+/** A collector with TLS and its secrets; tokens are made beside it, in its own store, before it starts. */
+async function secured(directory: string, { ttlMs = 3_600_000 } = {}) {
+  const data = join(directory, 'data');
+  const { store } = await openSqliteStore(data);
+  const authority = await Authority.open(data, Date.now());
+  const join1 = await createJoinToken(store, authority, { node: 'node1', ttlMs, by: 'test', now: Date.now() });
+  const join2 = await createJoinToken(store, authority, { node: 'node2', ttlMs, by: 'test', now: Date.now() });
+  const again = await createJoinToken(store, authority, { node: 'node1', ttlMs, by: 'test', now: Date.now() });
+  const tokens = {} as Record<'view' | 'operate' | 'admin', string>;
+  for (const role of ['view', 'operate', 'admin'] as const)
+    tokens[role] = (await createApiToken(store, { name: role, role, by: 'test', now: Date.now() })).token;
+  await store.close();
+  const collector = await startCollector(directory, { noAuth: false, tls: true });
+  return { collector, ca: authority.pem, tokens, joins: { node1: join1.token, node2: join2.token, again: again.token } };
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+  readonly headers: Readonly<Record<string, unknown>>;
+}
+
+function call(
+  url: string,
+  options: { readonly ca: string; readonly token?: string; readonly method?: string; readonly body?: object; readonly headers?: Record<string, string> },
+): Promise<Answer> {
+  const content = options.body === undefined ? undefined : JSON.stringify(options.body);
+  const headers = {
+    ...(options.token === undefined ? {} : { authorization: `Bearer ${options.token}` }),
+    ...(content === undefined ? {} : { 'content-type': 'application/json' }),
+    ...options.headers,
+  };
+  return new Promise((resolve, reject) => {
+    const sent = httpsRequest(url, { method: options.method ?? 'GET', ca: options.ca, headers }, (response) => {
+      let body = '';
+      response.on('data', (chunk) => {
+        body += chunk;
+      });
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body, headers: response.headers }));
+    });
+    sent.on('error', reject);
+    sent.end(content);
+  });
+}
+
+/** An agent that says what it likes. */
+class Hostile {
+  readonly socket: WebSocket;
+  readonly received: CollectorMessage[] = [];
+  readonly closed: Promise<number>;
+  readonly refused: Promise<number>;
+  readonly opened: Promise<void>;
+
+  constructor(collector: Collector, tls: object, headers: Record<string, string> = {}) {
+    this.socket = new WebSocket(`${collector.address.replace('https', 'wss')}/agent`, subprotocol, { ...tls, headers, perMessageDeflate: false });
+    this.socket.on('message', (data: Buffer) => this.received.push(JSON.parse(data.toString())));
+    this.socket.on('error', () => {});
+    this.closed = new Promise((resolve) => this.socket.once('close', resolve));
+    this.opened = new Promise((resolve) => this.socket.once('open', () => resolve()));
+    this.refused = new Promise((resolve) => this.socket.once('unexpected-response', (_request, response) => resolve(response.statusCode ?? 0)));
+  }
+
+  send(message: AgentMessage): void {
+    this.socket.send(JSON.stringify(message));
+  }
+
+  hello(node: string, stream = 'run-1'): void {
+    this.send({ type: 'hello', node, version: '1', bootId: 'b', stream, acknowledged: 0, clock: Date.now(), startedAt: Date.now(), capabilities: [] });
+  }
+
+  async until(type: CollectorMessage['type']): Promise<CollectorMessage> {
+    for (let tries = 0; tries < 500; tries++) {
+      const found = this.received.find((message) => message.type === type);
+      if (found !== undefined) return found;
+      await sleep(20);
+    }
+    throw new Error(`no ${type} came: ${JSON.stringify(this.received)}`);
+  }
+}
+
+t.test('enrolment: a pinned authority, a token for one node and one use, a key that stays', async (t) => {
+  const directory = t.testdir({});
+  const { collector, joins, ca, tokens } = await secured(directory);
+  t.teardown(() => collector.close());
+  const options = (node: string, joinToken?: string, name = node) => ({
+    collector: new URL(collector.address),
+    node,
+    directory: join(directory, 'agents', name),
+    authorities: [],
+    ...(joinToken === undefined ? {} : { joinToken }),
+  });
+  await t.rejects(identityOf(options('node1'), Date.now()), { code: 'ENROLMENT_REFUSED', message: /portreeve token create --node node1/ });
+  await t.rejects(identityOf(options('node2', joins.node1), Date.now()), { code: 'ENROLMENT_REFUSED', message: /is for the node node1/ });
+  const wrongPin = joins.node1.replace(/[0-9a-f]{4}$/, '0000');
+  await t.rejects(identityOf(options('node1', wrongPin), Date.now()), { code: 'ENROLMENT_REFUSED', message: /not the collector that the join token is for/ });
+  const secrets = await identityOf(options('node1', joins.node1), Date.now());
+  t.match(secrets, { cert: /BEGIN CERTIFICATE/, key: /BEGIN PRIVATE KEY/ });
+  t.strictSame((await identityOf(options('node1'), Date.now())).cert, secrets.cert, 'from then on it is there');
+  await t.rejects(identityOf(options('node1', joins.node1, 'thief'), Date.now()), { message: /used before/ });
+  await t.rejects(identityOf(options('node1', joins.again, 'other'), Date.now()), { message: /has enrolled before with another key/ });
+  const newer = await renewed(options('node1'), secrets);
+  t.not(newer.cert, secrets.cert);
+  t.equal(newer.key, secrets.key);
+
+  const agent = new Hostile(collector, newer);
+  await agent.opened;
+  agent.hello('node1');
+  await agent.until('welcome');
+  const revoked = await call(`${collector.address}/api/v1/nodes/node1/identity`, { ca, token: tokens.admin, method: 'DELETE' });
+  t.equal(revoked.status, 204);
+  t.equal(await agent.closed, 4400, 'the session of a revoked key ends');
+  t.match(agent.received.at(-1), { code: 'IDENTITY_REVOKED' });
+  t.equal(await new Hostile(collector, newer).refused, 403);
+  await t.rejects(renewed(options('node1'), newer), { message: /revoked/ });
+  const audit = JSON.parse((await call(`${collector.address}/api/v1/audit`, { ca, token: tokens.admin })).body);
+  t.match(
+    audit.items.filter(({ action }: { action: string }) => action === 'revoke identity'),
+    [{ who: 'token:admin', subject: 'node1', outcome: 'done' }],
+  );
+});
+
+t.test('a session speaks for its own node and no other', async (t) => {
+  const directory = t.testdir({});
+  const { collector, joins, ca, tokens } = await secured(directory);
+  t.teardown(() => collector.close());
+  const identity = (node: 'node1' | 'node2') =>
+    identityOf({ collector: new URL(collector.address), node, directory: join(directory, node), authorities: [], joinToken: joins[node] }, Date.now());
+  const [node1, node2] = [await identity('node1'), await identity('node2')];
+  t.equal(await new Hostile(collector, { ca }).refused, 401, 'nobody');
+  t.equal(await new Hostile(collector, { ca }, { authorization: 'Bearer x.y.z' }).refused, 401, 'a token where there is no Kubernetes');
+
+  const liar = new Hostile(collector, node1);
+  await liar.opened;
+  liar.hello('node2');
+  t.match(await liar.until('error'), { code: 'NODE_FOREIGN' });
+  t.equal(await liar.closed, 4400);
+
+  const honest = new Hostile(collector, node2);
+  await honest.opened;
+  honest.hello('node2');
+  await honest.until('welcome');
+  const smuggler = new Hostile(collector, node1);
+  await smuggler.opened;
+  smuggler.hello('node1');
+  await smuggler.until('welcome');
+  smuggler.send({
+    type: 'changes',
+    changes: [{ stream: 'run-1', seq: 1, at: 1, node: 'node2', kind: 'rule', subject: 'x', before: null, after: null }],
+  });
+  t.match(await smuggler.until('error'), { code: 'NODE_FOREIGN' });
+  t.equal(honest.socket.readyState, WebSocket.OPEN, 'the honest agent notices nothing');
+  const { body } = await call(`${collector.address}/api/v1/changes?kind=agent`, { ca, token: tokens.view });
+  t.match(JSON.parse(body).items, [{ subject: 'identity of node1' }, { subject: 'identity of node1', after: /spoke for node2/ }]);
+  t.equal(
+    JSON.parse((await call(`${collector.address}/api/v1/changes?node=node2&kind=rule`, { ca, token: tokens.view })).body).items.length,
+    0,
+    'and nothing was stored',
+  );
+  honest.socket.close();
+});
+
+t.test('two agents with one key are noticed', async (t) => {
+  const directory = t.testdir({});
+  const { collector, joins, ca, tokens } = await secured(directory);
+  t.teardown(() => collector.close());
+  const node1 = await identityOf(
+    { collector: new URL(collector.address), node: 'node1', directory: join(directory, 'a'), authorities: [], joinToken: joins.node1 },
+    Date.now(),
+  );
+  for (const stream of ['original', 'copy', 'original']) {
+    const agent = new Hostile(collector, node1);
+    await agent.opened;
+    agent.hello('node1', stream);
+    await agent.until('welcome');
+    t.teardown(() => agent.socket.terminate());
+  }
+  await sleep(100);
+  const { body } = await call(`${collector.address}/api/v1/changes?kind=agent`, { ca, token: tokens.view });
+  t.match(JSON.parse(body).items, [{ node: 'node1', after: /two agents speak for node1 at once/ }]);
+});
+
+t.test('what each role may ask, and what every answer says to a browser', async (t) => {
+  const { collector, ca, tokens } = await secured(t.testdir({}));
+  t.teardown(() => collector.close());
+  const status = async (path: string, options: Partial<Parameters<typeof call>[1]> = {}) =>
+    (await call(`${collector.address}${path}`, { ca, ...options })).status;
+  t.equal(await status('/healthz'), 200);
+  t.equal(await status('/api/v1/nodes'), 401);
+  t.equal(await status('/metrics'), 401);
+  t.equal(await status('/api/v1/nodes', { token: tokens.view }), 200);
+  t.equal(await status('/api/v1/nodes', { headers: { cookie: `portreeve_token=${tokens.view}` } }), 200, 'the cookie of the page');
+  t.equal(await status('/metrics', { token: tokens.view }), 200);
+  t.equal(await status('/api/v1/tokens', { token: tokens.operate }), 403);
+  t.equal(await status('/api/v1/tokens', { token: tokens.admin }), 200);
+  const join = { method: 'POST', body: { kind: 'join', node: 'n', ttlMs: 60_000 } };
+  t.equal(await status('/api/v1/tokens', { ...join, token: tokens.view }), 403);
+  t.equal(await status('/api/v1/tokens', { ...join, token: tokens.operate }), 200);
+  t.equal(
+    await status('/api/v1/tokens', { method: 'POST', body: { kind: 'api', name: 'x', role: 'admin' }, token: tokens.operate }),
+    403,
+    'nobody makes more than they have',
+  );
+  t.equal(await status('/api/v1/nodes', { token: tokens.view, headers: { origin: 'https://elsewhere.example' } }), 403);
+  t.equal(await status('/api/v1/nodes', { token: tokens.view.replace(/.$/, 'x') }), 401);
+  t.equal(await status('/api/v1/nodes', { token: 'pra_aaaaaaaa_' }), 401);
+  const { headers } = await call(`${collector.address}/api/v1/nodes`, { ca, token: tokens.view });
+  t.match(headers, {
+    'content-security-policy': /default-src 'self'; script-src 'self';/,
+    'x-content-type-options': 'nosniff',
+    'strict-transport-security': /max-age/,
+    'cache-control': 'no-store',
+  });
+  for (let i = 0; i < 25; i++) await status('/api/v1/nodes', { token: `guess-${i}` });
+  t.equal(await status('/api/v1/nodes', { token: tokens.view }), 429, 'who guesses has to wait');
+});
+
+t.test('the first start makes one token, and none of it is in the log or the store', async (t) => {
+  const directory = t.testdir({});
+  const written: string[] = [];
+  const { write } = process.stdout;
+  process.stdout.write = ((text: string) => written.push(text) > 0) as typeof write;
+  const collector = await startCollector(directory, { noAuth: false, tls: true }).finally(() => {
+    process.stdout.write = write;
+  });
+  const token = /pra_\w{8}_[\w-]{43}/.exec(written.join(''))?.[0] as string;
+  const ca = readFileSync(join(directory, 'data', 'ca.crt'), 'utf8');
+  t.equal((await call(`${collector.address}/api/v1/tokens`, { ca, token })).status, 200);
+  await collector.close();
+  t.equal(readFileSync(join(directory, 'data', 'portreeve.db')).includes(token.slice(13)), false);
+  written.length = 0;
+  process.stdout.write = ((text: string) => written.push(text) > 0) as typeof write;
+  const again = await startCollector(directory, { noAuth: false, tls: true }).finally(() => {
+    process.stdout.write = write;
+  });
+  t.strictSame(written, []);
+  await again.close();
+});
+
+t.test('what the operator brings: own certificate and key, exchanged while running', async (t) => {
+  const directory = t.testdir({});
+  const other = await Authority.open(join(directory, 'own'), Date.now());
+  const made = await other.serverCertificate(['127.0.0.1'], Date.now());
+  const [tlsCertificate, tlsKey] = [join(directory, 'tls.crt'), join(directory, 'tls.key')];
+  writeFileSync(tlsCertificate, made.certificate);
+  writeFileSync(tlsKey, made.key);
+  const collector = await startCollector(directory, { noAuth: true, tlsCertificate, tlsKey });
+  t.teardown(() => collector.close());
+  t.equal((await call(`${collector.address}/healthz`, { ca: other.pem })).status, 200);
+  await t.rejects(startCollector(directory, { tlsCertificate }), { code: 'USAGE', message: /go together/ });
+  await t.rejects(startCollector(directory, { tlsCertificate: join(directory, 'none'), tlsKey }), { code: 'INPUT_UNREADABLE' });
+});
