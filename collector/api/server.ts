@@ -12,9 +12,9 @@ import { type Answers, answersOf } from './answers.ts';
 import { LiveStreams } from './live.ts';
 import { isLoopback } from './loopback.ts';
 import { metricsText } from './metrics.ts';
-import { sendError, sendProblem } from './problem.ts';
+import { Problem, sendError, sendProblem } from './problem.ts';
 import * as schemas from './schemas.ts';
-import { addAccessCheck, addSecurityHeaders } from './security.ts';
+import { addAccessCheck, addSecurityHeaders, principalOf } from './security.ts';
 
 export interface ApiOptions {
   readonly state: CollectorState;
@@ -103,11 +103,21 @@ interface Resource {
   readonly method?: 'GET' | 'POST';
   readonly schema?: { readonly params?: object; readonly querystring?: object; readonly body?: object };
   readonly answer: (request: FastifyRequest) => unknown;
+  /**
+   * The namespace of an item of the list (of the answer itself, where it is no list): who may see some namespaces only gets those. Absent: the resource tells of
+   * all, and only who may see all may ask.
+   */
+  readonly namespaceOf?: (item: never) => string;
 }
+
+const namespaceOfService = ({ service }: { readonly service: string }): string => service.split('/')[0] as string;
 
 function addResources(app: FastifyInstance, answers: Answers, live: LiveStreams): void {
   for (const resource of resourcesOf(answers)) addResource(app, resource);
-  app.get('/live', { schema: { summary: 'Server-sent events: findings, changes, agents.' } }, (_request, reply) => live.begin(reply));
+  app.get('/live', { schema: { summary: 'Server-sent events: findings, changes, agents.' } }, (request, reply) => {
+    if (!principalOf(request).seesAll) throw new Problem(403, 'the event stream tells of Services in all namespaces, and wants the right to list them all');
+    live.begin(reply);
+  });
 }
 
 function resourcesOf(answers: Answers): readonly Resource[] {
@@ -120,22 +130,38 @@ function resourcesOf(answers: Answers): readonly Resource[] {
       schema: { params: schemas.nodeParameters },
       answer: ({ params }) => answers.node((params as { name: string }).name),
     },
-    { url: '/nodeports', summary: 'All NodePorts with their state on each node.', kind: 'NodePortList', list: true, answer: () => answers.nodePorts() },
+    {
+      url: '/nodeports',
+      summary: 'All NodePorts with their state on each node.',
+      kind: 'NodePortList',
+      list: true,
+      namespaceOf: namespaceOfService,
+      answer: () => answers.nodePorts(),
+    },
     {
       url: '/nodeports/:port',
       summary: 'The NodePorts of one number, one for each protocol.',
       kind: 'NodePortList',
       list: true,
       schema: { params: schemas.portParameters },
+      namespaceOf: namespaceOfService,
       answer: ({ params }) => answers.nodePort((params as { port: number }).port),
     },
-    { url: '/services', summary: 'Services that own a NodePort.', kind: 'ServiceList', list: true, answer: () => answers.services() },
+    {
+      url: '/services',
+      summary: 'Services that own a NodePort.',
+      kind: 'ServiceList',
+      list: true,
+      namespaceOf: ({ namespace }: { readonly namespace: string }) => namespace,
+      answer: () => answers.services(),
+    },
     {
       url: '/findings',
       summary: 'Findings: open ones, or the history.',
       kind: 'FindingList',
       list: true,
       schema: { querystring: schemas.findingsQuery },
+      namespaceOf: namespaceOfService,
       answer: ({ query }) => answers.findings(query as schemas.FindingsQuery),
     },
     {
@@ -172,14 +198,25 @@ function resourcesOf(answers: Answers): readonly Resource[] {
   ];
 }
 
-function addResource(app: FastifyInstance, { url, method = 'GET', summary, kind, list, schema, answer }: Resource): void {
+/** What of an answer may be seen; throws 403 where that is nothing. */
+async function visible(answered: { readonly items?: readonly unknown[] }, request: FastifyRequest, { list, namespaceOf }: Resource): Promise<object> {
+  const principal = principalOf(request);
+  if (principal.seesAll) return answered;
+  const denied = new Problem(403, `${principal.who} may not see this: it tells of Services in all namespaces, and wants the right to list them all`);
+  if (namespaceOf === undefined || list !== true) throw denied;
+  const seen = await Promise.all((answered.items ?? []).map((item) => principal.sees(namespaceOf(item as never))));
+  return { ...answered, items: answered.items?.filter((_, i) => seen[i]) };
+}
+
+function addResource(app: FastifyInstance, resource: Resource): void {
+  const { url, method = 'GET', summary, kind, list, schema, answer } = resource;
   const response = { 200: list === true ? schemas.listOf(kind) : schemas.objectOf(kind), default: schemas.problem };
   app.route({
     method,
     url,
     schema: { summary, ...schema, response },
     handler: async (request) => {
-      const answered = await answer(request);
+      const answered = await visible((await answer(request)) as object, request, resource);
       const { items, next } = answered as { items?: readonly unknown[]; next?: string };
       const head = { apiVersion: schemas.apiVersion, kind };
       return list === true ? { ...head, items, ...(next === undefined ? {} : { next }) } : { ...head, ...(answered as object) };

@@ -14,6 +14,8 @@ export interface Principal {
   /** For the audit log: `token:NAME`, `user:NAME`, `anyone`. */
   readonly who: string;
   readonly role: Role;
+  /** Whether everything may be seen: nodes and rules tell of the Services of all namespaces. */
+  readonly seesAll: boolean;
   /** Whether Services of a namespace may be seen. */
   readonly sees: (namespace: string) => Promise<boolean>;
 }
@@ -30,7 +32,7 @@ export interface AccessOptions {
 }
 
 const seesAll = async (): Promise<boolean> => true;
-const anyone: Principal = { who: 'anyone', role: 'admin', sees: seesAll };
+const anyone: Principal = { who: 'anyone', role: 'admin', seesAll: true, sees: seesAll };
 
 /** Wrong tokens from one address before it has to wait, and for how long that is counted. */
 const failuresMax = 20;
@@ -64,7 +66,7 @@ export class Access {
     const credential = token === undefined ? undefined : await this.#options.store.credential(token.id);
     if (token === undefined || credential?.kind !== 'api' || credential.role === null || !isSecretOf(token.secret, credential.hash)) return undefined;
     if (credential.revokedAt !== null || (credential.expiresAt !== null && credential.expiresAt <= now)) return undefined;
-    return { who: `token:${credential.name}`, role: credential.role, sees: seesAll };
+    return { who: `token:${credential.name}`, role: credential.role, seesAll: true, sees: seesAll };
   }
 
   async #byKubernetes(token: string, now: number): Promise<Principal | Authentication | undefined> {
@@ -91,7 +93,7 @@ export class Access {
       asked.set(namespace, known);
       return known;
     };
-    return { who: `user:${holder.username}`, role: updates ? 'operate' : 'view', sees: all ? seesAll : sees };
+    return { who: `user:${holder.username}`, role: updates ? 'operate' : 'view', seesAll: all, sees: all ? seesAll : sees };
   }
 
   #isHeld(address: string, now: number): boolean {
