@@ -93,13 +93,20 @@ async function start(options: CollectorOptions, log: Log, closers: (() => unknow
     log,
     session: (node) => ingest?.session(node),
     issues: () => issues,
-    notReady: () => (state.objects.readAt === 0 ? 'the cluster objects have not been read yet' : undefined),
+    view: () => source.view(),
+    notReady: () => notReady(state),
   });
   closers.push(() => api.close());
   const agents = new Ingest(api.app.server, { state, store, log, record, ...(options.heartbeatMs === undefined ? {} : { heartbeatMs: options.heartbeatMs }) });
   ingest = agents;
   closers.push(() => agents.close());
   return api;
+}
+
+function notReady({ objects: { readAt, unread } }: CollectorState): string | undefined {
+  if (readAt === 0) return 'the cluster objects have not been read yet';
+  const [missing] = (['Service', 'EndpointSlice'] as const).filter((kind) => unread.has(kind));
+  return missing === undefined ? undefined : `${missing} objects cannot be read: ${unread.get(missing) ?? ''}`;
 }
 
 function running({ address, closers, log, signal }: { address: string; closers: (() => unknown)[]; log: Log; signal: AbortSignal | undefined }): Collector {

@@ -2,9 +2,11 @@
 import swagger from '@fastify/swagger';
 import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify';
 import type { ObjectIssue } from '../kubernetes/objects.ts';
+import type { KindView } from '../kubernetes/source.ts';
 import type { CollectorState } from '../state/state.ts';
 import type { Store } from '../store/store.ts';
 import { type Answers, answersOf } from './answers.ts';
+import { freshnessOf } from './freshness.ts';
 import { LiveStreams } from './live.ts';
 import { isLoopback } from './loopback.ts';
 import { metricsText } from './metrics.ts';
@@ -21,6 +23,8 @@ export interface ApiOptions {
   ) => { readonly trace: (packet: Record<string, string>) => Promise<{ readonly result?: unknown; readonly error?: string }> } | undefined;
   /** Faults in the cluster objects as they are now. */
   readonly issues: () => readonly ObjectIssue[];
+  /** How well each kind of objects is known. */
+  readonly view: () => readonly KindView[];
   /** Why the collector cannot answer yet; undefined when it can. */
   readonly notReady: () => string | undefined;
 }
@@ -55,7 +59,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
     openapi: { openapi: '3.1.0', info: { title: 'Portreeve collector', version: 'v1', description: 'Nodes, NodePorts, findings and changes of a cluster.' } },
   });
   const live = new LiveStreams(options.state);
-  await app.register(async (scope) => addResources(scope, answersOf(options), live), { prefix: '/api/v1' });
+  await app.register(async (scope) => addResources(scope, { answers: answersOf(options), live, view: options.view }), { prefix: '/api/v1' });
   addOperations(app, options);
   return {
     app,
@@ -85,8 +89,14 @@ interface Resource {
   readonly answer: (request: FastifyRequest) => unknown;
 }
 
-function addResources(app: FastifyInstance, answers: Answers, live: LiveStreams): void {
-  for (const resource of resourcesOf(answers)) addResource(app, resource);
+interface Serving {
+  readonly answers: Answers;
+  readonly live: LiveStreams;
+  readonly view: ApiOptions['view'];
+}
+
+function addResources(app: FastifyInstance, { answers, live, view }: Serving): void {
+  for (const resource of resourcesOf(answers)) addResource(app, resource, view);
   app.get('/live', { schema: { summary: 'Server-sent events: findings, changes, agents.' } }, (_request, reply) => live.begin(reply));
 }
 
@@ -152,7 +162,7 @@ function resourcesOf(answers: Answers): readonly Resource[] {
   ];
 }
 
-function addResource(app: FastifyInstance, { url, method = 'GET', summary, kind, list, schema, answer }: Resource): void {
+function addResource(app: FastifyInstance, { url, method = 'GET', summary, kind, list, schema, answer }: Resource, view: ApiOptions['view']): void {
   const response = { 200: list === true ? schemas.listOf(kind) : schemas.objectOf(kind), default: schemas.problem };
   app.route({
     method,
@@ -161,13 +171,13 @@ function addResource(app: FastifyInstance, { url, method = 'GET', summary, kind,
     handler: async (request) => {
       const answered = await answer(request);
       const { items, next } = answered as { items?: readonly unknown[]; next?: string };
-      const head = { apiVersion: schemas.apiVersion, kind };
+      const head = { apiVersion: schemas.apiVersion, kind, view: freshnessOf(view(), Date.now()) };
       return list === true ? { ...head, items, ...(next === undefined ? {} : { next }) } : { ...head, ...(answered as object) };
     },
   });
 }
 
-function addOperations(app: FastifyInstance, { state, issues, notReady }: ApiOptions): void {
+function addOperations(app: FastifyInstance, { state, issues, view, notReady }: ApiOptions): void {
   app.get('/healthz', { schema: { hide: true } }, async (_request, reply) => reply.type('text/plain').send('ok\n'));
   app.get('/readyz', { schema: { hide: true } }, async (_request, reply) => {
     const reason = notReady();
@@ -178,7 +188,8 @@ function addOperations(app: FastifyInstance, { state, issues, notReady }: ApiOpt
   });
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
   app.get('/metrics', { schema: { hide: true } }, async (_request, reply) => {
-    const text = metricsText({ nodes: state.nodes, changesTotal: state.changesTotal, objectIssues: issues().length, now: Date.now() });
+    const { nodes, changesTotal, latency, graceMs } = state;
+    const text = metricsText({ nodes, changesTotal, objectIssues: issues().length, kinds: view(), latency: latency.total, graceMs, now: Date.now() });
     return reply.type('text/plain; version=0.0.4; charset=utf-8').send(text);
   });
 }
