@@ -92,10 +92,9 @@ function isRight(expectation: Expectation, fact: NodePortFact, mode: ProxyMode):
     if (outcomes === undefined || (vantage === 'peer' && outcomes === external)) continue;
     for (const outcome of outcomes) if (outcome.weight > 0 && kindOf({ expectation, fact, vantage, outcome, mode }) !== undefined) return false;
   }
-  const isTarget = (endpoint: string): boolean =>
-    external?.some(({ dnat, weight }) => dnat === endpoint && weight > 0) === true ||
-    peer?.some(({ dnat, weight }) => dnat === endpoint && weight > 0) === true;
-  return expectation.endpoints.every(isTarget);
+  const leads = (outcomes: readonly Outcome[] | undefined, endpoint: string): boolean =>
+    outcomes?.some(({ dnat, weight, sources }) => dnat === endpoint && weight > 0 && coversMost(sources)) === true;
+  return expectation.endpoints.every((endpoint) => leads(external, endpoint) || leads(peer, endpoint));
 }
 
 const kinds: readonly DriftKind[] = ['missing', 'refused', 'blocked', 'endpoints', 'masquerade', 'statement', 'unknown'];
@@ -200,15 +199,19 @@ function endpointDifference(expectation: Expectation, fact: NodePortFact, mode: 
   const extra = judgedVantages(expectation, fact).flatMap(({ vantage, outcomes }) =>
     outcomes.filter((outcome) => isCertainTarget(outcome) && !isAllowed({ expectation, fact, vantage, outcome, mode })).map(({ dnat }) => dnat as string),
   );
-  return { extra: [...new Set(extra)].sort(), missing: missingEndpoints(expectation, fact, targetsOf(fact, ['external', 'peer'])) };
+  return { extra: [...new Set(extra)].sort(), missing: missingEndpoints(expectation, fact) };
 }
 
 const isCertainTarget = (outcome: Outcome): boolean => outcome.weight > 0 && outcome.dnat !== null && !isUncertain(outcome);
 
 // Where packets are lost before DNAT, or nothing is translated at all, absent endpoints say nothing: another drift does.
-function missingEndpoints(expectation: Expectation, fact: NodePortFact, targets: readonly string[]): string[] {
+function missingEndpoints(expectation: Expectation, fact: NodePortFact): string[] {
   const outcomes = [...(fact.outcomes.external ?? []), ...(fact.outcomes.peer ?? [])];
   if (outcomes.some(isUncertain)) return [];
+  // A few sources (pods of networks that no node has) may be sent elsewhere than everybody else.
+  const usual = outcomes.filter(({ sources }) => coversMost(sources));
+  const served = usual.some(({ dnat }) => dnat !== null) ? usual : outcomes;
+  const targets = served.filter(isCertainTarget).map(({ dnat }) => dnat);
   const denied = outcomes.some((outcome) => isNoEndpointRule(deciderOfOutcome(outcome)));
   if (targets.length === 0 && !denied) return [];
   return expectation.endpoints.filter((endpoint) => !targets.includes(endpoint));
