@@ -126,7 +126,8 @@ async function start(options: Started, log: Log, closers: (() => unknown)[]): Pr
     log,
     session: (node) => ingest?.session(node),
     issues: () => issues,
-    notReady: () => (state.objects.readAt === 0 ? 'the cluster objects have not been read yet' : undefined),
+    view: () => source.view(),
+    notReady: () => notReady(state),
   });
   closers.push(() => api.close());
   const admission = { store, isOpen, trustsForeignAuthority: options.agentAuthority !== undefined, ...reviewed };
@@ -184,6 +185,12 @@ async function serviceAccountsOf(options: CollectorOptions): Promise<ServiceAcco
   if (options.cluster !== undefined || options.noAuth === true) return undefined;
   const { reviewApi } = await import('./kubernetes/reviews.ts');
   return new ServiceAccounts(await reviewApi(options.kubeconfig === undefined ? {} : { kubeconfig: options.kubeconfig }));
+}
+
+function notReady({ objects: { readAt, unread } }: CollectorState): string | undefined {
+  if (readAt === 0) return 'the cluster objects have not been read yet';
+  const [missing] = (['Service', 'EndpointSlice'] as const).filter((kind) => unread.has(kind));
+  return missing === undefined ? undefined : `${missing} objects cannot be read: ${unread.get(missing) ?? ''}`;
 }
 
 function running({ address, closers, log, signal }: { address: string; closers: (() => unknown)[]; log: Log; signal: AbortSignal | undefined }): Collector {

@@ -7,10 +7,11 @@ import { explainNodePort } from '../explain/explain.ts';
 import { explanationText } from '../explain/text.ts';
 import type { NodeView } from '../state/state.ts';
 import type { FindingRecord } from '../store/store.ts';
+import { type Freshness, freshnessOf } from './freshness.ts';
 import { Problem } from './problem.ts';
 import type { ChangesQuery, ExplainQuery, FindingsQuery, TimelineQuery, TraceBody } from './schemas.ts';
 import type { ApiOptions } from './server.ts';
-import { cellsOf, nodeItem, nodePortItems, serviceItems } from './views.ts';
+import { cellsOf, type ItemContext, nodeItem, nodePortItems, serviceItems } from './views.ts';
 
 /** One method for each resource; they throw Problem for what does not exist. */
 export type Answers = ReturnType<typeof answersOf>;
@@ -23,7 +24,8 @@ export type TimelineItem =
 /** An open finding says since when; a closed one also until when. */
 export type FindingItem = Finding & { readonly openedAt?: number; readonly closedAt: number | null };
 
-export function answersOf({ state, store, session }: ApiOptions) {
+export function answersOf({ state, store, session, view: kinds }: ApiOptions) {
+  const context = (): ItemContext => ({ objects: state.objects, latency: state.latency, now: Date.now() });
   const viewOf = (name: string): NodeView => {
     const view = state.node(name);
     if (view === undefined)
@@ -39,11 +41,11 @@ export function answersOf({ state, store, session }: ApiOptions) {
     return view;
   };
   return {
-    nodes: () => ({ items: state.nodes.map((view) => nodeItem(view, state.objects, Date.now())) }),
+    nodes: () => ({ items: state.nodes.map((view) => nodeItem(view, context())) }),
     node: (name: string) => {
       const view = viewOf(name);
       return {
-        ...nodeItem(view, state.objects, Date.now()),
+        ...nodeItem(view, context()),
         ports: cellsOf(view),
         facts: [...view.facts.values()],
         open: view.findings,
@@ -56,7 +58,7 @@ export function answersOf({ state, store, session }: ApiOptions) {
       if (items.length === 0) throw new Problem(404, `no Service has the NodePort ${port}`);
       return { items };
     },
-    services: () => ({ items: serviceItems(state.objects, state.nodes) }),
+    services: () => ({ items: serviceItems(context(), state.nodes) }),
     findings: async (query: FindingsQuery) => {
       const records =
         query.state === 'open'
@@ -82,7 +84,8 @@ export function answersOf({ state, store, session }: ApiOptions) {
       state.settle(node);
       const view = viewOf(node);
       const others = state.nodes.filter((other) => other !== view && other.connected).map(({ name, facts }) => ({ node: name, facts }));
-      return explain(view, { port, protocol: protocol ?? protocolOf(view, port), changes: state.recentChanges(node), objects: state.objects, others });
+      const asked = { port, protocol: protocol ?? protocolOf(view, port), changes: state.recentChanges(node), objects: state.objects, others };
+      return explain(view, asked, freshnessOf(kinds(), Date.now()));
     },
     trace: async ({ node, packet }: TraceBody) => {
       viewOf(node);
@@ -98,15 +101,23 @@ export function answersOf({ state, store, session }: ApiOptions) {
 type Asked = Pick<Parameters<typeof explainNodePort>[0], 'port' | 'protocol' | 'changes' | 'objects' | 'others'>;
 
 /** The explanation as data and as text, with a word on how old the view is. Differences within the grace period are explained too: somebody is asking. */
-function explain(view: NodeView, asked: Asked) {
+function explain(view: NodeView, asked: Asked, freshness: Freshness) {
   const now = Date.now();
   const { name, facts, expectations, drifts } = view;
   const explanation = explainNodePort({ ...asked, node: name, facts, expectations, drifts, findings: [...view.findings, ...view.pending], now });
-  const caution = cautionOf(view, now);
+  const caution = [cautionOf(view, now), staleText(freshness)].filter((text) => text !== undefined).join(' ') || undefined;
   const text = `${caution === undefined ? '' : `${caution}\n\n`}${explanationText(explanation)}`;
   // An agent that has gone away cannot say that all is well.
   const kind = explanation.kind === 'healthy' && !view.connected ? 'unknown' : explanation.kind;
   return { explanation: { ...explanation, kind }, connected: view.connected, ...(caution === undefined ? {} : { caution }), text };
+}
+
+// An answer that rests on an old view of the cluster says so before anything else.
+function staleText({ objectsAgeMs, stale, doubts }: Freshness): string | undefined {
+  if (!stale) return undefined;
+  const age =
+    objectsAgeMs === null ? 'The cluster objects have not all been read' : `What is known of the cluster is ${Math.round(objectsAgeMs / 1_000)} s old`;
+  return `${age}${doubts.length === 0 ? '' : ` (${doubts.join('; ')})`}.`;
 }
 
 function cautionOf(view: NodeView, now: number): string | undefined {

@@ -44,14 +44,21 @@ export type TimelineQuery = Static<typeof timelineQuery>;
 export type ExplainQuery = Static<typeof explainQuery>;
 export type TraceBody = Static<typeof traceBody>;
 
+/** Beside every answer: how old the collector's view of the cluster is. */
+const view = Type.Object(
+  { objectsAgeMs: Type.Union([Type.Null(), Type.Number()]), stale: Type.Boolean(), doubts: Type.Array(Type.String()) },
+  { description: 'How old what is known of the cluster is, and what is amiss with it.' },
+);
+
 /** The answer of a list: `kind` is its name, items are objects. */
 export const listOf = (kind: string) =>
   Type.Object({
     apiVersion: Type.Literal(apiVersion),
     kind: Type.Literal(kind),
+    view,
     items: Type.Array(Type.Object({}, { additionalProperties: true })),
     next: Type.Optional(Type.String({ description: 'Cursor of the next page.' })),
   });
 /** The answer of a single object. */
-export const objectOf = (kind: string) => Type.Object({ apiVersion: Type.Literal(apiVersion), kind: Type.Literal(kind) }, { additionalProperties: true });
+export const objectOf = (kind: string) => Type.Object({ apiVersion: Type.Literal(apiVersion), kind: Type.Literal(kind), view }, { additionalProperties: true });
 export const problem = Type.Object({ type: Type.String(), title: Type.String(), status: Type.Integer(), detail: Type.String() });

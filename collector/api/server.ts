@@ -5,10 +5,12 @@ import swagger from '@fastify/swagger';
 import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify';
 import type { Access } from '../identity/access.ts';
 import type { ObjectIssue } from '../kubernetes/objects.ts';
+import type { KindView } from '../kubernetes/source.ts';
 import type { CollectorState } from '../state/state.ts';
 import type { Store } from '../store/store.ts';
 import { type AccessResources, addAccessResources, addEnrolment } from './access-resources.ts';
 import { type Answers, answersOf } from './answers.ts';
+import { freshnessOf } from './freshness.ts';
 import { LiveStreams } from './live.ts';
 import { isLoopback } from './loopback.ts';
 import { metricsText } from './metrics.ts';
@@ -26,6 +28,8 @@ export interface ApiOptions {
   ) => { readonly trace: (packet: Record<string, string>) => Promise<{ readonly result?: unknown; readonly error?: string }> } | undefined;
   /** Faults in the cluster objects as they are now. */
   readonly issues: () => readonly ObjectIssue[];
+  /** How well each kind of objects is known. */
+  readonly view: () => readonly KindView[];
   /** Why the collector cannot answer yet; undefined when it can. */
   readonly notReady: () => string | undefined;
   readonly access: Access;
@@ -70,7 +74,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   await app.register(
     async (scope) => {
       addAccessCheck(scope, options.access);
-      addResources(scope, answersOf(options), live);
+      addResources(scope, { answers: answersOf(options), live, view: options.view });
       addAccessResources(scope, options.resources);
     },
     { prefix: '/api/v1' },
@@ -112,8 +116,14 @@ interface Resource {
 
 const namespaceOfService = ({ service }: { readonly service: string }): string => service.split('/')[0] as string;
 
-function addResources(app: FastifyInstance, answers: Answers, live: LiveStreams): void {
-  for (const resource of resourcesOf(answers)) addResource(app, resource);
+interface Serving {
+  readonly answers: Answers;
+  readonly live: LiveStreams;
+  readonly view: ApiOptions['view'];
+}
+
+function addResources(app: FastifyInstance, { answers, live, view }: Serving): void {
+  for (const resource of resourcesOf(answers)) addResource(app, resource, view);
   app.get('/live', { schema: { summary: 'Server-sent events: findings, changes, agents.' } }, (request, reply) => {
     if (!principalOf(request).seesAll) throw new Problem(403, 'the event stream tells of Services in all namespaces, and wants the right to list them all');
     live.begin(reply);
@@ -208,7 +218,7 @@ async function visible(answered: { readonly items?: readonly unknown[] }, reques
   return { ...answered, items: answered.items?.filter((_, i) => seen[i]) };
 }
 
-function addResource(app: FastifyInstance, resource: Resource): void {
+function addResource(app: FastifyInstance, resource: Resource, view: ApiOptions['view']): void {
   const { url, method = 'GET', summary, kind, list, schema, answer } = resource;
   const response = { 200: list === true ? schemas.listOf(kind) : schemas.objectOf(kind), default: schemas.problem };
   app.route({
@@ -218,7 +228,7 @@ function addResource(app: FastifyInstance, resource: Resource): void {
     handler: async (request) => {
       const answered = await visible((await answer(request)) as object, request, resource);
       const { items, next } = answered as { items?: readonly unknown[]; next?: string };
-      const head = { apiVersion: schemas.apiVersion, kind };
+      const head = { apiVersion: schemas.apiVersion, kind, view: freshnessOf(view(), Date.now()) };
       return list === true ? { ...head, items, ...(next === undefined ? {} : { next }) } : { ...head, ...(answered as object) };
     },
   });
@@ -231,7 +241,7 @@ async function mayScrape(request: FastifyRequest, reply: FastifyReply, { access 
 }
 
 function addOperations(app: FastifyInstance, options: ApiOptions): void {
-  const { state, issues, notReady } = options;
+  const { state, issues, view, notReady } = options;
   app.get('/healthz', { schema: { hide: true } }, async (_request, reply) => reply.type('text/plain').send('ok\n'));
   app.get('/readyz', { schema: { hide: true } }, async (_request, reply) => {
     const reason = notReady();
@@ -242,7 +252,8 @@ function addOperations(app: FastifyInstance, options: ApiOptions): void {
   });
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
   app.get('/metrics', { schema: { hide: true }, onRequest: (request, reply) => mayScrape(request, reply, options) }, async (_request, reply) => {
-    const text = metricsText({ nodes: state.nodes, changesTotal: state.changesTotal, objectIssues: issues().length, now: Date.now() });
+    const { nodes, changesTotal, latency, graceMs } = state;
+    const text = metricsText({ nodes, changesTotal, objectIssues: issues().length, kinds: view(), latency: latency.total, graceMs, now: Date.now() });
     return reply.type('text/plain; version=0.0.4; charset=utf-8').send(text);
   });
 }

@@ -4,6 +4,7 @@ import { type Fact, nodePortFactKey, type Protocol } from '../../shared/model/fa
 import type { Finding } from '../../shared/model/finding.ts';
 import { type Symptom, symptomOf } from '../../shared/model/outcome.ts';
 import type { ClusterObjects, EndpointSlice, Service } from '../kubernetes/objects.ts';
+import type { LatencySummary, ProgrammingLatency } from '../state/programming.ts';
 import type { NodeView } from '../state/state.ts';
 
 interface Counts {
@@ -29,6 +30,8 @@ export interface NodeItem {
   readonly nodePorts: { readonly [S in CellState]: number };
   readonly findings: Counts;
   readonly pending: number;
+  /** How long its rules take to follow a change of objects; null before any was seen. */
+  readonly programming: LatencySummary | null;
   /** Sources that could not be read. */
   readonly failedSources: readonly { readonly source: string; readonly reason: string }[];
 }
@@ -65,10 +68,19 @@ export interface ServiceItem {
   readonly ports: Service['ports'];
   readonly endpoints: { readonly ready: number; readonly total: number };
   readonly findings: Counts;
+  /** How long rules take to follow a change of it; null before any was seen. */
+  readonly programming: LatencySummary | null;
+}
+
+/** What is known beside the view of a node. */
+export interface ItemContext {
+  readonly objects: ClusterObjects;
+  readonly latency: ProgrammingLatency;
+  readonly now: number;
 }
 
 /** One node, as `nodes` lists it. */
-export function nodeItem(view: NodeView, objects: ClusterObjects, now: number): NodeItem {
+export function nodeItem(view: NodeView, { objects, latency, now }: ItemContext): NodeItem {
   const node = objects.nodes.get(view.name);
   const proxy = [...view.facts.values()].find((fact) => fact.kind === 'proxy');
   const states = cellsOf(view).map(({ cell }) => cell.state);
@@ -87,6 +99,7 @@ export function nodeItem(view: NodeView, objects: ClusterObjects, now: number): 
     nodePorts: { ok: count('ok'), fault: count('fault'), 'by-design': count('by-design'), pending: count('pending'), unknown: count('unknown') },
     findings: countFindings(view.findings),
     pending: view.pending.length,
+    programming: latency.ofNode(view.name) ?? null,
     failedSources: [...view.facts.values()].flatMap((fact) =>
       fact.kind === 'source' && fact.outcome === 'failed' ? [{ source: fact.source, reason: fact.reason ?? '' }] : [],
     ),
@@ -107,16 +120,18 @@ export function nodePortItems(views: readonly NodeView[]): NodePortItem[] {
 }
 
 /** Services that own a NodePort, by namespace and name. */
-export function serviceItems(objects: ClusterObjects, views: readonly NodeView[]): ServiceItem[] {
-  const slices = Map.groupBy(objects.endpointSlices.values(), ({ namespace, serviceName }) => `${namespace}/${serviceName}`);
+export function serviceItems({ objects, latency }: ItemContext, views: readonly NodeView[]): ServiceItem[] {
   const findings = views.flatMap((view) => view.findings);
   const exposed = [...objects.services.values()].filter(({ ports }) => ports.some(({ nodePort }) => nodePort !== undefined));
   return exposed
-    .map((service) => serviceItem(service, slices.get(`${service.namespace}/${service.name}`) ?? [], findings))
+    .map((service) => {
+      const name = `${service.namespace}/${service.name}`;
+      return { ...serviceItem(service, objects.slicesByService.get(name) ?? [], findings), programming: latency.ofService(name) ?? null };
+    })
     .sort((a, b) => a.namespace.localeCompare(b.namespace) || a.name.localeCompare(b.name));
 }
 
-function serviceItem(service: Service, slices: readonly EndpointSlice[], findings: readonly Finding[]): ServiceItem {
+function serviceItem(service: Service, slices: readonly EndpointSlice[], findings: readonly Finding[]): Omit<ServiceItem, 'programming'> {
   const { namespace, name, type, externalTrafficPolicy, ports } = service;
   const endpoints = slices.filter(({ addressType }) => addressType === (service.ipFamilies[0] ?? 'IPv4')).flatMap((slice) => slice.endpoints);
   const full = `${namespace}/${name}`;

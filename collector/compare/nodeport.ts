@@ -64,6 +64,7 @@ export function compareUnclaimed(fact: NodePortFact): NodePortDrift[] {
 }
 
 function compareChoice(expectation: Expectation, fact: NodePortFact, mode: ProxyMode): NodePortDrift[] {
+  if (isRight(expectation, fact, mode)) return [];
   const base = { ...driftOf(expectation), fact };
   if (fact.outcomes.external === undefined && fact.outcomes.peer === undefined) return [{ ...base, kind: 'unknown', affected: [] }];
   const wrong = judgedVantages(expectation, fact).flatMap(({ vantage, outcomes }) =>
@@ -81,6 +82,21 @@ function compareChoice(expectation: Expectation, fact: NodePortFact, mode: Proxy
   return withEndpoints(drifts, base, endpointDifference(expectation, fact, mode));
 }
 
+/** Whether everybody meets what is expected, and every endpoint gets its share: true of nearly every NodePort, and found out without making anything. */
+function isRight(expectation: Expectation, fact: NodePortFact, mode: ProxyMode): boolean {
+  const { external, peer } = fact.outcomes;
+  if (external === undefined && peer === undefined) return false;
+  for (const vantage of judgedBy(expectation)) {
+    const outcomes = fact.outcomes[vantage];
+    // What is the same list is the same answer; it was asked for before.
+    if (outcomes === undefined || (vantage === 'peer' && outcomes === external)) continue;
+    for (const outcome of outcomes) if (outcome.weight > 0 && kindOf({ expectation, fact, vantage, outcome, mode }) !== undefined) return false;
+  }
+  const leads = (outcomes: readonly Outcome[] | undefined, endpoint: string): boolean =>
+    outcomes?.some(({ dnat, weight, sources }) => dnat === endpoint && weight > 0 && coversMost(sources)) === true;
+  return expectation.endpoints.every((endpoint) => leads(external, endpoint) || leads(peer, endpoint));
+}
+
 const kinds: readonly DriftKind[] = ['missing', 'refused', 'blocked', 'endpoints', 'masquerade', 'statement', 'unknown'];
 
 type DriftBase = Omit<NodePortDrift, 'kind' | 'affected'>;
@@ -92,15 +108,18 @@ function driftOf(expectation: Expectation): DriftBase {
 
 // With externalTrafficPolicy Local, kube-proxy serves pods and the node itself from all endpoints where it can tell them from others, and as external clients
 // where it cannot (no cluster CIDR); on a node without a local endpoint either answer is right, so nothing is said about them.
+const judgedBy = ({ externalTrafficPolicy, expect }: Expectation): readonly Vantage[] =>
+  externalTrafficPolicy === 'Local' && expect !== 'forward' ? outsideVantages : vantages;
+
 function judgedVantages(expectation: Expectation, fact: NodePortFact): VantageDrift[] {
-  const judged = expectation.externalTrafficPolicy === 'Local' && expectation.expect !== 'forward' ? vantages.filter(isOutside) : vantages;
-  return judged.flatMap((vantage) => {
+  return judgedBy(expectation).flatMap((vantage) => {
     const outcomes = fact.outcomes[vantage];
     return outcomes === undefined ? [] : [{ vantage, outcomes }];
   });
 }
 
 const isOutside = (vantage: Vantage): boolean => vantage === 'external' || vantage === 'peer';
+const outsideVantages: readonly Vantage[] = vantages.filter(isOutside);
 
 interface Judged {
   readonly expectation: Expectation;
@@ -180,15 +199,19 @@ function endpointDifference(expectation: Expectation, fact: NodePortFact, mode: 
   const extra = judgedVantages(expectation, fact).flatMap(({ vantage, outcomes }) =>
     outcomes.filter((outcome) => isCertainTarget(outcome) && !isAllowed({ expectation, fact, vantage, outcome, mode })).map(({ dnat }) => dnat as string),
   );
-  return { extra: [...new Set(extra)].sort(), missing: missingEndpoints(expectation, fact, targetsOf(fact, ['external', 'peer'])) };
+  return { extra: [...new Set(extra)].sort(), missing: missingEndpoints(expectation, fact) };
 }
 
 const isCertainTarget = (outcome: Outcome): boolean => outcome.weight > 0 && outcome.dnat !== null && !isUncertain(outcome);
 
 // Where packets are lost before DNAT, or nothing is translated at all, absent endpoints say nothing: another drift does.
-function missingEndpoints(expectation: Expectation, fact: NodePortFact, targets: readonly string[]): string[] {
+function missingEndpoints(expectation: Expectation, fact: NodePortFact): string[] {
   const outcomes = [...(fact.outcomes.external ?? []), ...(fact.outcomes.peer ?? [])];
   if (outcomes.some(isUncertain)) return [];
+  // A few sources (pods of networks that no node has) may be sent elsewhere than everybody else.
+  const usual = outcomes.filter(({ sources }) => coversMost(sources));
+  const served = usual.some(({ dnat }) => dnat !== null) ? usual : outcomes;
+  const targets = served.filter(isCertainTarget).map(({ dnat }) => dnat);
   const denied = outcomes.some((outcome) => isNoEndpointRule(deciderOfOutcome(outcome)));
   if (targets.length === 0 && !denied) return [];
   return expectation.endpoints.filter((endpoint) => !targets.includes(endpoint));

@@ -18,6 +18,8 @@ export interface Standing {
   readonly others: readonly ProxyBehaviour[];
   /** NodePorts that another Service takes on the node's addresses. */
   readonly taken: TakenPorts;
+  /** Tells states of what is taken apart; absent where that does not matter. */
+  readonly takenTurn?: number;
   readonly slicesOf: (service: Service) => readonly EndpointSlice[];
 }
 
@@ -70,8 +72,9 @@ export function traitsOf({ service, slices }: Backed): Traits {
  * Names what of a standing makes a difference to a Service: nodes of one name have the same expectations of it. Most Services name one for the whole cluster, one
  * with externalTrafficPolicy Local one for each node with an endpoint and one for all others.
  */
-export function standingKey({ nodes, zoned, releases, ports }: Traits, { nodeName, families, zone, expected, others, taken }: Standing): string {
-  const node = nodes.has(nodeName) || (taken.size > 0 && ports.some((port) => taken.has(port))) ? nodeName : '';
+export function standingKey({ nodes, zoned, releases, ports }: Traits, { nodeName, families, zone, expected, others, taken, takenTurn }: Standing): string {
+  const isTaken = taken.size > 0 && ports.some((port) => taken.has(port));
+  const node = isTaken ? `${nodeName} ${takenTurn ?? ''}` : nodes.has(nodeName) ? nodeName : '';
   return `${families.join('')}|${zoned ? (zone ?? '') : ''}|${releases ? `${behaviourName(expected)} ${others.length}` : ''}|${node}`;
 }
 

@@ -14,28 +14,34 @@ export function takenPorts(objects: ClusterObjects, addresses: readonly string[]
   return taken.length === 0 ? nothingTaken : new Map(taken);
 }
 
-/** The Services whose NodePorts may be taken by another one: those must be judged again whenever any Service is. */
-export function ownersOfTaken(objects: ClusterObjects): ReadonlySet<string> {
-  const ports = new Set([...takersOf(objects.services).values()].flatMap((taken) => [...taken.keys()]));
-  if (ports.size === 0) return new Set();
-  const owners = [...objects.services.values()].filter((service) => service.ports.some(({ protocol, nodePort }) => ports.has(`${protocol}/${nodePort}`)));
-  return new Set(owners.map(({ namespace, name }) => `${namespace}/${name}`));
-}
-
-/** By address. Looked for once for each state of the Services. */
+/** By address. Looked for once for each state of the Services. k3s gives every load balancer the addresses of the nodes, so only ports that are NodePorts as well count. */
 function takersOf(services: ClusterObjects['services']): ReadonlyMap<string, TakenPorts> {
   const known = takers.get(services);
   if (known !== undefined) return known;
-  const found = new Map<string, Map<string, { service: Service; port: ServicePort }>>();
-  for (const service of services.values()) {
-    for (const address of [...service.externalIPs, ...service.loadBalancerIPs]) {
-      const taken = found.get(address) ?? new Map();
-      for (const port of service.ports) taken.set(`${port.protocol}/${port.port}`, { service, port });
-      found.set(address, taken);
-    }
-  }
+  const exposed = [...services.values()].filter(({ externalIPs, loadBalancerIPs }) => externalIPs.length + loadBalancerIPs.length > 0);
+  const found = exposed.length === 0 ? new Map() : takersAmong(exposed, nodePortsOf(services));
   takers.set(services, found);
   return found;
 }
+
+function takersAmong(exposed: readonly Service[], nodePorts: ReadonlySet<string>): ReadonlyMap<string, TakenPorts> {
+  const found = new Map<string, Map<string, { service: Service; port: ServicePort }>>();
+  for (const service of exposed) {
+    for (const port of service.ports) {
+      const name = `${port.protocol}/${port.port}`;
+      if (!nodePorts.has(name)) continue;
+      for (const address of [...service.externalIPs, ...service.loadBalancerIPs]) {
+        const taken = found.get(address) ?? new Map();
+        found.set(address, taken.set(name, { service, port }));
+      }
+    }
+  }
+  return found;
+}
+
+const nodePortsOf = (services: ClusterObjects['services']): ReadonlySet<string> =>
+  new Set(
+    [...services.values()].flatMap(({ ports }) => ports.flatMap(({ protocol, nodePort }) => (nodePort === undefined ? [] : [`${protocol}/${nodePort}`]))),
+  );
 
 const takers = new WeakMap<ClusterObjects['services'], ReadonlyMap<string, TakenPorts>>();

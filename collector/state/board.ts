@@ -7,7 +7,7 @@ import { areServicesKnown, type Drift, modeOf, type NodePortDrift } from '../com
 import { slicesOf, standingOf } from '../expect/index.ts';
 import { proxyConfigurationOf } from '../expect/proxy.ts';
 import { type Backed, type Standing, serviceExpectations, standingKey, type Traits, traitsOf } from '../expect/service.ts';
-import { ownersOfTaken } from '../expect/taken.ts';
+import { takenPorts } from '../expect/taken.ts';
 import { type ClusterObjects, noObjects } from '../kubernetes/objects.ts';
 import type { Touched } from '../kubernetes/source.ts';
 import { FactPool } from './fact-pool.ts';
@@ -72,6 +72,8 @@ export class Board {
   /** Services by the nodes that they name. */
   readonly #named = new Map<string, Set<string>>();
   #objects: ClusterObjects = noObjects;
+  /** Tells kins of nodes with taken NodePorts apart. */
+  #takenTurns = 0;
 
   /** Adds a node, if it is not there. */
   addNode(name: string): void {
@@ -162,10 +164,13 @@ export class Board {
     const configured = touched.all || touched.kinds.has('ConfigMap');
     for (const node of this.#nodes.values()) if (configured || touched.nodes.has(node.name)) if (this.#place(node)) this.#compareInto(node, allBuckets, update);
     const names = touched.all ? new Set([...objects.services.keys(), ...this.#services.keys()]) : touched.services;
-    if (names.size > 0) this.#updateServices(new Set([...names, ...ownersOfTaken(objects)]), update);
+    if (names.size > 0) {
+      this.#updateServices(names, update);
+      for (const node of this.#nodes.values()) if (this.#hasTaken(node) && this.#place(node)) this.#compareInto(node, allBuckets, update);
+    }
     // Whether NodePorts that nobody expects are one too many has become another question.
     if (touched.all) for (const node of this.#nodes.values()) this.#compareInto(node, allBuckets, update);
-    if (configured || touched.nodes.size > 0) this.#forgetKin();
+    if (configured || touched.nodes.size > 0 || this.#takenTurns > 0) this.#forgetKin();
     return update;
   }
 
@@ -246,7 +251,8 @@ export class Board {
   #place(node: BoardNode): boolean {
     const fact = node.facts.get(proxyKey);
     const proxy = proxyConfigurationOf(node.name, this.#objects, fact?.kind === 'proxy' ? fact : undefined);
-    const standing = this.#objects.readAt === 0 ? undefined : standingOf(node.name, this.#objects, proxy);
+    const found = this.#objects.readAt === 0 ? undefined : standingOf(node.name, this.#objects, proxy);
+    const standing = found === undefined || found.taken.size === 0 ? found : { ...found, takenTurn: ++this.#takenTurns };
     const kin = standing === undefined ? undefined : this.#kinOf(standing);
     if (kin === node.kin) return false;
     Object.assign(node, { standing, kin, drifted: undefined });
@@ -257,10 +263,17 @@ export class Board {
     return true;
   }
 
+  /** Whether another Service takes, or took, NodePorts of a node. Such a node is rare, and worked out anew with every Service. */
+  #hasTaken({ name, standing }: BoardNode): boolean {
+    if (standing === undefined) return false;
+    const addresses = this.#objects.nodes.get(name)?.addresses.map(({ address }) => address) ?? [];
+    return standing.taken.size + takenPorts(this.#objects, addresses).size > 0;
+  }
+
   #kinOf(standing: Standing): Kin {
-    const { nodeName, families, zone, expected, others, taken } = standing;
-    // A node whose addresses another Service takes ports of has no kin.
-    const key = JSON.stringify([families, zone ?? null, expected, others.length, taken.size === 0 ? '' : [nodeName, [...taken.keys()]]]);
+    const { nodeName, families, zone, expected, others, taken, takenTurn } = standing;
+    // A node whose NodePorts are taken has no kin.
+    const key = JSON.stringify([families, zone ?? null, expected, others.length, taken.size === 0 ? '' : [nodeName, takenTurn]]);
     const known = this.#kin.get(key);
     if (known !== undefined) return known;
     const kin: Kin = {

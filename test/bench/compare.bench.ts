@@ -59,7 +59,15 @@ fillOthers();
 collect();
 
 function fillOthers(): void {
-  const usual = new Map(factsInStep(-1, board.expectations(nodeName(0)), objects).map((fact) => [fact.key, board.shared(fact) as typeof fact]));
+  // What a node says that holds no endpoint; of those that it holds, each node says something of its own.
+  const nobody = nodeName(nodes);
+  board.addNode(nobody);
+  const usual = new Map(
+    factsInStep(nodes, board.expectations(nobody), objects).flatMap((fact) =>
+      fact.nodePort.family === 4 ? [[fact.key, board.shared(fact) as typeof fact]] : [],
+    ),
+  );
+  board.removeNode(nobody);
   const hosted = Map.groupBy(
     [...objects.endpointSlices.values()].flatMap(({ serviceName, endpoints: all }) => all.map(({ nodeName: name }) => ({ name, service: serviceName }))),
     ({ name }) => name,
@@ -67,10 +75,9 @@ function fillOthers(): void {
   for (let index = fromTheWire; index < nodes; index++) {
     const name = nodeName(index);
     const own = new Set(hosted.get(name)?.map(({ service }) => service));
-    const expectations = board.expectations(name);
     const special = factsInStep(
       index,
-      expectations.filter(({ service, externalTrafficPolicy, expect }) => own.has(service.name) || (externalTrafficPolicy === 'Local' && expect === 'drop')),
+      board.expectations(name).filter(({ service }) => own.has(service.name)),
       objects,
     );
     const facts = new Map([...usual, ...special.map((fact) => [fact.key, fact] as const)]);

@@ -1,8 +1,8 @@
 // Renders what kube-proxy in iptables mode writes on one node for given Services and EndpointSlices, in the words of iptables-save.
 //
 // It follows kube-proxy 1.30 to 1.32 (pkg/proxy/iptables/proxier.go) and is held against captures of the real one. It knows what the labs use: ClusterIP,
-// NodePort and LoadBalancer Services, externalTrafficPolicy, ClientIP affinity, source ranges, health check ports; not internalTrafficPolicy Local,
-// external IPs, topology hints or terminating endpoints.
+// NodePort and LoadBalancer Services, externalTrafficPolicy, ClientIP affinity, source ranges, health check ports, endpoints that terminate, hints for zones (as from
+// 1.31 on); not internalTrafficPolicy Local or external IPs.
 import { createHash } from 'node:crypto';
 
 export interface ServiceObject {
@@ -26,13 +26,20 @@ export interface EndpointSliceObject {
   readonly addressType: string;
   readonly ports?: readonly { readonly name?: string; readonly port?: number; readonly protocol?: string }[] | null;
   readonly endpoints?:
-    | readonly { readonly addresses: readonly string[]; readonly conditions?: { readonly ready?: boolean }; readonly nodeName?: string }[]
+    | readonly {
+        readonly addresses: readonly string[];
+        readonly conditions?: { readonly ready?: boolean; readonly serving?: boolean; readonly terminating?: boolean };
+        readonly nodeName?: string;
+        readonly hints?: { readonly forZones?: readonly { readonly name: string }[] };
+      }[]
     | null;
 }
 
 /** What kube-proxy is asked for. */
 export interface ProxyInput {
   readonly node: string;
+  /** Zone of the node, by its label; absent without one. */
+  readonly zone?: string;
   readonly family: 4 | 6;
   /** The cluster's pod range: traffic from elsewhere to a cluster IP is masqueraded. */
   readonly clusterCidr: string;
@@ -178,7 +185,8 @@ function servicePorts(service: ServiceObject, input: ProxyInput): ServicePort[] 
   const clusterIp = (spec.clusterIPs ?? [spec.clusterIP ?? '']).filter((address) => address !== '' && address !== 'None').find(ofFamily);
   if (clusterIp === undefined || spec.type === 'ExternalName') return [];
   return (spec.ports ?? []).map((port) => {
-    const all = endpointsOf(service, port.name ?? '', input);
+    const { cluster, local } = endpointsOf(service, port.name ?? '', input);
+    const isLocal = spec.externalTrafficPolicy === 'Local';
     return {
       name: `${metadata.namespace}/${metadata.name}${port.name ? `:${port.name}` : ''}`,
       protocol: (port.protocol ?? 'TCP').toLowerCase(),
@@ -187,32 +195,55 @@ function servicePorts(service: ServiceObject, input: ProxyInput): ServicePort[] 
       nodePort: port.nodePort ?? 0,
       loadBalancerIps: (status?.loadBalancer?.ingress ?? []).flatMap(({ ip }) => (ip !== undefined && ofFamily(ip) ? [ip] : [])),
       sourceRanges: (spec.loadBalancerSourceRanges ?? []).filter(ofFamily),
-      local: spec.externalTrafficPolicy === 'Local',
+      local: isLocal,
       affinitySeconds: spec.sessionAffinity === 'ClientIP' ? (spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? 10_800) : 0,
       healthCheckNodePort: spec.healthCheckNodePort ?? 0,
-      endpoints: all.map(({ text }) => text),
-      localEndpoints: all.filter(({ node }) => node === input.node).map(({ text }) => text),
+      endpoints: cluster,
+      localEndpoints: isLocal ? local : [],
     };
   });
 }
 
-function endpointsOf(service: ServiceObject, portName: string, input: ProxyInput): { readonly text: string; readonly node: string | undefined }[] {
+interface FoundEndpoint {
+  readonly text: string;
+  readonly node: string | undefined;
+  readonly ready: boolean;
+  readonly leaving: boolean;
+  readonly zones: readonly string[];
+}
+
+// Ready ones, or where there is none those that serve until they are gone; of the cluster (the nearest, if hints say so for all of them) and of the node.
+function endpointsOf(service: ServiceObject, portName: string, input: ProxyInput): { readonly cluster: readonly string[]; readonly local: readonly string[] } {
+  const all = foundEndpoints(service, portName, input);
+  const usable = (from: readonly FoundEndpoint[]): readonly FoundEndpoint[] =>
+    from.some(({ ready }) => ready) ? from.filter(({ ready }) => ready) : from.filter(({ leaving }) => leaving);
+  const ready = all.filter((each) => each.ready);
+  const near = ready.filter(({ zones }) => input.zone !== undefined && zones.includes(input.zone));
+  const hinted = near.length > 0 && ready.every(({ zones }) => zones.length > 0);
+  const texts = (from: readonly FoundEndpoint[]): string[] => from.map(({ text }) => text).sort();
+  return { cluster: texts(hinted ? near : usable(all)), local: texts(usable(all.filter(({ node }) => node === input.node))) };
+}
+
+function foundEndpoints(service: ServiceObject, portName: string, input: ProxyInput): readonly FoundEndpoint[] {
   const slices = input.endpointSlices.filter(
     ({ metadata, addressType }) =>
       metadata.namespace === service.metadata.namespace &&
       metadata.labels?.['kubernetes.io/service-name'] === service.metadata.name &&
       addressType === `IPv${input.family}`,
   );
-  const found = slices.flatMap((slice) =>
+  return slices.flatMap((slice) =>
     (slice.ports ?? [])
       .filter((port) => (port.name ?? '') === portName)
       .flatMap(({ port }) =>
-        (slice.endpoints ?? [])
-          .filter(({ conditions }) => conditions?.ready !== false)
-          .map(({ addresses, nodeName }) => ({ text: `${quotedHost(addresses[0] ?? '')}:${port}`, node: nodeName })),
+        (slice.endpoints ?? []).map(({ addresses, nodeName, conditions, hints }) => ({
+          text: `${quotedHost(addresses[0] ?? '')}:${port}`,
+          node: nodeName,
+          ready: conditions?.ready !== false,
+          leaving: conditions?.serving === true && conditions.terminating === true,
+          zones: (hints?.forZones ?? []).map(({ name }) => name),
+        })),
       ),
   );
-  return found.sort((a, b) => (a.text < b.text ? -1 : a.text > b.text ? 1 : 0));
 }
 
 function filterRules(port: ServicePort): string[] {
@@ -243,6 +274,8 @@ function natRules(port: ServicePort, input: ProxyInput): string[] {
   if (port.endpoints.length === 0) return [];
   const { name, protocol } = port;
   const chain = (prefix: string): string => chainName(prefix, { servicePort: name, protocol });
+  // A local endpoint that terminates serves while a ready one is elsewhere.
+  const reachable = [...new Set([...port.endpoints, ...port.localEndpoints])].sort();
   const clusterIp = `-d ${host(port.clusterIp)} -p ${protocol} ${comment(`${name} cluster IP`)} -m ${protocol} --dport ${port.port}`;
   const external = port.nodePort > 0 || port.loadBalancerIps.length > 0;
   const localInUse = external && port.local;
@@ -252,7 +285,7 @@ function natRules(port: ServicePort, input: ProxyInput): string[] {
     ...(external ? externalRules(port, input) : []),
     ...loadBalance(port, { chain: chain('KUBE-SVC-'), endpoints: port.endpoints }),
     ...(localInUse ? loadBalance(port, { chain: chain('KUBE-SVL-'), endpoints: port.localEndpoints }) : []),
-    ...port.endpoints.flatMap((endpoint) => endpointRules(port, endpoint)),
+    ...reachable.flatMap((endpoint) => endpointRules(port, endpoint)),
   ];
 }
 

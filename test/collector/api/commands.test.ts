@@ -68,7 +68,7 @@ t.test('from a start to SIGTERM', async (t) => {
   t.match(wide.output, /node1\/4:fault\(timeout\) node2\/4:unknown/);
   t.match(findings, { code: 1, output: /node1 +30080\/tcp +shop\/web:http +C\d\d +error/ });
   t.match(services, { code: 1, output: /shop\/web +NodePort +30080\/tcp +2\/2 +Cluster +1/ });
-  t.match(yaml.output, /^apiVersion: portreeve\/v1\nkind: NodePortList\nitems:\n {2}- port: 30080\n/);
+  t.match(yaml.output, /^apiVersion: portreeve\/v1\nkind: NodePortList\nview:\n(?: .*\n)+items:\n {2}- port: 30080\n/);
   t.match(explained, { code: 1, output: /shop\/web.*30080\/tcp.*node1[\s\S]*--dport 8080 -j DROP/ });
   t.match(JSON.parse(json.output), { kind: 'Explanation', explanation: { kind: 'faulty', node: 'node1', port: 30080 } });
 

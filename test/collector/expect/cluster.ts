@@ -12,6 +12,8 @@ export interface EndpointShort {
   readonly serving?: boolean;
   readonly terminating?: boolean;
   readonly zones?: readonly string[];
+  /** Nodes that hints are for. */
+  readonly nodes?: readonly string[];
 }
 
 /** Puts raw objects (with `kind`) together. */
@@ -60,7 +62,9 @@ export const slice = (serviceName: string, endpoints: readonly EndpointShort[], 
     conditions: { ready: endpoint.ready, serving: endpoint.serving, terminating: endpoint.terminating },
     ...(endpoint.node === undefined ? {} : { nodeName: endpoint.node }),
     ...(endpoint.pod === undefined ? {} : { targetRef: { kind: 'Pod', namespace: 'shop', name: endpoint.pod } }),
-    ...(endpoint.zones === undefined ? {} : { hints: { forZones: endpoint.zones.map((name) => ({ name })) } }),
+    ...(endpoint.zones === undefined && endpoint.nodes === undefined
+      ? {}
+      : { hints: { forZones: (endpoint.zones ?? []).map((name) => ({ name })), forNodes: (endpoint.nodes ?? []).map((name) => ({ name })) } }),
   })),
   ...more,
 });
