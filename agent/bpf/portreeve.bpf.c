@@ -448,16 +448,40 @@ int on_drop(struct bpf_raw_tracepoint_args *context)
 	return 0;
 }
 
-/* A packet that is handed to a device for sending: only the resets of connections to NodePorts are of interest. */
-SEC("raw_tp/net_dev_queue")
-int on_send(struct bpf_raw_tracepoint_args *context)
+/* Headers of a reset: Ethernet with two tags, IP and TCP with all their options. It carries no data. */
+#define RESET_BYTES_MAX (22 + 60 + 60)
+
+/* Whether a packet can be a reset, by one look at the place of the flags in headers without options, as nearly all are. */
+static __always_inline int may_reset(const struct sk_buff *skb)
 {
-	struct sk_buff *skb = (struct sk_buff *)context->args[0];
+	const void *header = skb->head + skb->network_header;
+	__u8 start[54] = {};
+
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		bpf_probe_read_kernel(start, 34, header);
+		return start[9] == IPPROTO_TCP && (start[0] != 0x45 || start[33] & TCP_RST);
+	}
+	if (skb->protocol != bpf_htons(ETH_P_IPV6))
+		return 0;
+	bpf_probe_read_kernel(start, 54, header);
+	return start[6] == IPPROTO_TCP ? start[53] & TCP_RST : start[6] != IPPROTO_UDP;
+}
+
+/*
+ * A packet that is handed to a device for sending: only the resets of connections to NodePorts are of interest. It runs for every packet, so what most
+ * packets are asked is read without a call, which this sort of program may do.
+ */
+SEC("tp_btf/net_dev_queue")
+int on_send(__u64 *context)
+{
+	struct sk_buff *skb = (struct sk_buff *)context[0];
 	struct drop_key key = {};
 	struct drop_value value = {};
 	struct packet packet = {};
 	struct origin origin = {};
 
+	if (skb->len > RESET_BYTES_MAX || !may_reset(skb))
+		return 0;
 	if (!read_packet(&packet, skb) || packet.protocol != IPPROTO_TCP || !(packet.tcp_flags & TCP_RST))
 		return 0;
 	if (!is_node_port(&packet, packet.source_port))
