@@ -10,11 +10,13 @@
 static const char usage[] =
 	"usage: portreeve-bpf watch [--parent PID] [--backends N] [--every-netns] [--calls auto|kprobe|tracepoint|none]\n"
 	"       portreeve-bpf maps [--dir DIRECTORY] NAME...\n"
+	"       portreeve-bpf audit [--parent PID]\n"
 	"       portreeve-bpf version\n"
 	"\n"
 	"watch  prints drops, resets, processes and calls that change the firewall as lines of JSON until stdin ends.\n"
 	"       On stdin: + nodeport tcp 4 30080, + backend tcp 10.244.1.5 8080, + tool 1 iptables (- takes it away), resets on, ping TEXT.\n"
 	"maps   prints the raw bytes of pinned maps whose names begin with one of those given. They are opened for reading only.\n"
+	"audit  prints the records of changed rules, where auditing is on already; it is not switched on. Needs CAP_AUDIT_READ alone.\n"
 	"\n"
 	"Needs CAP_BPF and CAP_PERFMON, and a kernel with BTF. Changes nothing and pins nothing. GPL-2.0-or-later.\n";
 
@@ -26,6 +28,8 @@ int main(int argc, char **argv)
 		return watch(argc - 1, argv + 1);
 	if (!strcmp(command, "maps"))
 		return maps(argc - 1, argv + 1);
+	if (!strcmp(command, "audit"))
+		return audit(argc - 1, argv + 1);
 	if (!strcmp(command, "version")) {
 		printf("portreeve-bpf 1, libbpf %u.%u\n", libbpf_major_version(), libbpf_minor_version());
 		return 0;

@@ -8,6 +8,7 @@
 
 int watch(int argc, char **argv);
 int maps(int argc, char **argv);
+int audit(int argc, char **argv);
 
 /* Keeps the reason that libbpf gave last, and writes its warnings to stderr unless they are expected. */
 void hear_libbpf(void);
