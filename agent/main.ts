@@ -1,6 +1,8 @@
 // The agent: observes the node and tells the collector. Everything that is started here is closed here, in reverse order, when the signal says so.
 import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
+import type { Fact } from '../shared/model/fact.ts';
+import { KernelWatch } from './bpf/watch.ts';
 import { bootId, describeHost } from './host/describe.ts';
 import { hostname } from './host/files.ts';
 import { thisMachine } from './host/machine.ts';
@@ -19,6 +21,8 @@ export interface AgentOptions {
   readonly state?: string;
   /** File with the bearer token for the collector. */
   readonly tokenFile?: string;
+  /** Watch the resets that clients are sent, too: each short packet of the node pays about 0.1 µs for it. */
+  readonly watchResets?: boolean;
   readonly logLevel?: 'debug' | 'info' | 'warn' | 'error';
 }
 
@@ -48,18 +52,39 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       onNotice: notice,
     });
     closers.push(() => uplink.close());
+    const machine = thisMachine(commands.signal);
+    let seen: { readonly facts: ReadonlyMap<string, Fact>; readonly at: number } | undefined;
+    const tell = () => {
+      if (seen === undefined) return;
+      const facts = new Map([...seen.facts, ...kernel.facts().map((fact) => [fact.key, fact] as const)]);
+      uplink.take({ kind: 'facts', facts, at: seen.at });
+    };
+    const kernel = new KernelWatch({
+      machine,
+      onChanged: (sources) => observer.readSoon(sources),
+      onFacts: tell,
+      onNotice: notice,
+      ...(options.watchResets === undefined ? {} : { resets: options.watchResets }),
+    });
     const observer = new Observer({
       node,
       host,
-      machine: thisMachine(commands.signal),
-      onFacts: (facts, at) => uplink.take({ kind: 'facts', facts, at }),
+      machine,
+      kernel,
+      onFacts: (facts, at) => {
+        seen = { facts, at };
+        kernel.look(facts);
+        tell();
+      },
       onChanges: (changes) => uplink.take({ kind: 'changes', changes }),
       onNotice: notice,
     });
+    closers.push(() => kernel.close());
     closers.push(() => observer.close());
     // A command that runs when the agent stops is ended, or the observer would wait for it.
     closers.push(() => commands.abort());
     log.info({ node, collector: options.collector }, 'agent started');
+    await kernel.start();
     await Promise.race([observer.start(), aborted(signal)]);
     await aborted(signal);
   } finally {

@@ -5,7 +5,8 @@ import type { Decider } from '../../shared/model/outcome.ts';
 export function counterCommand(decider: Decider): readonly [string, ...string[]] | undefined {
   const { by, backend, family, table, chain, rule, handle } = decider;
   if ((by !== 'rule' && by !== 'policy') || table === undefined || chain === undefined) return undefined;
-  if (backend === 'nft') return by === 'rule' && handle !== undefined && family !== undefined ? ['nft', '-a', 'list', 'chain', family, table, chain] : undefined;
+  if (backend === 'nft')
+    return by === 'rule' && handle !== undefined && family !== undefined ? ['nft', '-a', 'list', 'chain', family, table, chain] : undefined;
   const tool = `${family === 'ip6' ? 'ip6tables' : 'iptables'}-${backend === 'legacy' ? 'legacy' : 'nft'}`;
   if (by === 'policy') return [tool, '-t', table, '-v', '-S', chain];
   return rule === undefined ? undefined : [tool, '-t', table, '-v', '-S', chain, String(rule)];

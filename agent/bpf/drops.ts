@@ -1,6 +1,6 @@
 // Adds up the drops that portreeve-bpf tells of into one fact for each NodePort, bounded in size and in how often it changes.
 import { limits } from '../../shared/limits.ts';
-import { type Drop, type DropsFact, dropsFactKey, type NodePortKey, nodePortFactKey } from '../../shared/model/fact.ts';
+import { type Drop, type DropsFact, dropsFactKey, isNetfilterDrop, type NodePortKey, nodePortFactKey } from '../../shared/model/fact.ts';
 import type { Decider } from '../../shared/model/outcome.ts';
 import type { DropEvent } from './events.parse.ts';
 
@@ -63,7 +63,7 @@ export class Drops {
     const port = this.#ports.get(dropsFactKey(nodePort));
     if (port === undefined) return;
     for (const sort of port.sorts.values()) {
-      if (sort.of !== of || sort.inPod || !isNetfilter(sort.reason)) continue;
+      if (sort.of !== of || sort.inPod || !isNetfilterDrop(sort)) continue;
       // A rule that is named for the first time is news; that its counter went on is not.
       port.changed ||= sort.rule?.text !== rule.text;
       sort.rule = rule;
@@ -114,7 +114,8 @@ export class Drops {
     sort.firstAt = Math.min(sort.firstAt, event.firstAt);
     sort.lastAt = Math.max(sort.lastAt, event.lastAt);
     sort.device = event.device;
-    if (event.prefix === undefined || sort.prefixes.size >= limits.dropPrefixesMax) sort.more ||= event.prefix === undefined || !sort.prefixes.has(event.prefix);
+    if (event.prefix === undefined || sort.prefixes.size >= limits.dropPrefixesMax)
+      sort.more ||= event.prefix === undefined || !sort.prefixes.has(event.prefix);
     else sort.prefixes.add(event.prefix);
     port.changed = true;
   }
@@ -131,7 +132,7 @@ export class Drops {
 
   #sortOf(port: Port, event: DropEvent): Sort {
     const of = event.of === 'reply' || event.of === 'reset' ? event.of : 'request';
-    const reason = this.#reasonOf(event);
+    const reason = this.reasonOf(event);
     const key = [of, reason, event.port, event.backend, event.own].join(' ');
     const known = port.sorts.get(key);
     if (known !== undefined) return known;
@@ -156,7 +157,8 @@ export class Drops {
     return sort;
   }
 
-  #reasonOf({ reason, place }: DropEvent): string {
+  /** The name of an event's reason, as the facts have it. */
+  reasonOf({ reason, place }: DropEvent): string {
     const name = reason === undefined ? '' : (this.#reasons.get(reason) ?? (reason === 0 ? '' : `reason ${reason}`));
     // Kernels before 5.17 give no reason, later ones sometimes none: then the function says more.
     return place !== undefined && place !== '' && (name === '' || name === 'NOT_SPECIFIED') ? `in ${place}` : name;
@@ -164,7 +166,9 @@ export class Drops {
 
   /** Packets that were not counted before. */
   #fresh(event: DropEvent): number {
-    const key = [event.of, event.reason, event.place, event.nodePort, event.port, event.protocol, event.prefix, event.backend, event.netns, event.device].join(' ');
+    const key = [event.of, event.reason, event.place, event.nodePort, event.port, event.protocol, event.prefix, event.backend, event.netns, event.device].join(
+      ' ',
+    );
     const before = this.#counted.get(key) ?? 0;
     this.#counted.delete(key);
     this.#counted.set(key, event.count);
@@ -175,7 +179,8 @@ export class Drops {
 }
 
 /** Whether a reason says that a rule or policy of netfilter dropped the packet. Before 5.17 the place says it. */
-export const isNetfilter = (reason: string): boolean => reason === 'NETFILTER_DROP' || /^in (nf_hook_slow|nft_do_chain|ipt_do_table|ip6t_do_table)\b/.test(reason);
+export const isNetfilter = (reason: string): boolean =>
+  reason === 'NETFILTER_DROP' || /^in (nf_hook_slow|nft_do_chain|ipt_do_table|ip6t_do_table)\b/.test(reason);
 
 const keyOf = ({ protocol, family }: DropEvent, port: number): NodePortKey => ({ protocol, family, port });
 

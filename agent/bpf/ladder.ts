@@ -46,7 +46,8 @@ function whyNot({ program, hello, refused, ended }: Probes): string {
 }
 
 function refusal({ stage, code, reason }: RefusedStartEvent): string {
-  if (stage === 'btf') return code === 'ENOENT' ? 'no BTF: this kernel has no /sys/kernel/btf/vmlinux' : `no BTF: /sys/kernel/btf/vmlinux cannot be read (${code})`;
+  if (stage === 'btf')
+    return code === 'ENOENT' ? 'no BTF: this kernel has no /sys/kernel/btf/vmlinux' : `no BTF: /sys/kernel/btf/vmlinux cannot be read (${code})`;
   if (code === 'EPERM' || code === 'EACCES') return `${code}: loading needs CAP_BPF and CAP_PERFMON (before Linux 5.8 CAP_SYS_ADMIN)`;
   return `${code === '' ? '' : `${code}: `}${reason}`;
 }

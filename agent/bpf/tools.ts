@@ -102,7 +102,11 @@ export const interpreters: readonly string[] = [
 ];
 
 /** What a process can have changed; empty for one that is of no interest. An interpreter is what its script is. */
-export function wroteOf(process: { readonly class: 'tool' | 'interpreter' | 'daemon'; readonly comm: string; readonly argv: readonly string[] }): readonly Wrote[] {
+export function wroteOf(process: {
+  readonly class: 'tool' | 'interpreter' | 'daemon';
+  readonly comm: string;
+  readonly argv: readonly string[];
+}): readonly Wrote[] {
   if (process.class !== 'interpreter') return tools.get(process.comm) ?? daemons.get(process.comm) ?? [];
   // The script is the first argument that is no option; a few words are looked at, as `-m` and `-c` take one of their own.
   for (const word of process.argv.slice(1, 5)) {

@@ -114,7 +114,8 @@ export class Supervised {
       if (this.#state?.kind !== 'flooded') this.#tell({ kind: 'running' });
       return;
     }
-    if (++this.#nonsense >= limits.bpfNonsenseMax) this.#kill(`said ${this.#nonsense} lines that make no sense, the last one ${JSON.stringify(line.slice(0, 80))}`);
+    if (++this.#nonsense >= limits.bpfNonsenseMax)
+      this.#kill(`said ${this.#nonsense} lines that make no sense, the last one ${JSON.stringify(line.slice(0, 80))}`);
   }
 
   #ended(reason: string): void {

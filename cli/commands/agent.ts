@@ -1,17 +1,19 @@
 // `portreeve agent`: watches this node and tells the collector.
 import { type AgentOptions, runAgent } from '../../agent/main.ts';
-import { type Command, requiredText, textOf } from '../command.ts';
+import { type Command, flagOf, requiredText, textOf } from '../command.ts';
 
 export const command: Command = {
   name: 'agent',
   summary: 'watch this node and stream its state and changes to the collector',
   usage: '--collector URL',
-  description: 'Runs until SIGTERM or SIGINT. Needs CAP_NET_ADMIN to read rules. It reads the host and never changes it.',
+  description:
+    'Runs until SIGTERM or SIGINT. Needs CAP_NET_ADMIN to read rules, and CAP_BPF and CAP_PERFMON to see drops and who changes rules. It reads the host and never changes it.',
   options: [
     { name: 'collector', value: 'URL', summary: 'wss://HOST:PORT, or ws://HOST:PORT on a loopback address' },
     { name: 'node', value: 'NAME', summary: 'name of the Kubernetes node (default: the host name)' },
     { name: 'state', value: 'DIR', summary: 'directory for changes that wait while no collector takes them' },
     { name: 'token-file', value: 'FILE', summary: 'bearer token for the collector' },
+    { name: 'watch-resets', summary: 'with eBPF, also watch the resets that clients are sent; each short packet of the node pays about 0.1 µs for it' },
     { name: 'log-level', value: 'LEVEL', summary: 'how much is logged on stderr', default: 'info', choices: ['debug', 'info', 'warn', 'error'] },
   ],
   examples: ['portreeve agent --collector ws://127.0.0.1:7300 --node node1'],
@@ -22,6 +24,7 @@ export const command: Command = {
       ...(node === undefined ? {} : { node }),
       ...(state === undefined ? {} : { state }),
       ...(tokenFile === undefined ? {} : { tokenFile }),
+      ...(flagOf(parsed, 'watch-resets') ? { watchResets: true } : {}),
       logLevel: textOf(parsed, 'log-level') as NonNullable<AgentOptions['logLevel']>,
     };
     await runAgent(options, io.signal);

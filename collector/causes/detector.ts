@@ -8,6 +8,7 @@ import { type Decider, type Outcome, type Symptom, symptomOf } from '../../share
 import { coversMost, type Drift, deciderOfOutcome } from '../compare/index.ts';
 import { changeThatMade, changeThatRemoved, correlate, durationText } from '../correlate/index.ts';
 import type { ClusterObjects, Service } from '../kubernetes/objects.ts';
+import { kernelSaw } from './drops.ts';
 
 /** Everything known of one node when its causes are looked for. */
 export interface Diagnosis {
@@ -54,7 +55,8 @@ export interface Diagnosing
 export type Subject = Pick<Expectation, 'key' | 'nodePort' | 'service'> | Pick<Drift, 'key' | 'nodePort'> | undefined;
 
 /** Puts a finding together: identity, NodePort, and the change that caused it where the ledger holds it. */
-export function findingOf(diagnosis: Diagnosis, subject: Subject, given: Diagnosing): Finding {
+export function findingOf(diagnosis: Diagnosis, subject: Subject, diagnosed: Diagnosing): Finding {
+  const given = { ...diagnosed, evidence: [...diagnosed.evidence, ...kernelSaw(diagnosis.facts, subject?.nodePort, diagnosed)] };
   const { deciders, removed, consequences, about, trigger: found, ...rest } = given;
   const trigger = found ?? (ofObjects.has(given.cause) ? objectChange(diagnosis, subject) : triggerOf(diagnosis, deciders ?? [], removed ?? []));
   return {

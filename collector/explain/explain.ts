@@ -174,7 +174,10 @@ const ownerText = ({ owner, subject }: Change): string => `${subject}${owner ===
 
 function seenBy({ fact }: View, finding: Finding | undefined): string[] {
   const outcome = externalOutcome(fact);
-  const packets = finding?.evidence.find(({ decider }) => decider?.packets !== undefined && decider.packets !== '0')?.decider?.packets;
+  // The rules were read before; what the kernel saw may bring a later count of the same rule.
+  const counts = (finding?.evidence ?? []).flatMap(({ decider }) => Number(decider?.packets ?? 0));
+  const most = Math.max(0, ...counts);
+  const packets = most === 0 ? undefined : String(most);
   return [
     ...(outcome === undefined ? [] : [`rules: ${isUncertain(outcome) ? 'not known' : outcome.verdict}`]),
     ...(packets === undefined ? [] : [`counter: ${packets} ${packets === '1' ? 'packet' : 'packets'}`]),

@@ -295,3 +295,6 @@ export function parseNodePortFactKey(key: string): NodePortKey | undefined {
   if (found === null) return undefined;
   return { protocol: found[1] as Protocol, family: Number(found[2]) as Family, port: Number(found[3]) };
 }
+
+/** Whether a drop's reason says that a rule or policy of netfilter dropped the packet. Before Linux 5.17 there are no reasons, and the function says it. */
+export const isNetfilterDrop = ({ reason }: Pick<Drop, 'reason'>): boolean => reason === 'NETFILTER_DROP' || reason.startsWith('in nf_hook_slow');

@@ -1,0 +1,45 @@
+// What the kernel itself says of a NodePort's packets: those that it dropped, why, and where, as evidence beside what the rules say.
+
+import { type Drop, dropsFactKey, type Fact, isNetfilterDrop, type NodePortKey } from '../../shared/model/fact.ts';
+import type { Evidence, Finding } from '../../shared/model/finding.ts';
+import type { Decider } from '../../shared/model/outcome.ts';
+
+/** What a finding says so far: whether rules are to blame decides which drops bear it out. */
+interface Said {
+  readonly severity: Finding['severity'];
+  readonly deciders?: readonly Decider[];
+}
+
+/** Sorts of drops that one finding names. */
+const namedMax = 2;
+
+/**
+ * The drops that agree with a finding, as evidence; none where the node has not seen any (or cannot). Where a rule or policy decides these are netfilter's
+ * drops, else those for other reasons. The rule's counter is the later one, as it was read when packets were dropped.
+ */
+export function kernelSaw(facts: ReadonlyMap<string, Fact>, nodePort: NodePortKey | undefined, { severity, deciders = [] }: Said): Evidence[] {
+  const fact = nodePort === undefined || severity === 'info' ? undefined : facts.get(dropsFactKey(nodePort));
+  if (fact?.kind !== 'drops') return [];
+  const byRule = deciders.some(({ by }) => by === 'rule' || by === 'policy');
+  return fact.drops
+    .filter((drop) => isNetfilterDrop(drop) === byRule)
+    .slice(0, namedMax)
+    .map((drop) => ({ witness: 'kernel', text: `${dropText(fact.nodePort, drop)}.`, ...(drop.rule === undefined ? {} : { decider: drop.rule }) }));
+}
+
+/** `NETFILTER_DROP on 8080 (30080 before DNAT), 4 packets from 172.31.0.0/24 on eth0; the counter of the rule rose with them`. */
+export function dropText(nodePort: NodePortKey, drop: Drop): string {
+  const from =
+    drop.prefixes.length === 0 ? '' : ` from ${drop.prefixes.slice(0, 3).join(', ')}${drop.more === true || drop.prefixes.length > 3 ? ' and others' : ''}`;
+  const device = drop.inPod === true ? ' in the network of the pod' : drop.device === undefined ? '' : ` on ${drop.device}`;
+  const packets = `${drop.packets} ${drop.packets === 1 ? 'packet' : 'packets'}`;
+  const rule = drop.rule === undefined ? '' : '; the counter of the rule rose with them';
+  return `${whatText(nodePort, drop)}, ${packets}${drop.of === 'request' ? from : ` to clients${from}`}${device}${rule}`;
+}
+
+function whatText(nodePort: NodePortKey, { of, reason, port, backend }: Drop): string {
+  if (of === 'reset') return `clients of ${nodePort.port} are sent resets${backend === undefined ? '' : ` by ${backend}`}`;
+  const place = port === undefined ? String(nodePort.port) : `${port} (${nodePort.port} before DNAT)`;
+  const word = reason === '' ? 'dropped' : reason;
+  return of === 'reply' ? `${word}: answers${backend === undefined ? '' : ` of ${backend}`} from ${place}` : `${word} on ${place}`;
+}
