@@ -6,7 +6,7 @@
 #include <linux/types.h>
 
 #define COMM_LENGTH 16
-#define FILENAME_LENGTH 128
+#define FILENAME_LENGTH 256
 #define ARGUMENTS_LENGTH 1024
 #define PARENTS_MAX 6
 #define CGROUPS_MAX 4
