@@ -22,11 +22,11 @@ export function readCounter(decider: Decider, output: string): bigint | undefine
   for (const line of output.split('\n')) {
     const found = / -c (\d+) \d+(?= -[jg] |$)/.exec(withoutQuotes(line));
     if (found === null) continue;
-    const plain = line.replace(/ -c \d+ \d+(?= -[jg] |$)/, '');
+    const plain = line.slice(0, found.index) + line.slice(found.index + found[0].length);
     if (decider.by === 'policy' ? plain.startsWith(`-P ${decider.chain} `) : plain === decider.text) return BigInt(found[1] as string);
   }
   return undefined;
 }
 
-// A comment may hold anything, also what looks like a counter.
-const withoutQuotes = (line: string): string => line.replace(/"(?:[^"\\]|\\.)*"/g, '""');
+// A comment may hold anything, also what looks like a counter; everything else keeps its place.
+const withoutQuotes = (line: string): string => line.replace(/"(?:[^"\\]|\\.)*"/g, (quoted) => '"'.repeat(quoted.length));

@@ -1,4 +1,4 @@
-// How much of what eBPF can tell is told on this node, and why not more: a ladder of five rungs, the best that holds is taken. Pure.
+// How much of what eBPF can tell is told on this node, and why not more: a ladder of four rungs, the best that holds is taken. Pure.
 import type { SourceFact } from '../../shared/model/fact.ts';
 import type { HelloEvent, RefusedStartEvent } from './events.parse.ts';
 
@@ -27,7 +27,9 @@ export function rungOf(probes: Probes): { readonly rung: Rung; readonly reason?:
   if (hello === undefined || probes.ended !== undefined || hello.drops !== 'ok' || hello.exec !== 'ok') return withoutBpf(probes);
   if (hello.callsBy === 'none')
     return { rung: 'drops and processes', reason: `calls of iptables-legacy are not seen (${hello.calls}): its tables are read by the clock` };
-  return { rung: 'everything', ...(probes.flooded === true ? { reason: 'portreeve-bpf says more than can be taken: some of it is skipped' } : {}) };
+  if (probes.flooded === true) return { rung: 'everything', reason: 'portreeve-bpf says more than can be taken: some of it is skipped' };
+  if (hello.netlink === 'ok') return { rung: 'everything' };
+  return { rung: 'everything', reason: `messages to ipset and IPVS are not seen (${hello.netlink}): of their changes only the tools are known that ran` };
 }
 
 function withoutBpf(probes: Probes): { readonly rung: Rung; readonly reason: string } {
