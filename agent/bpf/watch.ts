@@ -162,6 +162,7 @@ export class KernelWatch {
     this.#backendsMax = max;
     const before = this.#supervised;
     if (before === undefined || this.#program === undefined) return;
+    this.#probed({ hello: undefined });
     this.#supervised = this.#supervise(this.#program);
     void before.close();
   }
