@@ -30,6 +30,9 @@ export interface AuditRecord {
 
 export type AuditLine = AuditRecord | { readonly kind: 'audit-hello'; readonly enabled: boolean } | BpfEvent;
 
+/** Whether a table of iptables-legacy and its like was replaced. That one was registered comes of looking at it. */
+export const replacesTable = ({ operation }: AuditedChange): boolean => operation === 'xt_replace';
+
 /** Record types (linux/audit.h). */
 const syscallType = 1300;
 const netfilterType = 1325;

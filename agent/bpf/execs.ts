@@ -2,7 +2,7 @@
 import { limits } from '../../shared/limits.ts';
 import type { Actor } from '../../shared/model/change.ts';
 import { glimpse, unitOf } from '../host/files.ts';
-import type { AuditedChange } from './audit.parse.ts';
+import { type AuditedChange, replacesTable } from './audit.parse.ts';
 import type { ExecEvent, ExitEvent, NetlinkEvent, ReplaceEvent } from './events.parse.ts';
 import { type Wrote, wroteOf } from './tools.ts';
 
@@ -84,7 +84,7 @@ export class Execs {
     this.#audited.delete(pid);
     this.#audited.set(pid, parentPid === undefined ? actor : { ...actor, parents: parentsOf(parentPid) });
     if (this.#audited.size > limits.execsMax) this.#audited.delete(this.#audited.keys().next().value as number);
-    if (!change.operation.startsWith('xt_')) return;
+    if (!replacesTable(change)) return;
     this.#push({ at, wrote: 'legacy', object: `${change.family} ${change.table}`, exact: true, actor: this.#audited.get(pid) as Actor });
   }
 

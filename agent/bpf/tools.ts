@@ -101,13 +101,13 @@ export const interpreters: readonly string[] = [
   ...Array.from({ length: 12 }, (_, minor) => `python3.${minor + 5}`),
 ];
 
-/** What a process can have changed; empty for one that is of no interest. An interpreter is what its script is. */
+/** What a process can have changed; empty for one that is of no interest, or only looks. An interpreter is what its script is. */
 export function wroteOf(process: {
   readonly class: 'tool' | 'interpreter' | 'daemon';
   readonly comm: string;
   readonly argv: readonly string[];
 }): readonly Wrote[] {
-  if (process.class !== 'interpreter') return tools.get(process.comm) ?? daemons.get(process.comm) ?? [];
+  if (process.class !== 'interpreter') return onlyLooks(process) ? [] : (tools.get(process.comm) ?? daemons.get(process.comm) ?? []);
   // The script is the first argument that is no option; a few words are looked at, as `-m` and `-c` take one of their own.
   for (const word of process.argv.slice(1, 5)) {
     for (const part of word.split(/[\s;|&]+/, 20)) {
@@ -117,6 +117,29 @@ export function wroteOf(process: {
     }
   }
   return [];
+}
+
+/** Arguments by which a program only looks, and for those that look unless told otherwise, arguments by which they change. */
+const looking: readonly { readonly comm: RegExp; readonly looks?: RegExp; readonly changes?: RegExp }[] = [
+  { comm: /^(ip6?|arp|eb)tables/, looks: /^(-[A-Za-z]*[LSCVh]|--(list|list-rules|check|version|help))$/ },
+  { comm: /^nft$/, looks: /^(list|monitor|describe|-v|-V|--version|-h|--help)$/ },
+  { comm: /^ipset$/, looks: /^(list|save|test|version|help|-L|-S|-T|-v|--list|--save|--test|--version)$/ },
+  { comm: /^ipvsadm$/, looks: /^(-[lLSh]n?|--(list|save|help|version))$/ },
+  { comm: /^(ip|bridge|route)$/, changes: /^(add|del|delete|change|chg|replace|append|prepend|set|flush|restore|-b|-B|-batch|-force)$/ },
+  { comm: /^ifconfig$/, changes: /^(up|down|add|del|netmask|mtu|hw|\d+\.\d+\.\d+\.\d+.*)$/ },
+  { comm: /^conntrack$/, changes: /^(-[DFIUA]|--(delete|flush|create|add|update))$/ },
+  { comm: /^sysctl$/, changes: /^(-[a-zA-Z]*[wp].*|--(write|load|system)(=.*)?|[^-].*=.*)$/ },
+  { comm: /^ufw$/, looks: /^(status|show|version|--version|--help|help)$/ },
+  { comm: /^firewall-cmd$/, looks: /^--(state|list-|get-|query-|info-|check-|version|help)/ },
+  { comm: /^nmcli$/, changes: /^(up|down|add|delete|del|modify|mod|set|reapply|connect|disconnect|reload|load|apply)$/ },
+  { comm: /^networkctl$/, looks: /^(list|status|lldp|label|cat)$/ },
+];
+
+function onlyLooks({ comm, argv }: { readonly comm: string; readonly argv: readonly string[] }): boolean {
+  const known = looking.find((each) => each.comm.test(comm));
+  const words = argv.slice(1);
+  if (known?.changes !== undefined) return !words.some((word) => known.changes?.test(word));
+  return known?.looks !== undefined && (words.some((word) => known.looks?.test(word)) || (words.length === 0 && comm === 'ipvsadm'));
 }
 
 function byComm(names: Readonly<Record<string, readonly Wrote[]>>): ReadonlyMap<string, readonly Wrote[]> {

@@ -7,7 +7,7 @@ import type { Decider } from '../../shared/model/outcome.ts';
 import { bpfProgram } from '../host/bpf.ts';
 import type { Machine } from '../host/machine.ts';
 import { Supervised, type SupervisedOptions, type SupervisedState } from '../host/supervised.ts';
-import { type AuditedChange, addRecord, readAuditLine } from './audit.parse.ts';
+import { type AuditedChange, addRecord, readAuditLine, replacesTable } from './audit.parse.ts';
 import { dropReasons } from './btf.parse.ts';
 import { counterCommand, readCounter } from './counter.parse.ts';
 import { Drops } from './drops.ts';
@@ -48,6 +48,8 @@ const sourcesOf: Readonly<Record<Wrote, readonly string[]>> = {
 /** A counter is read for a drop at most this often, and never more than this share of the time: what it costs is bounded. */
 const counterEveryMs = 1_000;
 const counterCostFactor = 100;
+/** News of one source is passed on at most this often. */
+const newsEveryMs = 500;
 /** Events of audit whose records have not all come. */
 const auditPendingMax = 64;
 
@@ -67,6 +69,10 @@ export class KernelWatch {
   readonly #counters = new Map<string, { readonly packets: bigint; readonly at: number; readonly costMs: number }>();
   #counting = false;
   readonly #audited = new Map<number, AuditedChange>();
+  /** Sources that have news which was not told yet, and when each was told of last. */
+  readonly #news = new Set<string>();
+  readonly #spreadAt = new Map<string, number>();
+  #spreading: NodeJS.Timeout | undefined;
   #noticed = '';
   #closed = false;
 
@@ -86,6 +92,7 @@ export class KernelWatch {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#telling);
+    clearTimeout(this.#spreading);
     await Promise.all([this.#supervised?.close(), this.#auditing?.close()]);
   }
 
@@ -200,7 +207,9 @@ export class KernelWatch {
         this.#drop(event);
         break;
       case 'exec':
-        if (this.#execs.exec(event).length > 0 && event.class === 'daemon') this.#options.onChanged(['processes']);
+        // What the agent itself runs only looks; to take it for news would make it look again.
+        if (event.parents[0]?.pid === process.pid) break;
+        if (this.#execs.exec(event).length > 0 && event.class === 'daemon') this.#changed([], ['processes']);
         break;
       case 'exit':
         this.#changed(this.#execs.exit(event), daemons.has(event.comm) ? ['processes'] : []);
@@ -236,9 +245,25 @@ export class KernelWatch {
     this.#options.onChanged(['iptables', 'ip6tables', 'ipset', 'ipvs', 'processes']);
   }
 
+  /** Has sources read: at once, and while there is more and more news of one, once in a while. */
   #changed(wrote: readonly Wrote[], others: readonly string[]): void {
-    const sources = new Set([...wrote.flatMap((each) => sourcesOf[each]), ...others]);
-    if (sources.size > 0) this.#options.onChanged([...sources]);
+    for (const source of new Set([...wrote.flatMap((each) => sourcesOf[each]), ...others])) this.#news.add(source);
+    if (this.#news.size > 0) this.#spread();
+  }
+
+  #spread(): void {
+    const now = performance.now();
+    const due = [...this.#news].filter((source) => now - (this.#spreadAt.get(source) ?? Number.NEGATIVE_INFINITY) >= newsEveryMs);
+    for (const source of due) {
+      this.#news.delete(source);
+      this.#spreadAt.set(source, now);
+    }
+    if (due.length > 0) this.#options.onChanged(due);
+    if (this.#news.size === 0 || this.#spreading !== undefined || this.#closed) return;
+    this.#spreading = setTimeout(() => {
+      this.#spreading = undefined;
+      this.#spread();
+    }, newsEveryMs);
   }
 
   // ---- drops ----
@@ -339,7 +364,7 @@ export class KernelWatch {
   #auditedChange(serial: number, change: AuditedChange): void {
     this.#audited.delete(serial);
     this.#execs.audited(change);
-    if (change.operation.startsWith('xt_')) this.#changed(['legacy'], []);
+    if (replacesTable(change)) this.#changed(['legacy'], []);
   }
 }
 

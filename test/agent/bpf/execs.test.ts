@@ -51,10 +51,10 @@ t.test('a container is named by its control group', async (t) => {
 
 t.test('a process that has been several programs is the one of that name', async (t) => {
   const execs = new Execs();
-  execs.exec(exec({ comm: 'ip', argv: ['ip', 'netns', 'exec', 'x', 'iptables'] }));
-  execs.exec(exec({ at: 1_001, comm: 'iptables', argv: ['iptables', '-L'] }));
-  t.match(execs.complete({ pid: 7, comm: 'iptables', how: 'ebpf' }).argv, ['iptables', '-L']);
-  t.match(execs.complete({ pid: 7, comm: 'ip', how: 'ebpf' }).argv, ['ip', 'netns']);
+  execs.exec(exec({ comm: 'ip', argv: ['ip', '-n', 'x', 'link', 'set', 'lo', 'up'] }));
+  execs.exec(exec({ at: 1_001, comm: 'iptables', argv: ['iptables', '-F'] }));
+  t.match(execs.complete({ pid: 7, comm: 'iptables', how: 'ebpf' }).argv, ['iptables', '-F']);
+  t.match(execs.complete({ pid: 7, comm: 'ip', how: 'ebpf' }).argv, ['ip', '-n']);
   // Another program has the number now, or had it.
   t.strictSame(execs.complete({ pid: 7, comm: 'nft', how: 'nft-generation' }), { pid: 7, comm: 'nft', how: 'nft-generation' });
   t.strictSame(execs.complete({ pid: 8, comm: 'ip', how: 'nft-generation' }), { pid: 8, comm: 'ip', how: 'nft-generation' });
@@ -71,6 +71,75 @@ t.test('what an interpreter runs', async (t) => {
     [['bash'], false],
   ];
   for (const [argv, expected] of cases) t.equal(wroteOf({ class: 'interpreter', comm: argv[0] as string, argv }).length > 0, expected, argv.join(' '));
+});
+
+t.test('a program that only looks is of no interest', async (t) => {
+  const looks = [
+    'iptables -L',
+    'iptables -t nat -nvL',
+    'iptables -w -S FORWARD',
+    'ip6tables -C INPUT -j DROP',
+    'iptables --version',
+    'nft list ruleset',
+    'nft -j list tables',
+    'nft monitor',
+    'ipset list',
+    'ipset save',
+    'ipset test a 10.0.0.1',
+    'ipvsadm',
+    'ipvsadm -Ln',
+    'ipvsadm -S',
+    'ip -j addr',
+    'ip route show table all',
+    'ip route get 10.0.0.1',
+    'bridge fdb show',
+    'conntrack -L',
+    'conntrack -C',
+    'sysctl net.ipv4.ip_forward',
+    'sysctl -a',
+    'ufw status verbose',
+    'firewall-cmd --list-all',
+    'nmcli device',
+    'ifconfig eth0',
+    'networkctl status',
+  ];
+  const changes = [
+    'iptables -A INPUT -j DROP',
+    'iptables -t nat -F',
+    'iptables -I FORWARD 1 -j ACCEPT',
+    'iptables-restore -w',
+    'nft -f /etc/nftables.conf',
+    'nft add table x',
+    'nft flush ruleset',
+    'ipset add a 10.0.0.1',
+    'ipset restore',
+    'ipset destroy',
+    'ipvsadm -A -t 10.0.0.1:80',
+    'ipvsadm -C',
+    'ip addr del 10.0.0.1/24 dev eth0',
+    'ip link set eth0 down',
+    'ip -batch -',
+    'ip route replace default via 10.0.0.1',
+    'conntrack -D -p udp',
+    'conntrack -F',
+    'sysctl -w net.ipv4.ip_forward=0',
+    'sysctl net.ipv4.ip_forward=0',
+    'sysctl -p',
+    'sysctl -qw a=1',
+    'sysctl --system',
+    'ufw allow 22',
+    'ufw enable',
+    'firewall-cmd --reload',
+    'nmcli connection up eth0',
+    'ifconfig eth0 down',
+    'ifconfig eth0 10.0.0.1',
+  ];
+  const wrote = (line: string) => wroteOf({ class: 'tool', comm: line.split(' ')[0]?.slice(0, 15) as string, argv: line.split(' ') }).length > 0;
+  t.strictSame(looks.filter(wrote), []);
+  t.strictSame(
+    changes.filter((line) => !wrote(line)),
+    [],
+  );
 });
 
 t.test('names are those that the kernel cuts', async (t) => {
