@@ -7,7 +7,7 @@ import { ownerOfName } from '../shared/netfilter/owners.ts';
 import type { Table } from '../shared/netfilter/ruleset.ts';
 import type { Act } from './bpf/execs.ts';
 import type { Wrote } from './bpf/tools.ts';
-import { ipsetLines, ipvsLines, processLines, routeLines } from './ledger.parse.ts';
+import { ipsetLines, ipvsLines, processLines, routeLines, serviceMapLines } from './ledger.parse.ts';
 
 /** The node at one reading. */
 export interface Snapshot {
@@ -108,7 +108,7 @@ const madeBy = (transaction: Transaction | undefined, { node, at }: LedgerContex
 
 /** What an act must have written to have made a change; undefined for what no act is known to make. */
 function wroteOf({ kind, subject }: { readonly kind: ChangeKind; readonly subject: string }): Wrote | undefined {
-  if (kind === 'set') return subject.startsWith('ipvs ') ? 'ipvs' : 'ipset';
+  if (kind === 'set') return subject.startsWith('ipvs ') ? 'ipvs' : subject.startsWith('ipset ') ? 'ipset' : undefined;
   return kind === 'interface' ? 'link' : kind === 'address' || kind === 'route' || kind === 'sysctl' ? kind : undefined;
 }
 
@@ -173,6 +173,7 @@ function fileChanges(before: CaptureFiles, after: CaptureFiles): Bare[] {
     { files: ['ip-route.json', 'ip6-route.json', 'ip-rule.json', 'ip6-rule.json'], lines: routeLines, kind: 'route' },
     { files: ['ipset-save.txt'], lines: ipsetLines, kind: 'set' },
     { files: ['ipvsadm-Sn.txt'], lines: ipvsLines, kind: 'set' },
+    { files: ['service-maps.ndjson'], lines: serviceMapLines, kind: 'set' },
     { files: ['processes.json'], lines: processLines, kind: 'process' },
   ] as const;
   return kinds.flatMap(({ files, lines, kind }) =>

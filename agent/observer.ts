@@ -314,7 +314,7 @@ export class Observer {
 }
 
 /** Sources whose failure may hide rules. */
-const holdsRules: ReadonlySet<string> = new Set(['iptables', 'ip6tables', 'nftables', 'ipset', 'ipvs']);
+const holdsRules: ReadonlySet<string> = new Set(['iptables', 'ip6tables', 'nftables', 'ipset', 'ipvs', 'service-maps']);
 
 const differs = (before: SourceOutcome | undefined, after: SourceOutcome | undefined): boolean =>
   before?.outcome !== after?.outcome ||

@@ -147,11 +147,16 @@ function healthySummary(question: ExplainQuestion, { expectation, fact }: View):
   const most = all.filter((outcome) => coversMost(outcome.sources) && lossOf(outcome) === undefined);
   const outcomes = most.length > 0 ? most : all;
   const targets = [...new Set(outcomes.flatMap(({ dnat }) => dnat ?? []))];
-  const kept = outcomes.every(({ masquerade }) => !masquerade)
-    ? "keeps the client's address"
-    : outcomes.every(({ masquerade }) => masquerade)
-      ? "replaces the client's address by the node's"
-      : '';
+  // A data plane in eBPF does not say whether it keeps the client's address.
+  const told = outcomes.filter(({ decidedBy }) => decidedBy?.by !== 'map');
+  const kept =
+    told.length === 0
+      ? ''
+      : outcomes.every(({ masquerade }) => !masquerade)
+        ? "keeps the client's address"
+        : outcomes.every(({ masquerade }) => masquerade)
+          ? "replaces the client's address by the node's"
+          : '';
   const address = fact.address === '' ? '' : ` (address ${fact.address})`;
   if (targets.length === 0) return `${name}: whether it answers on ${question.node}${address} is not known.`;
   return `${name}, answers on ${question.node}${address}: ${listText(servedVantages(fact))} are sent to ${targets.slice(0, 6).join(' or ')}${targets.length > 6 ? ' …' : ''}${kept === '' ? '' : `; the node ${kept}`}.`;

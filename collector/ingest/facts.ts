@@ -20,7 +20,7 @@ const protocol = Type.Union([Type.Literal('tcp'), Type.Literal('udp'), Type.Lite
 const port = Type.Integer({ minimum: 0, maximum: 65_535 });
 const mode = Type.Enum(['iptables', 'nftables', 'ipvs', 'none']);
 const decider = Type.Object({
-  by: Type.Enum(['rule', 'policy', 'route', 'sysctl', 'socket', 'ipvs']),
+  by: Type.Enum(['rule', 'policy', 'route', 'sysctl', 'socket', 'ipvs', 'map']),
   text,
   family: Type.Optional(text),
   table: Type.Optional(text),
