@@ -52,7 +52,6 @@ static void print_entry(const uint8_t *key, const uint8_t *value, const struct b
 	json_hex("key", key, info->key_size);
 	json_hex("value", value, info->value_size);
 	json_end();
-	json_flush();
 }
 
 /* -1 where the kernel has no batches for this sort of map. */

@@ -2,7 +2,7 @@
 // facts, actors and wakes of what it says.
 import { limits } from '../../shared/limits.ts';
 import type { Actor } from '../../shared/model/change.ts';
-import { type Drop, type Fact, isNetfilterDrop, type NodePortKey, type SourceFact } from '../../shared/model/fact.ts';
+import { type Drop, type Fact, isNetfilterDrop, type NodePortKey, nodePortFactKey, type SourceFact } from '../../shared/model/fact.ts';
 import type { Decider } from '../../shared/model/outcome.ts';
 import { bpfProgram } from '../host/bpf.ts';
 import type { Machine } from '../host/machine.ts';
@@ -68,6 +68,8 @@ export class KernelWatch {
   #tellAt = Number.POSITIVE_INFINITY;
   readonly #counters = new Map<string, { readonly packets: bigint; readonly at: number; readonly costMs: number }>();
   #counting = false;
+  /** NodePorts whose rule is to be asked for again. */
+  readonly #confirming = new Map<string, NodeJS.Timeout>();
   readonly #audited = new Map<number, AuditedChange>();
   /** Sources that have news which was not told yet, and when each was told of last. */
   readonly #news = new Set<string>();
@@ -93,6 +95,7 @@ export class KernelWatch {
     this.#closed = true;
     clearTimeout(this.#telling);
     clearTimeout(this.#spreading);
+    for (const timer of this.#confirming.values()) clearTimeout(timer);
     await Promise.all([this.#supervised?.close(), this.#auditing?.close()]);
   }
 
@@ -272,7 +275,9 @@ export class KernelWatch {
     const nodePorts = this.#drops.take(event, this.#watched.nodePortsOf);
     if (nodePorts.length === 0) return;
     this.#tellSoon(0);
-    if (event.own && event.of !== 'reset') void this.#confirm(nodePorts, event);
+    const [nodePort] = nodePorts;
+    if (nodePort !== undefined && event.own && event.of !== 'reset' && isNetfilterDrop({ reason: this.#drops.reasonOf(event) }))
+      void this.#confirm(nodePort, event);
   }
 
   #tellSoon(delayMs: number): void {
@@ -293,26 +298,38 @@ export class KernelWatch {
 
   /**
    * Where netfilter dropped the packet and the walk names a rule that drops such packets, the rule's counter says whether it was that rule: it must rise
-   * with the drops. One counter at a time, and each only so often.
+   * with the drops. One counter at a time, and each only so often. A rule that was just written is not walked yet, so it is asked for again a little later.
    */
-  async #confirm(nodePorts: readonly NodePortKey[], event: DropEvent): Promise<void> {
+  async #confirm(nodePort: NodePortKey, event: DropEvent, tries = 3): Promise<void> {
     const of: Drop['of'] = event.of === 'reply' ? 'reply' : 'request';
-    const [nodePort] = nodePorts;
-    if (nodePort === undefined || this.#counting || !isNetfilterDrop({ reason: this.#drops.reasonOf(event) })) return;
     const decider = decidersOf(this.#facts, nodePort, { client: event.client, reply: of === 'reply' })[0];
     const command = decider === undefined ? undefined : counterCommand(decider);
-    if (decider === undefined || command === undefined) return;
-    const key = command.join(' ');
-    const known = this.#counters.get(key) ?? counterOfWalk(decider);
-    if (known !== undefined && Date.now() - known.at < Math.max(counterEveryMs, known.costMs * counterCostFactor)) return;
+    const key = `${command?.join(' ')} ${decider?.text}`;
+    const known = this.#counters.get(key) ?? (decider === undefined ? undefined : counterOfWalk(decider));
+    const waitMs = known === undefined ? 0 : known.at + Math.max(counterEveryMs, known.costMs * counterCostFactor) - Date.now();
+    if (decider === undefined || command === undefined || this.#counting || waitMs > 0) return this.#confirmLater(nodePort, event, { waitMs, tries });
     this.#counting = true;
     const packets = await this.#readCounter(key, command, decider);
     this.#counting = false;
-    if (packets === undefined || this.#closed) return;
-    if (known !== undefined && packets > known.packets) {
+    if (packets === undefined || known === undefined || this.#closed) return;
+    // A counter that fell was set back, and what it has it has counted since.
+    if (packets > known.packets || (packets < known.packets && packets > 0n)) {
       this.#drops.confirm(nodePort, of, { ...decider, packets: packets.toString() });
       this.#tellSoon(0);
     }
+  }
+
+  #confirmLater(nodePort: NodePortKey, event: DropEvent, { waitMs, tries }: { readonly waitMs: number; readonly tries: number }): void {
+    const key = nodePortFactKey(nodePort);
+    if (tries === 0 || this.#confirming.has(key) || this.#closed) return;
+    const timer = setTimeout(
+      () => {
+        this.#confirming.delete(key);
+        void this.#confirm(nodePort, event, tries - 1);
+      },
+      Math.max(waitMs, counterEveryMs),
+    );
+    this.#confirming.set(key, timer);
   }
 
   async #readCounter(key: string, [command, ...args]: readonly [string, ...string[]], decider: Decider): Promise<bigint | undefined> {

@@ -56,12 +56,14 @@ export type Subject = Pick<Expectation, 'key' | 'nodePort' | 'service'> | Pick<D
 
 /** Puts a finding together: identity, NodePort, and the change that caused it where the ledger holds it. */
 export function findingOf(diagnosis: Diagnosis, subject: Subject, diagnosed: Diagnosing): Finding {
-  const given = { ...diagnosed, evidence: [...diagnosed.evidence, ...kernelSaw(diagnosis.facts, subject?.nodePort, diagnosed)] };
-  const { deciders, removed, consequences, about, trigger: found, ...rest } = given;
-  const trigger = found ?? (ofObjects.has(given.cause) ? objectChange(diagnosis, subject) : triggerOf(diagnosis, deciders ?? [], removed ?? []));
+  const { deciders, removed, consequences, about, trigger: found, ...rest } = diagnosed;
+  const trigger = found ?? (ofObjects.has(rest.cause) ? objectChange(diagnosis, subject) : triggerOf(diagnosis, deciders ?? [], removed ?? []));
+  const since = trigger?.at ?? (subject === undefined ? undefined : diagnosis.onsets?.get(subject.key));
+  const given = { ...diagnosed, evidence: [...diagnosed.evidence, ...kernelSaw(diagnosis.facts, subject?.nodePort, { ...diagnosed, since })] };
   return {
     id: `${diagnosis.node}/${about ?? subject?.key ?? 'node'}/${given.cause}`,
     ...rest,
+    evidence: given.evidence,
     node: diagnosis.node,
     service: subject !== undefined && 'service' in subject ? servicePortText(subject.service) : '',
     port: subject?.nodePort.port ?? 0,

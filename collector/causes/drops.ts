@@ -8,33 +8,39 @@ import type { Decider } from '../../shared/model/outcome.ts';
 interface Said {
   readonly severity: Finding['severity'];
   readonly deciders?: readonly Decider[];
+  /** When the fault began, in milliseconds since 1970; undefined when it is not known. */
+  readonly since: number | undefined;
 }
 
 /** Sorts of drops that one finding names. */
 const namedMax = 2;
 
+/** Clocks of node and collector, and the time between an act and its record, may differ by this. */
+const slackMs = 1_000;
+
 /**
- * The drops that agree with a finding, as evidence; none where the node has not seen any (or cannot). Where a rule or policy decides these are netfilter's
- * drops, else those for other reasons. The rule's counter is the later one, as it was read when packets were dropped.
+ * The drops that agree with a finding, as evidence: those since the fault began, and where a rule or policy decides only netfilter's. None where the node has
+ * not seen any (or cannot). The rule's counter is the later one, as it was read when packets were dropped.
  */
-export function kernelSaw(facts: ReadonlyMap<string, Fact>, nodePort: NodePortKey | undefined, { severity, deciders = [] }: Said): Evidence[] {
+export function kernelSaw(facts: ReadonlyMap<string, Fact>, nodePort: NodePortKey | undefined, { severity, deciders = [], since = 0 }: Said): Evidence[] {
   const fact = nodePort === undefined || severity === 'info' ? undefined : facts.get(dropsFactKey(nodePort));
   if (fact?.kind !== 'drops') return [];
   const byRule = deciders.some(({ by }) => by === 'rule' || by === 'policy');
   return fact.drops
-    .filter((drop) => isNetfilterDrop(drop) === byRule)
+    .filter((drop) => drop.lastAt >= since - slackMs && (!byRule || isNetfilterDrop(drop)))
     .slice(0, namedMax)
     .map((drop) => ({ witness: 'kernel', text: `${dropText(fact.nodePort, drop)}.`, ...(drop.rule === undefined ? {} : { decider: drop.rule }) }));
 }
 
 /** `NETFILTER_DROP on 8080 (30080 before DNAT), 4 packets from 172.31.0.0/24 on eth0; the counter of the rule rose with them`. */
 export function dropText(nodePort: NodePortKey, drop: Drop): string {
+  const whom = drop.of === 'request' ? 'from' : 'to clients in';
   const from =
-    drop.prefixes.length === 0 ? '' : ` from ${drop.prefixes.slice(0, 3).join(', ')}${drop.more === true || drop.prefixes.length > 3 ? ' and others' : ''}`;
+    drop.prefixes.length === 0 ? '' : ` ${whom} ${drop.prefixes.slice(0, 3).join(', ')}${drop.more === true || drop.prefixes.length > 3 ? ' and others' : ''}`;
   const device = drop.inPod === true ? ' in the network of the pod' : drop.device === undefined ? '' : ` on ${drop.device}`;
   const packets = `${drop.packets} ${drop.packets === 1 ? 'packet' : 'packets'}`;
   const rule = drop.rule === undefined ? '' : '; the counter of the rule rose with them';
-  return `${whatText(nodePort, drop)}, ${packets}${drop.of === 'request' ? from : ` to clients${from}`}${device}${rule}`;
+  return `${whatText(nodePort, drop)}, ${packets}${from}${device}${rule}`;
 }
 
 function whatText(nodePort: NodePortKey, { of, reason, port, backend }: Drop): string {
