@@ -33,6 +33,8 @@ const quietMs = 50;
 const patienceMs = 500;
 /** A source is read by the clock at most once in this many times what its reading costs: half a percent of a core each at most. */
 const costFactor = 200;
+/** A source that is told to have changed is read at most once in this many times what its reading costs. */
+const toldCostFactor = 20;
 /** Where a monitor does not run, its sources are read by the clock. */
 const unwatchedMs = 5_000;
 /** Everything is read as a check on events. */
@@ -54,6 +56,8 @@ export class Observer {
   readonly #due = new Set<string>();
   readonly #readAt = new Map<string, number>();
   readonly #timers = new Set<NodeJS.Timeout>();
+  /** Sources that were told to have changed and wait for their time. */
+  readonly #soon = new Set<string>();
   #readings: Readings = nothingRead;
   #node: NodeState | undefined;
   #snapshot: Snapshot | undefined;
@@ -114,10 +118,21 @@ export class Observer {
     this.#evaluate(Date.now());
   }
 
-  /** Reads these sources as after an event of the kernel: something outside has seen that they changed. */
+  /** Reads these sources as after an event of the kernel: something outside has seen that they changed. What is costly to read waits in proportion. */
   readSoon(names: readonly string[]): void {
-    if (this.#snapshot === undefined) return;
-    this.#dueSoon(this.#sources.filter(({ name }) => names.includes(name)));
+    if (this.#snapshot === undefined || this.#closed) return;
+    for (const source of this.#sources.filter(({ name }) => names.includes(name) && !this.#soon.has(name))) {
+      const costMs = this.#readings.outcomes.get(source.name)?.costMs ?? 0;
+      const waitMs = (this.#readAt.get(source.name) ?? 0) + costMs * toldCostFactor - performance.now();
+      if (waitMs <= 0) this.#dueSoon([source]);
+      else {
+        this.#soon.add(source.name);
+        this.#later(waitMs, () => {
+          this.#soon.delete(source.name);
+          this.#dueSoon([source]);
+        });
+      }
+    }
   }
 
   async close(): Promise<void> {

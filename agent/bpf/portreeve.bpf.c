@@ -15,6 +15,8 @@ char LICENSE[] SEC("license") = "GPL";
 /* Set before loading. */
 const volatile __u32 own_netns = 0;
 const volatile __u8 every_netns = 0;
+/* Calls of interest that have begun and not ended: while there is none, the end of every other call is passed over at once. */
+__u32 pending = 0;
 /* The generic netlink family of IPVS, which gets its number when its module is loaded. */
 __u16 ipvs_family = 0;
 
@@ -671,18 +673,24 @@ static __always_inline int begin_call(__u32 level, __u32 option, const void *val
 	/* All of them begin with the name of the table. */
 	if (replaces)
 		bpf_probe_read_user_str(call.table, sizeof(call.table), value);
-	bpf_map_update_elem(&calls, &thread, &call, BPF_ANY);
+	if (!bpf_map_update_elem(&calls, &thread, &call, BPF_ANY))
+		__sync_fetch_and_add(&pending, 1);
 	return 0;
 }
 
 static __always_inline int end_call(long result)
 {
-	__u64 thread = bpf_get_current_pid_tgid();
-	struct replace_call *call = bpf_map_lookup_elem(&calls, &thread);
 	struct replace_record *record;
+	struct replace_call *call;
+	__u64 thread;
 
+	if (!pending)
+		return 0;
+	thread = bpf_get_current_pid_tgid();
+	call = bpf_map_lookup_elem(&calls, &thread);
 	if (!call)
 		return 0;
+	__sync_fetch_and_add(&pending, -1);
 	record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
 	if (record) {
 		record->type = RECORD_REPLACE;
@@ -700,13 +708,13 @@ static __always_inline int end_call(long result)
 SEC("tp/syscalls/sys_enter_setsockopt")
 int on_setsockopt(struct trace_event_raw_sys_enter *context)
 {
-	return begin_call((__u32)BPF_CORE_READ(context, args[1]), (__u32)BPF_CORE_READ(context, args[2]), (void *)BPF_CORE_READ(context, args[3]));
+	return begin_call((__u32)context->args[1], (__u32)context->args[2], (void *)context->args[3]);
 }
 
 SEC("tp/syscalls/sys_exit_setsockopt")
 int on_setsockopt_end(struct trace_event_raw_sys_exit *context)
 {
-	return end_call(BPF_CORE_READ(context, ret));
+	return end_call(context->ret);
 }
 
 #define PF_INET 2
