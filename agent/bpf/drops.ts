@@ -172,7 +172,7 @@ export class Drops {
     const before = this.#counted.get(key) ?? 0;
     this.#counted.delete(key);
     this.#counted.set(key, event.count);
-    if (this.#counted.size > 2 * 4_096) this.#counted.delete(this.#counted.keys().next().value as string);
+    if (this.#counted.size > 2 * kernelKeysMax) this.#counted.delete(this.#counted.keys().next().value as string);
     // A key that the kernel had forgotten begins again.
     return event.count >= before ? event.count - before : event.count;
   }
@@ -181,6 +181,9 @@ export class Drops {
 /** Whether a reason says that a rule or policy of netfilter dropped the packet. Before 5.17 the place says it. */
 export const isNetfilter = (reason: string): boolean =>
   reason === 'NETFILTER_DROP' || /^in (nf_hook_slow|nft_do_chain|ipt_do_table|ip6t_do_table)\b/.test(reason);
+
+/** Keys that the kernel's own map of drops has room for, on the largest machines. */
+const kernelKeysMax = 8_192;
 
 const keyOf = ({ protocol, family }: DropEvent, port: number): NodePortKey => ({ protocol, family, port });
 

@@ -44,7 +44,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096);
+	__uint(max_entries, 1024);
 	__type(key, struct backend_key);
 	__type(value, __u8);
 } backends SEC(".maps");
@@ -88,7 +88,7 @@ struct {
 /* Processes whose start was told, so that their end is told too. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 2048);
+	__uint(max_entries, 1024);
 	__type(key, __u32);
 	__type(value, __u32);
 } watched SEC(".maps");

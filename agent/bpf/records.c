@@ -33,7 +33,7 @@ static int64_t wall_ms(uint64_t monotonic)
 /* ---- what was told ---- */
 
 /* Twice the keys of the map, so that places are found quickly. The hash stands for the key: two with one hash would be told of as one. */
-#define TOLD_MAX (2 * DROP_KEYS_MAX)
+#define TOLD_MAX (2 * DROP_KEYS_MANY)
 
 static struct told {
 	uint64_t hash;

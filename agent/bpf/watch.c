@@ -126,6 +126,8 @@ static struct portreeve_bpf *load(const struct options *options, int *error)
 	}
 	bpf->rodata->own_netns = own_netns;
 	bpf->rodata->every_netns = options->every_netns;
+	if (libbpf_num_possible_cpus() > MANY_PROCESSORS)
+		bpf_map__set_max_entries(bpf->maps.drops, DROP_KEYS_MANY);
 	if (options->backends)
 		bpf_map__set_max_entries(bpf->maps.backends, options->backends);
 	*error = -portreeve_bpf__load(bpf);

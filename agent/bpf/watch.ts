@@ -64,7 +64,7 @@ export class KernelWatch {
   #probes: Probes;
   #watched: Watched = nothingWatched;
   #facts: ReadonlyMap<string, Fact> = new Map();
-  #backendsMax = 4_096;
+  #backendsMax = 1_024;
   #telling: NodeJS.Timeout | undefined;
   #tellAt = Number.POSITIVE_INFINITY;
   readonly #counters = new Map<string, { readonly packets: bigint; readonly at: number; readonly costMs: number }>();

@@ -26,10 +26,28 @@ export function kernelSaw(facts: ReadonlyMap<string, Fact>, nodePort: NodePortKe
   const fact = nodePort === undefined || severity === 'info' ? undefined : facts.get(dropsFactKey(nodePort));
   if (fact?.kind !== 'drops') return [];
   const byRule = deciders.some(({ by }) => by === 'rule' || by === 'policy');
-  return fact.drops
-    .filter((drop) => drop.lastAt >= since - slackMs && (!byRule || isNetfilterDrop(drop)))
+  const agreeing = fact.drops.filter((drop) => drop.lastAt >= since - slackMs && (!byRule || isNetfilterDrop(drop)));
+  return overBackends(agreeing)
     .slice(0, namedMax)
     .map((drop) => ({ witness: 'kernel', text: `${dropText(fact.nodePort, drop)}.`, ...(drop.rule === undefined ? {} : { decider: drop.rule }) }));
+}
+
+/** Drops that differ in their backends alone are one to a reader; the latest comes first and stays so. */
+function overBackends(drops: readonly Drop[]): readonly Drop[] {
+  const sorts = Map.groupBy(drops, ({ of, reason, port, inPod, device }) => [of, reason, port, inPod, device].join(' '));
+  return [...sorts.values()].map((same) => {
+    const [first] = same;
+    const rule = same.find((drop) => drop.rule !== undefined)?.rule;
+    if (first === undefined || same.length === 1) return same[0] as Drop;
+    const { backend: _, ...rest } = first;
+    return {
+      ...rest,
+      packets: same.reduce((sum, { packets }) => sum + packets, 0),
+      prefixes: [...new Set(same.flatMap(({ prefixes }) => prefixes))].sort(),
+      ...(same.some(({ more }) => more) ? { more: true } : {}),
+      ...(rule === undefined ? {} : { rule }),
+    };
+  });
 }
 
 /** `NETFILTER_DROP on 8080 (30080 before DNAT), 4 packets from 172.31.0.0/24 on eth0; the counter of the rule rose with them`. */

@@ -64,3 +64,18 @@ t.test('nothing for what is by design, has no NodePort, or was not seen', async 
   t.strictSame(kernelSaw(factsOf(drop()), undefined, { severity: 'error', since: undefined }), []);
   t.strictSame(kernelSaw(new Map(), nodePort, { severity: 'error', since: undefined }), []);
 });
+
+t.test('drops that differ in their backends alone are told as one', async (t) => {
+  const drops = [
+    drop({ backend: '10.244.1.11', packets: 1 }),
+    drop({ backend: '10.244.2.11', packets: 2, prefixes: ['10.0.0.0/24'], rule }),
+    drop({ reason: 'NO_SOCKET' }),
+  ];
+  t.strictSame(
+    kernelSaw(factsOf(...drops), nodePort, { severity: 'error', since: undefined }).map(({ text }) => text),
+    [
+      'NETFILTER_DROP on 30080, 3 packets from 10.0.0.0/24, 172.31.0.0/24 on eth0; the counter of the rule rose with them.',
+      'NO_SOCKET on 30080, 4 packets from 172.31.0.0/24 on eth0.',
+    ],
+  );
+});
