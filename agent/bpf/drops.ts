@@ -20,7 +20,7 @@ interface Sort {
   readonly prefixes: Set<string>;
   more: boolean;
   device: string;
-  rule: Decider | undefined;
+  rule: { readonly decider: Decider; readonly at: number } | undefined;
 }
 
 interface Port {
@@ -58,14 +58,13 @@ export class Drops {
     return keys;
   }
 
-  /** Notes that a rule's counter rose with the drops of a NodePort by netfilter; `of` as in the drop. */
-  confirm(nodePort: NodePortKey, of: Drop['of'], rule: Decider): void {
+  /** Notes that a rule's counter rose with the drops of a NodePort by netfilter; `of` as in the drop, `at` is when it was read. */
+  confirm(nodePort: NodePortKey, of: Drop['of'], rule: { readonly decider: Decider; readonly at: number }): void {
     const port = this.#ports.get(dropsFactKey(nodePort));
     if (port === undefined) return;
     for (const sort of port.sorts.values()) {
       if (sort.of !== of || sort.inPod || !isNetfilterDrop(sort)) continue;
-      // A rule that is named for the first time is news; that its counter went on is not.
-      port.changed ||= sort.rule?.text !== rule.text;
+      port.changed = true;
       sort.rule = rule;
     }
   }
@@ -205,6 +204,6 @@ function dropOf(nodePort: NodePortKey, sort: Sort): Drop {
     prefixes: [...sort.prefixes].sort(),
     ...(sort.more ? { more: true } : {}),
     ...(sort.device === '' ? {} : { device: sort.device }),
-    ...(sort.rule === undefined ? {} : { rule: sort.rule }),
+    ...(sort.rule === undefined ? {} : { rule: sort.rule.decider, countedAt: sort.rule.at }),
   };
 }

@@ -33,6 +33,14 @@ struct dst_entry {
 	struct net_device *dev;
 };
 
+struct rtable {
+	__u16 rt_type;
+};
+
+struct rt6_info {
+	__u32 rt6i_flags;
+};
+
 struct sock_common {
 	possible_net_t skc_net;
 };

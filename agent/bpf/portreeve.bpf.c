@@ -280,6 +280,21 @@ static __always_inline __u32 netns_of(struct sk_buff *skb)
 	return BPF_CORE_READ(route, dev, nd_net.net, ns.inum);
 }
 
+#define RTN_LOCAL 2
+#define RTF_LOCAL 0x80000000u
+
+/* Whether the packet has arrived where it was sent to: its route is one to the machine itself. */
+static __always_inline int has_arrived(struct sk_buff *skb, __u8 family)
+{
+	void *route = (void *)(BPF_CORE_READ(skb, _skb_refdst) & ~1ul);
+
+	if (!route)
+		return 0;
+	if (family == 4)
+		return BPF_CORE_READ((struct rtable *)route, rt_type) == RTN_LOCAL;
+	return (BPF_CORE_READ((struct rt6_info *)route, rt6i_flags) & RTF_LOCAL) != 0;
+}
+
 static __always_inline int same_address(const __u8 *one, const __u8 *other)
 {
 	__u64 left[2], right[2];
@@ -440,8 +455,11 @@ int on_drop(struct bpf_raw_tracepoint_args *context)
 	if (!read_packet(&packet, skb) || !classify(&key, &value, &packet, skb))
 		return 0;
 	key.netns = netns_of(skb);
-	/* In the network namespace of a pod a backend's own drops are of interest, but not what happens to have a NodePort's number. */
-	if (key.netns != own_netns && !every_netns && key.kind != TO_BACKEND)
+	/*
+	 * In the network namespace of a pod its own drops as a backend are of interest, not what happens to have a NodePort's number; and not what passes
+	 * through another namespace, which may be a node of another cluster on this machine with pods of the same addresses.
+	 */
+	if (key.netns != own_netns && !every_netns && (key.kind != TO_BACKEND || !has_arrived(skb, packet.family)))
 		return 0;
 	value.tcp_flags = packet.tcp_flags;
 	describe_device(&key, &value, skb);

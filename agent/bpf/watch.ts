@@ -315,7 +315,7 @@ export class KernelWatch {
     if (packets === undefined || known === undefined || this.#closed) return;
     // A counter that fell was set back, and what it has it has counted since.
     if (packets > known.packets || (packets < known.packets && packets > 0n)) {
-      this.#drops.confirm(nodePort, of, { ...decider, packets: packets.toString() });
+      this.#drops.confirm(nodePort, of, { decider: { ...decider, packets: packets.toString() }, at: Date.now() });
       this.#tellSoon(0);
     }
   }

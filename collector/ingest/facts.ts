@@ -146,6 +146,7 @@ const schemas = {
         more: Type.Optional(Type.Boolean()),
         device: Type.Optional(text),
         rule: Type.Optional(decider),
+        countedAt: Type.Optional(Type.Number()),
       }),
     ),
   }),

@@ -273,6 +273,8 @@ export interface Drop {
   readonly device?: string;
   /** The rule or policy that the walk says drops these packets, when its counter rose with them: netfilter's word, the counter and the walk agree. */
   readonly rule?: Decider;
+  /** When that counter was read, in milliseconds since 1970. */
+  readonly countedAt?: number;
 }
 
 /** What the node is: `host/node`. */

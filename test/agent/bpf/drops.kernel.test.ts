@@ -167,6 +167,38 @@ t.test('drops in the kernel', { skip: noBpf, timeout: 120_000 }, async (t) => {
     t.equal(watching.drops(30_094).length, before);
   });
 
+  await t.test('what another namespace drops on its way to such an address is not ours; what the pod itself rejects is', async (t) => {
+    const { namespaces } = network;
+    // Another node with a pod of the same address.
+    const [other, client] = [await namespaces.add('other'), await namespaces.add('stranger')];
+    await namespaces.ip(other, [
+      `link add eth0 type veth peer name eth0 netns ${client}`,
+      'link add pod0 type bridge',
+      'link set eth0 up',
+      'link set pod0 up',
+      'address add 203.0.113.1/24 dev eth0',
+      'address add 10.244.1.1/24 dev pod0',
+    ]);
+    await namespaces.ip(client, ['link set eth0 up', 'address add 203.0.113.2/24 dev eth0', 'route add default via 203.0.113.1']);
+    await namespaces.run(other, ['sysctl', '-q', '-w', 'net.ipv4.ip_forward=1']);
+    await namespaces.run(other, ['iptables-nft', '-A', 'FORWARD', '-p', 'tcp', '--dport', '8084', '-j', 'DROP']);
+    await namespaces.run(network.pod, ['iptables-nft', '-A', 'INPUT', '-p', 'tcp', '--dport', '8084', '-j', 'REJECT']);
+    await network.onNode('iptables-nft -t nat -A PREROUTING -p tcp --dport 30097 -j DNAT --to-destination 10.244.1.5:8084');
+    watching.send('+ nodeport tcp 4 30097', '+ backend tcp 10.244.1.5 8084');
+    await watching.settled();
+    const knock = ['-e', 'require("net").connect(8084, "10.244.1.5").on("error", () => {}).setTimeout(300, function () { this.destroy(); })'];
+    await namespaces.run(client, [process.execPath, ...knock]);
+    const dropped = await namespaces.run(other, ['iptables-nft', '-v', '-S', 'FORWARD', '1']);
+    t.match(dropped.stdout, / -c [1-9]/, 'the other node has dropped a packet to that address');
+    await network.meet(tcp(30_097));
+    const inPod = await watching.drop(({ of, port }) => of === 'backend' && port === 8_084);
+    t.match(inPod, { own: false, name: 'NETFILTER_DROP', client: '172.31.0.100' });
+    t.strictSame(
+      watching.drops().filter(({ client: from }) => from.startsWith('203.0.113.')),
+      [],
+    );
+  });
+
   await t.test('a flood is counted whole and told of once a second', async (t) => {
     await network.onNode('iptables-nft -A INPUT -p udp --dport 30095 -j DROP');
     watching.send('+ nodeport udp 4 30095');

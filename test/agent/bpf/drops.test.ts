@@ -137,7 +137,7 @@ t.test("a rule is named with netfilter's drops of the node and no others", async
   drops.take(event({ own: false }), none);
   drops.tell(start);
   const rule: Decider = { by: 'rule', text: '-A FORWARD -j DROP', packets: '4' };
-  drops.confirm(nodePort, 'request', rule);
+  drops.confirm(nodePort, 'request', { decider: rule, at: start });
   drops.tell(start + limits.dropToldMinMs);
   t.strictSame(
     toldOf(drops).map((drop) => [drop.of, drop.reason, drop.inPod === true, drop.rule?.packets]),
@@ -148,7 +148,7 @@ t.test("a rule is named with netfilter's drops of the node and no others", async
       ['request', 'NETFILTER_DROP', true, undefined],
     ],
   );
-  drops.confirm({ ...nodePort, port: 1 }, 'request', rule);
+  drops.confirm({ ...nodePort, port: 1 }, 'request', { decider: rule, at: start });
 });
 
 for (const count of [limits.dropSortsMax - 1, limits.dropSortsMax, limits.dropSortsMax + 1]) {
