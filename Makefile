@@ -11,11 +11,14 @@ export PATH := $(CURDIR)/node_modules/node-linux-$(arch)/bin:$(CURDIR)/node_modu
 tools := iptables=iptables nft=nftables ipset=ipset ipvsadm=ipvsadm ip=iproute2 conntrack=conntrack ps=procps openssl=openssl
 # What the lab with a kernel of its own and the store in PostgreSQL need: their tests are skipped without them.
 optional := linux.uml=user-mode-linux modprobe=kmod pg_ctlcluster=postgresql
+# What builds agent/bpf (a command or a header, and its package): without them the agent watches without eBPF.
+compilers := clang=clang bpftool=bpftool gcc=gcc /usr/include/stdio.h=libc6-dev /usr/include/bpf/libbpf.h=libbpf-dev /usr/include/libelf.h=libelf-dev /usr/include/zlib.h=zlib1g-dev
+bpf_sources := $(wildcard agent/bpf/*.c agent/bpf/*.h)
 tap := .tap/run.tap
 npm_options := --ignore-scripts --no-audit --no-fund --loglevel=error
 TESTS ?=
 
-.PHONY: help deps demo test bench fuzz fuzz-kernel lint build clean
+.PHONY: help deps demo test bench fuzz fuzz-kernel lint build bpf clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 15
@@ -33,6 +36,11 @@ deps: node_modules/.package-lock.json .tap/plugins ## install packages of npm an
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}"; } >/dev/null 2>&1 \
 	    || echo "make deps: apt-get could not install $${missing[*]}; tests that need them (a kernel of its own with IPVS, a PostgreSQL server) are skipped." >&2; \
 	fi
+	@missing=(); for pair in $(compilers); do command -v "$${pair%%=*}" >/dev/null || [ -e "$${pair%%=*}" ] || missing+=("$${pair#*=}"); done; \
+	if [ "$${#missing[@]}" -gt 0 ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}"; } >/dev/null 2>&1 \
+	    || echo "make deps: apt-get could not install $${missing[*]}; portreeve-bpf cannot be built." >&2; \
+	fi
 
 node_modules/.package-lock.json: package-lock.json
 	@npm ci $(npm_options) 2>/dev/null || { echo 'make deps: npm ci refuses this package-lock.json here; npm install keeps to it as far as it goes' >&2; npm install --no-save $(npm_options); }
@@ -45,11 +53,11 @@ node_modules/.package-lock.json: package-lock.json
 demo: deps ## build a cluster of network namespaces, break it in three ways, and show what Portreeve says
 	@node --disable-warning=ExperimentalWarning test/labs/demo.ts
 
-test: deps ## run the tests (TESTS="test/x.test.ts …" for some of them)
+test: deps bpf ## run the tests (TESTS="test/x.test.ts …" for some of them)
 	@mkdir -p .tap; rm -f $(tap); status=0; tap run --reporter=silent --output-file=$(tap) $(TESTS) </dev/null || status=$$?; \
 	touch $(tap); node test/support/tally.ts $(tap); exit $$status
 
-bench: deps ## run the benchmarks
+bench: deps bpf ## run the benchmarks
 	@shopt -s nullglob; for file in test/bench/*.bench.ts; do node --disable-warning=ExperimentalWarning "$$file"; done
 
 fuzz: deps ## mutate real dumps and feed them to every parser (N=1000000 SEED=1 WORKERS=2)
@@ -62,8 +70,22 @@ lint: deps ## check format, house rules and types
 	@biome check .
 	@tsc --noEmit
 
-build: deps ## check the types: the sources run as they are, so there is nothing else to build
+build: deps bpf ## check the types (the sources run as they are) and build portreeve-bpf
 	@tsc --noEmit
+
+bpf: ## build dist/portreeve-bpf, where its compilers are
+	@missing=(); for pair in $(compilers); do command -v "$${pair%%=*}" >/dev/null || [ -e "$${pair%%=*}" ] || missing+=("$${pair#*=}"); done; \
+	if [ "$${#missing[@]}" = 0 ]; then $(MAKE) dist/portreeve-bpf; \
+	else echo "portreeve-bpf is not built, and the agent watches without eBPF: not installed are $${missing[*]}." >&2; fi
+
+dist/portreeve-bpf: $(bpf_sources)
+	@mkdir -p dist/bpf
+	@clang -target bpf -D__TARGET_ARCH_$(subst x64,x86,$(arch)) -I/usr/include/$$(gcc -print-multiarch) -g -O2 -Wall -Wextra -c agent/bpf/portreeve.bpf.c -o dist/bpf/whole.o
+	@bpftool gen object dist/bpf/portreeve.o dist/bpf/whole.o
+	@bpftool gen skeleton dist/bpf/portreeve.o name portreeve_bpf >dist/bpf/portreeve.skel.h
+	@link() { gcc -D_GNU_SOURCE -O2 -Wall -Wextra -static -s -Idist/bpf -Iagent/bpf -o dist/bpf/portreeve-bpf $(filter-out %.bpf.c,$(filter %.c,$(bpf_sources))) -lbpf -lelf -lz "$$@"; }; \
+	link 2>dist/bpf/link.log || link -lzstd || { cat dist/bpf/link.log >&2; exit 1; }
+	@mv dist/bpf/portreeve-bpf $@
 
 clean: ## remove what make made, but for node_modules
 	@rm -rf .tap coverage dist

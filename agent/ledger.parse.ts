@@ -1,4 +1,6 @@
 // Groups the lines of files that have no facts of their own (routes, ipsets, IPVS services, processes) by the thing that they describe, for comparing.
+import { type Family, formatAddress } from '../shared/model/address.ts';
+import { parseServiceMaps } from '../shared/netfilter/service-maps.parse.ts';
 import type { ProcessEntry } from './sources/processes.parse.ts';
 
 /** Subject → its lines. What cannot be read yields nothing: the parser of the walk reports it. */
@@ -38,6 +40,24 @@ export function ipvsLines(text: Buffer | undefined): Lines {
       return service === undefined ? [] : [[`ipvs ${service}`, line]];
     }),
   );
+}
+
+/** `service map 192.0.2.11:30080/6` → a line for each backend, of what an eBPF data plane serves. */
+export function serviceMapLines(text: Buffer | undefined): Lines {
+  const { frontends } = parseServiceMaps(text?.toString('latin1') ?? '');
+  return group(
+    frontends.flatMap(({ address, family, port, protocols, scope, backends }) => {
+      const inner = scope === 'internal' ? ' (inside)' : '';
+      const subject = `service map ${address === 'any' ? 'any' : endpoint(family, address, port)}${address === 'any' ? `:${port}` : ''}/${protocols.join(',')}${inner}`;
+      const lines = backends.map((backend) => `→ ${endpoint(family, backend.address, backend.port)}`);
+      return (lines.length === 0 ? ['no backend'] : lines).map((line): [string, string] => [subject, line]);
+    }),
+  );
+}
+
+function endpoint(family: Family, address: bigint, port: number): string {
+  const text = formatAddress(family, address);
+  return `${family === 6 ? `[${text}]` : text}:${port}`;
 }
 
 /** `process kube-proxy` → one line for each: `pid 2418: kube-proxy --config=…`. */

@@ -1,11 +1,13 @@
 // What changed between two readings of the node, as entries of the ledger, each with who did it where the kernel said so. Pure: readings in, changes out.
-import type { Actor, Change } from '../shared/model/change.ts';
+import type { Actor, Change, ChangeKind } from '../shared/model/change.ts';
 import type { Fact, InterfaceFact, ListenerFact } from '../shared/model/fact.ts';
 import { diffTables, type RuleChange } from '../shared/netfilter/diff.ts';
 import type { CaptureFiles } from '../shared/netfilter/node.ts';
 import { ownerOfName } from '../shared/netfilter/owners.ts';
 import type { Table } from '../shared/netfilter/ruleset.ts';
-import { ipsetLines, ipvsLines, processLines, routeLines } from './ledger.parse.ts';
+import type { Act } from './bpf/execs.ts';
+import type { Wrote } from './bpf/tools.ts';
+import { ipsetLines, ipvsLines, processLines, routeLines, serviceMapLines } from './ledger.parse.ts';
 
 /** The node at one reading. */
 export interface Snapshot {
@@ -33,6 +35,8 @@ export interface LedgerContext {
   readonly at: number;
   /** In order of time. */
   readonly transactions: readonly Transaction[];
+  /** What was seen to change things of which the kernel's own messages name nobody, in order of time. */
+  readonly acts?: readonly Act[];
 }
 
 /** More chains of kube-proxy changed by one transaction than this become one entry: a full sync is one act. */
@@ -41,7 +45,7 @@ export const proxyChainsMax = 50;
 export function changesBetween(before: Snapshot, after: Snapshot, context: LedgerContext): Change[] {
   const rules = before.tables === after.tables ? [] : ruleChanges(diffTables(before.tables, after.tables), context);
   const others = [...factChanges(before.facts, after.facts), ...fileChanges(before.files, after.files)];
-  return [...rules, ...others.map((each) => ({ at: context.at, node: context.node, ...each }))];
+  return [...rules, ...others.map((each) => ({ at: context.at, node: context.node, ...each, ...actedBy(wroteOf(each), each.subject, context) }))];
 }
 
 type Bare = Omit<Change, 'at' | 'node'>;
@@ -75,6 +79,7 @@ function transactionOf(change: RuleChange, transactions: readonly Transaction[])
 function ruleChange({ change, transaction }: Attributed, context: LedgerContext): Change {
   return {
     ...madeBy(transaction, context),
+    ...(change.backend === 'legacy' ? actedBy('legacy', `${change.family} ${change.table}`, context) : {}),
     kind: change.kind,
     subject: change.subject,
     before: change.before?.join('\n') ?? null,
@@ -100,6 +105,27 @@ function summary(group: readonly Attributed[], context: LedgerContext): Change {
 
 const madeBy = (transaction: Transaction | undefined, { node, at }: LedgerContext): { at: number; node: string; actor?: Actor } =>
   transaction === undefined ? { at, node } : { at: transaction.at, node, actor: transaction.actor };
+
+/** What an act must have written to have made a change; undefined for what no act is known to make. */
+function wroteOf({ kind, subject }: { readonly kind: ChangeKind; readonly subject: string }): Wrote | undefined {
+  if (kind === 'set') return subject.startsWith('ipvs ') ? 'ipvs' : subject.startsWith('ipset ') ? 'ipset' : undefined;
+  return kind === 'interface' ? 'link' : kind === 'address' || kind === 'route' || kind === 'sysctl' ? kind : undefined;
+}
+
+/**
+ * Who made a change, of which no message of the kernel says it: the last act that was seen to write such a thing. Where only programs were seen to run, the
+ * one that names the thing, or the only one; of several that may have, none.
+ */
+function actedBy(wrote: Wrote | undefined, subject: string, { acts = [] }: LedgerContext): { at?: number; actor?: Actor } {
+  const able = acts.filter((act) => act.wrote === wrote);
+  const object = subject.replace(/^(?:ipset|ipvs|interface|route) (?:-[tuf] )?/, '').split(' table ')[0] as string;
+  const seen = able.findLast((act) => act.exact && (act.object === undefined || act.object === object));
+  const ran = able.filter(({ exact }) => !exact);
+  const named = ran.findLast(({ actor }) => actor.argv?.some((word) => word.includes(object)));
+  const only = new Set(ran.map(({ actor }) => actor.pid)).size === 1 ? ran.at(-1) : undefined;
+  const act = seen ?? named ?? only;
+  return act === undefined ? {} : { at: act.at, actor: act.actor };
+}
 
 function factChanges(before: ReadonlyMap<string, Fact>, after: ReadonlyMap<string, Fact>): Bare[] {
   const keys = new Set([...after.keys(), ...before.keys()]);
@@ -147,6 +173,7 @@ function fileChanges(before: CaptureFiles, after: CaptureFiles): Bare[] {
     { files: ['ip-route.json', 'ip6-route.json', 'ip-rule.json', 'ip6-rule.json'], lines: routeLines, kind: 'route' },
     { files: ['ipset-save.txt'], lines: ipsetLines, kind: 'set' },
     { files: ['ipvsadm-Sn.txt'], lines: ipvsLines, kind: 'set' },
+    { files: ['service-maps.ndjson'], lines: serviceMapLines, kind: 'set' },
     { files: ['processes.json'], lines: processLines, kind: 'process' },
   ] as const;
   return kinds.flatMap(({ files, lines, kind }) =>

@@ -5,6 +5,7 @@ import type { Fact, HostFact, SourceFact } from '../shared/model/fact.ts';
 import { nodeFacts, nothingWanted, type Wanted } from '../shared/netfilter/facts.ts';
 import { readNode } from '../shared/netfilter/node.read.ts';
 import type { NodeState } from '../shared/netfilter/node.ts';
+import type { KernelWatch } from './bpf/watch.ts';
 import type { Machine } from './host/machine.ts';
 import { changesBetween, type Snapshot, type Transaction } from './ledger.ts';
 import { ipWakes, monitorIp } from './monitors/ip.ts';
@@ -23,6 +24,8 @@ export interface ObserverOptions {
   readonly onChanges: (changes: readonly Change[]) => void;
   readonly onNotice: (text: string, details: Readonly<Record<string, unknown>>) => void;
   readonly sources?: readonly Source[];
+  /** Who is who and who did what, from eBPF or audit; absent: only the monitors say it. */
+  readonly kernel?: Pick<KernelWatch, 'complete' | 'acts'>;
 }
 
 /** After an event, reading waits for this long a silence, but never longer than the second. */
@@ -30,6 +33,8 @@ const quietMs = 50;
 const patienceMs = 500;
 /** A source is read by the clock at most once in this many times what its reading costs: half a percent of a core each at most. */
 const costFactor = 200;
+/** A source that is told to have changed is read at most once in this many times what its reading costs. */
+const toldCostFactor = 20;
 /** Where a monitor does not run, its sources are read by the clock. */
 const unwatchedMs = 5_000;
 /** Everything is read as a check on events. */
@@ -40,6 +45,8 @@ const lookMs = 2_000;
 const largeDumpBytes = 1024 * 1024;
 /** Key of the fact that says that the walk failed. */
 const judgement = 'source/judgement';
+/** How much longer ago than the reading before an act can be that made a change. */
+const actSlackMs = 2_000;
 /** A monitor hears nothing before it has subscribed: this long after its start everything it watches is read again. */
 const settleMs = 1_000;
 
@@ -49,6 +56,8 @@ export class Observer {
   readonly #due = new Set<string>();
   readonly #readAt = new Map<string, number>();
   readonly #timers = new Set<NodeJS.Timeout>();
+  /** Sources that were told to have changed and wait for their time. */
+  readonly #soon = new Set<string>();
   #readings: Readings = nothingRead;
   #node: NodeState | undefined;
   #snapshot: Snapshot | undefined;
@@ -109,6 +118,23 @@ export class Observer {
     this.#evaluate(Date.now());
   }
 
+  /** Reads these sources as after an event of the kernel: something outside has seen that they changed. What is costly to read waits in proportion. */
+  readSoon(names: readonly string[]): void {
+    if (this.#snapshot === undefined || this.#closed) return;
+    for (const source of this.#sources.filter(({ name }) => names.includes(name) && !this.#soon.has(name))) {
+      const costMs = this.#readings.outcomes.get(source.name)?.costMs ?? 0;
+      const waitMs = (this.#readAt.get(source.name) ?? 0) + costMs * toldCostFactor - performance.now();
+      if (waitMs <= 0) this.#dueSoon([source]);
+      else {
+        this.#soon.add(source.name);
+        this.#later(waitMs, () => {
+          this.#soon.delete(source.name);
+          this.#dueSoon([source]);
+        });
+      }
+    }
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#debounce);
@@ -125,7 +151,11 @@ export class Observer {
   }
 
   #wake(wakes: ReadonlySet<Wake>): void {
-    for (const source of this.#sources) if (source.wakes.some((wake) => wakes.has(wake))) this.#due.add(source.name);
+    this.#dueSoon(this.#sources.filter((source) => source.wakes.some((wake) => wakes.has(wake))));
+  }
+
+  #dueSoon(sources: readonly Source[]): void {
+    for (const { name } of sources) this.#due.add(name);
     const now = performance.now();
     this.#firstEventAt ??= now;
     const waitMs = Math.max(0, Math.min(quietMs, this.#firstEventAt + patienceMs - now));
@@ -173,13 +203,14 @@ export class Observer {
     // A transaction that is told while its table is being read may be in this reading or only in the next one.
     const startedAt = Date.now();
     const before = this.#readings;
+    const sinceMs = Math.max(0, ...due.map(({ name }) => performance.now() - (this.#readAt.get(name) ?? 0)));
     this.#readings = await readSources(this.#options.machine, due, before);
     if (this.#closed) return;
     const now = performance.now();
     for (const { name } of due) this.#readAt.set(name, now);
     this.#noteFailures(before, due);
     const changed = this.#readings.files !== before.files && filesDiffer(before.files, this.#readings.files);
-    if (changed || this.#snapshot === undefined) this.#renew(before, due);
+    if (changed || this.#snapshot === undefined) this.#renew(before, due, startedAt - sinceMs);
     else if (due.some(({ name }) => differs(before.outcomes.get(name), this.#readings.outcomes.get(name)))) this.#renewNode();
     this.#transactions = this.#transactions.filter(({ at }) => at >= startedAt);
   }
@@ -192,7 +223,8 @@ export class Observer {
     }
   }
 
-  #renew(before: Readings, due: readonly Source[]): void {
+  /** `since` is when the earliest of the sources was read before, in milliseconds since 1970. */
+  #renew(before: Readings, due: readonly Source[], since: number): void {
     const earlier = this.#snapshot === undefined ? undefined : this.#baseline(before, due);
     this.#node = this.#readNode(this.#readings.files);
     const at = Date.now();
@@ -203,7 +235,11 @@ export class Observer {
     // Without a judgement on both sides, listeners and settings would seem to come and go; rules are compared all the same.
     const comparable = !earlier.facts.has(judgement) && !facts.has(judgement);
     const base = comparable ? earlier : { ...earlier, facts };
-    const changes = changesBetween(base, this.#snapshot, { node: this.#options.node, at, transactions: this.#transactions });
+    const { kernel, node } = this.#options;
+    // What happened while the source was being read before may have been missed then.
+    const acts = kernel?.acts(since - actSlackMs, at) ?? [];
+    const transactions = this.#transactions.map((each) => ({ ...each, actor: kernel?.complete(each.actor) ?? each.actor }));
+    const changes = changesBetween(base, this.#snapshot, { node, at, transactions, acts });
     if (changes.length > 0) this.#options.onChanges(changes);
   }
 
@@ -293,7 +329,7 @@ export class Observer {
 }
 
 /** Sources whose failure may hide rules. */
-const holdsRules: ReadonlySet<string> = new Set(['iptables', 'ip6tables', 'nftables', 'ipset', 'ipvs']);
+const holdsRules: ReadonlySet<string> = new Set(['iptables', 'ip6tables', 'nftables', 'ipset', 'ipvs', 'service-maps']);
 
 const differs = (before: SourceOutcome | undefined, after: SourceOutcome | undefined): boolean =>
   before?.outcome !== after?.outcome ||

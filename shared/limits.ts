@@ -55,6 +55,25 @@ export const limits = {
   objectBytesMax: 8 * 1024 * 1024,
   /** Findings, changes … in one API answer. */
   apiItemsMax: 1_000,
+  /** Bytes of one line of portreeve-bpf; more is cut, and then makes no sense. */
+  bpfLineBytesMax: 16 * 1024,
+  /** Lines of portreeve-bpf in one second; more are skipped, and it is said. */
+  bpfLinesPerSecondMax: 2_000,
+  /** Lines that make no sense before portreeve-bpf is started anew. */
+  bpfNonsenseMax: 100,
+  /** Backends of NodePorts whose drops are watched. */
+  bpfBackendsMax: 100_000,
+  /** Starts of programs that are remembered, to say later who a process was, and acts by which they changed something. */
+  execsMax: 2_000,
+  /** NodePorts with drops that are told of; sorts of drops of one; client networks of one sort. */
+  dropFactsMax: 2_000,
+  dropSortsMax: 16,
+  dropPrefixesMax: 16,
+  /** Milliseconds that a sort of drop is told of after it was last seen. */
+  dropKeptMs: 600_000,
+  /** Milliseconds between two tellings of one NodePort's drops: they begin with the first and go to the second while the drops go on. */
+  dropToldMinMs: 1_000,
+  dropToldMaxMs: 30_000,
   /** Milliseconds between heartbeats; a peer that misses one is cut off. */
   heartbeatMs: 15_000,
   /** Milliseconds of grace before a difference of fact and expectation is a drift: kube-proxy needs seconds to converge. */

@@ -59,11 +59,17 @@ export interface FollowOptions {
   /** Called once, when the program has ended for any reason but `close`. */
   readonly onEnd: (reason: string) => void;
   readonly lineBytesMax?: number;
+  /** Whether it is spoken to: `send` then reaches its stdin, which otherwise is empty. */
+  readonly input?: boolean;
 }
 
 /** A program that runs on and whose lines are followed. */
 export interface Followed {
   readonly pid: number | undefined;
+  /** Writes to its stdin; what it does not take is dropped with it. */
+  send(text: string): void;
+  /** Kills it as a program is killed that hangs; `onEnd` follows. */
+  kill(): void;
   /** Ends the program and resolves when it is gone; no callback comes after it was called. */
   close(): Promise<void>;
 }
@@ -76,11 +82,13 @@ export function follow(command: string, args: readonly string[], options: Follow
     buffer: { stdout: false, stderr: true },
     maxBuffer: { stderr: 64 * 1024 },
     reject: false,
-    stdin: 'ignore',
+    stdin: options.input === true ? 'pipe' : 'ignore',
     stripFinalNewline: false,
     forceKillAfterDelay: 1_000,
     cleanup: true,
   });
+  // A program that has ended does not take what is still written to it; that it ended is told by onEnd.
+  child.stdin?.on('error', () => {});
   const lines = new Lines(options.lineBytesMax ?? 64 * 1024, (line) => {
     if (!closed) options.onLine(line);
   });
@@ -93,7 +101,10 @@ export function follow(command: string, args: readonly string[], options: Follow
     child.kill('SIGTERM');
     await ended;
   };
-  return { pid: child.pid, close };
+  const send = (text: string) => {
+    if (!closed && child.stdin?.writable === true) child.stdin.write(text);
+  };
+  return { pid: child.pid, send, kill: () => child.kill('SIGKILL'), close };
 }
 
 /** Cuts a stream of bytes into lines, with a limit on each. */

@@ -12,6 +12,7 @@ import { nftables } from './nftables.ts';
 import { processes } from './processes.ts';
 import { proxyMetrics } from './proxy-metrics.ts';
 import { routes } from './routes.ts';
+import { serviceMaps } from './service-maps.ts';
 import type { Source } from './source.ts';
 import { sysctls } from './sysctls.ts';
 
@@ -21,6 +22,7 @@ export const sources: readonly Source[] = [
   nftables,
   ipset,
   ipvs,
+  serviceMaps,
   interfaces,
   routes,
   sysctls,

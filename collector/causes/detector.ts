@@ -8,6 +8,7 @@ import { type Decider, type Outcome, type Symptom, symptomOf } from '../../share
 import { coversMost, type Drift, deciderOfOutcome } from '../compare/index.ts';
 import { changeThatMade, changeThatRemoved, correlate, durationText } from '../correlate/index.ts';
 import type { ClusterObjects, Service } from '../kubernetes/objects.ts';
+import { kernelSaw } from './drops.ts';
 
 /** Everything known of one node when its causes are looked for. */
 export interface Diagnosis {
@@ -54,12 +55,15 @@ export interface Diagnosing
 export type Subject = Pick<Expectation, 'key' | 'nodePort' | 'service'> | Pick<Drift, 'key' | 'nodePort'> | undefined;
 
 /** Puts a finding together: identity, NodePort, and the change that caused it where the ledger holds it. */
-export function findingOf(diagnosis: Diagnosis, subject: Subject, given: Diagnosing): Finding {
-  const { deciders, removed, consequences, about, trigger: found, ...rest } = given;
-  const trigger = found ?? (ofObjects.has(given.cause) ? objectChange(diagnosis, subject) : triggerOf(diagnosis, deciders ?? [], removed ?? []));
+export function findingOf(diagnosis: Diagnosis, subject: Subject, diagnosed: Diagnosing): Finding {
+  const { deciders, removed, consequences, about, trigger: found, ...rest } = diagnosed;
+  const trigger = found ?? (ofObjects.has(rest.cause) ? objectChange(diagnosis, subject) : triggerOf(diagnosis, deciders ?? [], removed ?? []));
+  const since = trigger?.at ?? (subject === undefined ? undefined : diagnosis.onsets?.get(subject.key));
+  const given = { ...diagnosed, evidence: [...diagnosed.evidence, ...kernelSaw(diagnosis.facts, subject?.nodePort, { ...diagnosed, since })] };
   return {
     id: `${diagnosis.node}/${about ?? subject?.key ?? 'node'}/${given.cause}`,
     ...rest,
+    evidence: given.evidence,
     node: diagnosis.node,
     service: subject !== undefined && 'service' in subject ? servicePortText(subject.service) : '',
     port: subject?.nodePort.port ?? 0,

@@ -43,6 +43,7 @@ export function deciderText(decider: Decider): string {
     case 'route':
     case 'socket':
     case 'ipvs':
+    case 'map':
       return decider.text;
   }
 }

@@ -147,11 +147,16 @@ function healthySummary(question: ExplainQuestion, { expectation, fact }: View):
   const most = all.filter((outcome) => coversMost(outcome.sources) && lossOf(outcome) === undefined);
   const outcomes = most.length > 0 ? most : all;
   const targets = [...new Set(outcomes.flatMap(({ dnat }) => dnat ?? []))];
-  const kept = outcomes.every(({ masquerade }) => !masquerade)
-    ? "keeps the client's address"
-    : outcomes.every(({ masquerade }) => masquerade)
-      ? "replaces the client's address by the node's"
-      : '';
+  // A data plane in eBPF does not say whether it keeps the client's address.
+  const told = outcomes.filter(({ decidedBy }) => decidedBy?.by !== 'map');
+  const kept =
+    told.length === 0
+      ? ''
+      : outcomes.every(({ masquerade }) => !masquerade)
+        ? "keeps the client's address"
+        : outcomes.every(({ masquerade }) => masquerade)
+          ? "replaces the client's address by the node's"
+          : '';
   const address = fact.address === '' ? '' : ` (address ${fact.address})`;
   if (targets.length === 0) return `${name}: whether it answers on ${question.node}${address} is not known.`;
   return `${name}, answers on ${question.node}${address}: ${listText(servedVantages(fact))} are sent to ${targets.slice(0, 6).join(' or ')}${targets.length > 6 ? ' …' : ''}${kept === '' ? '' : `; the node ${kept}`}.`;
@@ -174,7 +179,10 @@ const ownerText = ({ owner, subject }: Change): string => `${subject}${owner ===
 
 function seenBy({ fact }: View, finding: Finding | undefined): string[] {
   const outcome = externalOutcome(fact);
-  const packets = finding?.evidence.find(({ decider }) => decider?.packets !== undefined && decider.packets !== '0')?.decider?.packets;
+  // The rules were read before; what the kernel saw may bring a later count of the same rule.
+  const counts = (finding?.evidence ?? []).flatMap(({ decider }) => Number(decider?.packets ?? 0));
+  const most = Math.max(0, ...counts);
+  const packets = most === 0 ? undefined : String(most);
   return [
     ...(outcome === undefined ? [] : [`rules: ${isUncertain(outcome) ? 'not known' : outcome.verdict}`]),
     ...(packets === undefined ? [] : [`counter: ${packets} ${packets === '1' ? 'packet' : 'packets'}`]),

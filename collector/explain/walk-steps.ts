@@ -22,7 +22,9 @@ export function walkSteps(question: ExplainQuestion, view: View, outcome: Outcom
   if (outcome === undefined) return [];
   const decider = deciderOfOutcome(outcome);
   const deciding = decider === undefined ? [] : [decidingStep(decider, outcome)];
-  const translation = outcome.dnat === null ? [] : [translationStep(question, targetsOf(view, outcome), isServed(outcome))];
+  const targets = targetsOf(view, outcome);
+  const mapped = outcome.decidedBy?.by === 'map' ? outcome.decidedBy : undefined;
+  const translation = outcome.dnat === null ? [] : [mapped === undefined ? translationStep(question, targets, isServed(outcome)) : mapStep(mapped, targets)];
   const last = isServed(outcome) ? [] : deciding.length > 0 ? deciding : [endStep(outcome)];
   const steps = [...translation, ...last];
   return isUncertain(outcome) ? steps.map((step) => ({ ...step, decides: false, text: step.decides ? `may decide: ${step.text}` : step.text })) : steps;
@@ -49,6 +51,14 @@ function translationStep(question: ExplainQuestion, targets: readonly string[], 
   }
 }
 
+// An eBPF data plane translates before any hook of netfilter.
+const mapStep = ({ text }: Decider, targets: readonly string[]): WalkStep => ({
+  hook: 'eBPF',
+  table: '',
+  text: `${text} → ${targets.slice(0, 3).join(' or ')}${targets.length > 3 ? ` or ${targets.length - 3} more` : ''}`,
+  decides: true,
+});
+
 function decidingStep(decider: Decider, outcome: Outcome): WalkStep {
   const packets = decider.packets === undefined || decider.packets === '0' ? {} : { packets: decider.packets };
   if (decider.by === 'rule' || decider.by === 'policy') {
@@ -62,7 +72,7 @@ function decidingStep(decider: Decider, outcome: Outcome): WalkStep {
       ...packets,
     };
   }
-  const hook = decider.by === 'socket' ? 'sockets' : 'routing';
+  const hook = decider.by === 'socket' ? 'sockets' : decider.by === 'map' ? 'eBPF' : 'routing';
   return { hook, table: '', text: decider.text, decides: true, ...packets };
 }
 

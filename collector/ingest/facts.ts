@@ -20,7 +20,7 @@ const protocol = Type.Union([Type.Literal('tcp'), Type.Literal('udp'), Type.Lite
 const port = Type.Integer({ minimum: 0, maximum: 65_535 });
 const mode = Type.Enum(['iptables', 'nftables', 'ipvs', 'none']);
 const decider = Type.Object({
-  by: Type.Enum(['rule', 'policy', 'route', 'sysctl', 'socket', 'ipvs']),
+  by: Type.Enum(['rule', 'policy', 'route', 'sysctl', 'socket', 'ipvs', 'map']),
   text,
   family: Type.Optional(text),
   table: Type.Optional(text),
@@ -61,6 +61,7 @@ const schemas = {
     outcome: Type.Enum(['facts', 'absent', 'failed']),
     reason: Type.Optional(text),
     watch: Type.Optional(Type.Enum(['events', 'poll'])),
+    rung: Type.Optional(text),
   }),
   listener: Type.Object({ ...key, protocol, family, address: text, port, processes: Type.Array(Type.Object({ comm: text, pid: Type.Integer() })) }),
   interface: Type.Object({
@@ -127,6 +128,27 @@ const schemas = {
     ...key,
     nodePort: Type.Object({ protocol, family, port }),
     targets: Type.Record(text, Type.Object({ count: Type.Number(), unanswered: Type.Number() })),
+  }),
+  drops: Type.Object({
+    ...key,
+    nodePort: Type.Object({ protocol, family, port }),
+    drops: Type.Array(
+      Type.Object({
+        of: Type.Enum(['request', 'reply', 'reset']),
+        reason: text,
+        port: Type.Optional(port),
+        backend: Type.Optional(text),
+        inPod: Type.Optional(Type.Boolean()),
+        packets: Type.Number(),
+        firstAt: Type.Number(),
+        lastAt: Type.Number(),
+        prefixes: texts,
+        more: Type.Optional(Type.Boolean()),
+        device: Type.Optional(text),
+        rule: Type.Optional(decider),
+        countedAt: Type.Optional(Type.Number()),
+      }),
+    ),
   }),
   host: Type.Object({ ...key, hostname: text, kernel: text, os: text, bootedAt: Type.Number() }),
 } as const satisfies { readonly [K in Fact['kind']]: object };

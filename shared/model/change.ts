@@ -7,6 +7,11 @@ export interface Actor {
   readonly argv?: readonly string[];
   /** systemd unit or container. */
   readonly unit?: string;
+  /** Who started it, the parent first: `bash`, `sshd` …; absent where only the kernel's exec events could tell and none came. */
+  readonly parents?: readonly { readonly pid: number; readonly comm: string }[];
+  readonly uid?: number;
+  /** User id of the login that it descends from, also through sudo; absent for what no login started. */
+  readonly loginUid?: number;
   /** How it is known: nft names the process of each generation; `api` is the field manager of a Kubernetes object; `file` a manifest that was edited. */
   readonly how: 'nft-generation' | 'ebpf' | 'audit' | 'exec-event' | 'manager-signal' | 'api' | 'file' | 'unknown';
 }
@@ -107,10 +112,17 @@ export interface SequencedChange extends Change {
   readonly folded?: Folded;
 }
 
-/** Names an actor in a few words: `iptables, pid 4711`. */
+/** Names an actor in a few words: `iptables -P FORWARD DROP, pid 4711, by bash ← sshd, ssh.service`. */
 export function actorText(actor: Actor | undefined): string {
   if (actor === undefined || actor.how === 'unknown') return 'unknown';
   const name = actor.argv === undefined || actor.argv.length === 0 ? actor.comm : actor.argv.join(' ');
-  const parts = [name, actor.pid === undefined ? undefined : `pid ${actor.pid}`, actor.unit].filter((part) => part !== undefined);
+  const parts = [name, actor.pid === undefined ? undefined : `pid ${actor.pid}`, parentsText(actor), actor.unit].filter((part) => part !== undefined);
   return parts.length === 0 ? 'unknown' : parts.join(', ');
+}
+
+// The first process of the system is everybody's ancestor, and a shell within a shell says nothing more.
+function parentsText({ parents = [] }: Actor): string | undefined {
+  const names = parents.filter(({ pid }) => pid > 1).map(({ comm }) => comm);
+  const told = names.filter((name, index) => name !== names[index - 1]).slice(0, 3);
+  return told.length === 0 ? undefined : `by ${told.join(' ← ')}`;
 }

@@ -1,6 +1,6 @@
 // Facts: keyed statements on a node now. A node's state is a map of them; the wire carries them, the collector compares them.
 import type { Family } from './address.ts';
-import type { Outcome, Vantage } from './outcome.ts';
+import type { Decider, Outcome, Vantage } from './outcome.ts';
 
 /** Transport protocols that a NodePort can have, with their IP protocol numbers. */
 export const protocolNumbers = { tcp: 6, udp: 17, sctp: 132 } as const;
@@ -30,7 +30,8 @@ export type Fact =
   | RepeatedRulesFact
   | ProcessFact
   | CounterFact
-  | FlowsFact;
+  | FlowsFact
+  | DropsFact;
 
 /** What the node's rules do to clients of one NodePort. `address` is the node address that was asked; absent vantages could not be judged at all. */
 export interface NodePortFact {
@@ -53,6 +54,8 @@ export interface SourceFact {
   readonly reason?: string;
   /** How changes are seen: by events of the kernel, or by reading every so often. */
   readonly watch?: 'events' | 'poll';
+  /** How much of what the source could see it does see here, where that differs between nodes: `source/ebpf` names its rung. */
+  readonly rung?: string;
 }
 
 /** A socket that takes connections or datagrams: `listener/<proto>/<family>/<address>/<port>`. */
@@ -236,6 +239,44 @@ export interface FlowsFact {
   readonly targets: Readonly<Record<string, { readonly count: number; readonly unanswered: number }>>;
 }
 
+/** Packets of a NodePort that the kernel has dropped, as eBPF has seen them: `drops/<proto>/<family>/<port>`. Absent where none was seen lately. */
+export interface DropsFact {
+  readonly kind: 'drops';
+  readonly key: string;
+  readonly nodePort: NodePortKey;
+  /** One for each sort, the latest first; at most `limits.dropSortsMax`. */
+  readonly drops: readonly Drop[];
+}
+
+/** Packets that were dropped for one reason at one place. */
+export interface Drop {
+  /** `request`: on its way to the NodePort or its backend. `reply`: an answer. `reset`: not dropped, but an answer that ends the connection. */
+  readonly of: 'request' | 'reply' | 'reset';
+  /** The kernel's name for it without its prefix (`NETFILTER_DROP`, `NO_SOCKET` …), or `in FUNCTION` where the kernel gives none; empty for resets. */
+  readonly reason: string;
+  /** Destination port of the packet where it was dropped, when that is not the NodePort: it was translated before. */
+  readonly port?: number;
+  /** Address of the backend that it was on its way to, or came from. */
+  readonly backend?: string;
+  /** Seen in the network namespace of a pod, not in the node's. */
+  readonly inPod?: boolean;
+  /** How many since the agent watches. */
+  readonly packets: number;
+  /** Milliseconds since 1970. */
+  readonly firstAt: number;
+  readonly lastAt: number;
+  /** Networks of the clients, /24 or /64, sorted; at most `limits.dropPrefixesMax`. */
+  readonly prefixes: readonly string[];
+  /** There are more networks than are named. */
+  readonly more?: boolean;
+  /** Interface that the packet was on. */
+  readonly device?: string;
+  /** The rule or policy that the walk says drops these packets, when its counter rose with them: netfilter's word, the counter and the walk agree. */
+  readonly rule?: Decider;
+  /** When that counter was read, in milliseconds since 1970. */
+  readonly countedAt?: number;
+}
+
 /** What the node is: `host/node`. */
 export interface HostFact {
   readonly kind: 'host';
@@ -248,6 +289,7 @@ export interface HostFact {
 }
 
 export const nodePortFactKey = (key: NodePortKey): string => `nodeport/${key.protocol}/${key.family}/${key.port}`;
+export const dropsFactKey = (key: NodePortKey): string => `drops/${key.protocol}/${key.family}/${key.port}`;
 
 /** Reads `nodeport/tcp/4/30080` back; undefined for other keys. */
 export function parseNodePortFactKey(key: string): NodePortKey | undefined {
@@ -255,3 +297,6 @@ export function parseNodePortFactKey(key: string): NodePortKey | undefined {
   if (found === null) return undefined;
   return { protocol: found[1] as Protocol, family: Number(found[2]) as Family, port: Number(found[3]) };
 }
+
+/** Whether a drop's reason says that a rule or policy of netfilter dropped the packet. Before Linux 5.17 there are no reasons, and the function says it. */
+export const isNetfilterDrop = ({ reason }: Pick<Drop, 'reason'>): boolean => reason === 'NETFILTER_DROP' || reason.startsWith('in nf_hook_slow');

@@ -9,8 +9,8 @@ import type { Decider, Symptom } from './outcome.ts';
 export type Severity = 'error' | 'warning' | 'info';
 
 export interface Evidence {
-  /** Which witness: rules, objects (Kubernetes), sockets, settings (sysctl), changes, counters. */
-  readonly witness: 'rules' | 'objects' | 'sockets' | 'settings' | 'changes' | 'counters' | 'processes';
+  /** Which witness: rules, objects (Kubernetes), sockets, settings (sysctl), changes, counters, processes, or the kernel (packets that it dropped). */
+  readonly witness: 'rules' | 'objects' | 'sockets' | 'settings' | 'changes' | 'counters' | 'processes' | 'kernel';
   /** One sentence. */
   readonly text: string;
   readonly decider?: Decider;

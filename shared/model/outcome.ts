@@ -13,8 +13,8 @@ export const vantages: readonly Vantage[] = ['external', 'peer', 'pod', 'node'];
 
 /** The rule (or policy, route, sysctl) that decided, named so that a person finds it. */
 export interface Decider {
-  /** What sort of thing decided: a rule, a chain's policy, the routing decision, a sysctl, the sockets of the node, or IPVS. */
-  readonly by: 'rule' | 'policy' | 'route' | 'sysctl' | 'socket' | 'ipvs';
+  /** What sort of thing decided: a rule, a chain's policy, the routing decision, a sysctl, the sockets of the node, IPVS, or a service map of an eBPF data plane. */
+  readonly by: 'rule' | 'policy' | 'route' | 'sysctl' | 'socket' | 'ipvs' | 'map';
   /** `ip`, `ip6`, `inet` for rules and policies. */
   readonly family?: string;
   readonly table?: string;

@@ -5,6 +5,7 @@ import { interfaceOfAddress } from './host.ts';
 import type { NodeState } from './node.ts';
 import type { NftElement, Rule, Step } from './rule.ts';
 import type { Chain, Table } from './ruleset.ts';
+import { mappedNodePorts } from './service-maps.ts';
 
 /** A NodePort that a rule, a map element or an ipset names. `service` is `ns/name:port` where a comment or chain name tells. */
 export interface Claim {
@@ -30,6 +31,7 @@ export function claimsOf(node: NodeState): ReadonlyMap<string, Claim> {
   }
   for (const claim of ipsetClaims(node)) add(claim);
   for (const claim of virtualClaims(node)) add(claim);
+  for (const nodePort of mappedNodePorts(node)) add({ nodePort });
   return claims;
 }
 

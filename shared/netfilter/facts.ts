@@ -16,6 +16,7 @@ import { type Claim, chainsFact, claimsOf, proxyMode } from './claims.ts';
 import { type Listener, primaryAddress, routeDestinations } from './host.ts';
 import type { NodeState } from './node.ts';
 import type { Packet } from './packet.ts';
+import { mappedOutcomes } from './service-maps.ts';
 import { proxySurroundings, surroundingFacts } from './surroundings.ts';
 import { outsideSources, walk } from './walk.ts';
 
@@ -119,7 +120,8 @@ function nodePortFact(
       destinationPort: nodePort.port,
       ...(clients.iif === undefined ? {} : { iif: clients.iif }),
     };
-    outcomes[clients.vantage] = walk(node, packet, { traced: false, reply: true }).outcomes;
+    const mapped = mappedOutcomes(node, nodePort, { vantage: clients.vantage, address });
+    outcomes[clients.vantage] = mapped ?? walk(node, packet, { traced: false, reply: true }).outcomes;
   }
   const { claim } = context;
   return [

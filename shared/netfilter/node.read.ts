@@ -10,6 +10,7 @@ import { parseNftText } from './nft.text.parse.ts';
 import type { CaptureFiles, NodeState, Process } from './node.ts';
 import type { Backend, TableFamily } from './rule.ts';
 import type { Issue, Table } from './ruleset.ts';
+import { parseServiceMaps } from './service-maps.parse.ts';
 import { parseConntrackStatistics, parseCounters, parseFlows, parseProxyMetrics } from './surroundings.parse.ts';
 
 export interface ReadOptions {
@@ -27,6 +28,7 @@ export function readNode(files: CaptureFiles, options: ReadOptions = {}): NodeSt
   const nft = nftTables(files, iptables, issues);
   const ipset = readFile(files, 'ipset-save.txt', issues, (text) => parseIpset(text));
   const ipvs = readFile(files, 'ipvsadm-Sn.txt', issues, (text) => parseIpvs(text));
+  const maps = readFile(files, 'service-maps.ndjson', issues, parseServiceMaps);
   const truncated = issues.filter((issue) => issue.reason.includes('truncated')).map((issue) => `the rest of ${issue.file} (truncated)`);
   return {
     name: options.node ?? described.node,
@@ -34,10 +36,11 @@ export function readNode(files: CaptureFiles, options: ReadOptions = {}): NodeSt
     ipsets: indexIpsets(ipset?.sets ?? []),
     ipvs: ipvs?.services ?? [],
     host: readHost(files, issues),
+    ...(maps === undefined ? {} : { serviceMaps: maps.frontends }),
     ...readProcesses(files, issues),
     ...readSurroundings(files, issues),
     issues,
-    unread: [...(options.unread ?? described.failed), ...nft.unread, ...truncated],
+    unread: [...(options.unread ?? described.failed), ...nft.unread, ...truncated, ...(maps?.unread ?? [])],
   };
 }
 
@@ -61,7 +64,14 @@ const iptablesFiles: readonly IptablesFile[] = [
 const textListings: readonly string[] = ['nft-ruleset.txt', 'nft.txt'];
 
 /** File names of a capture that hold rules, for those who collect or list captures. */
-export const ruleFileNames: readonly string[] = [...iptablesFiles.map((file) => file.name), 'nft.json', ...textListings, 'ipset-save.txt', 'ipvsadm-Sn.txt'];
+export const ruleFileNames: readonly string[] = [
+  ...iptablesFiles.map((file) => file.name),
+  'nft.json',
+  ...textListings,
+  'ipset-save.txt',
+  'ipvsadm-Sn.txt',
+  'service-maps.ndjson',
+];
 
 function tablesOf(files: CaptureFiles, file: IptablesFile, issues: Issue[]): readonly Table[] {
   const bytes = files.get(file.name);
@@ -249,4 +259,4 @@ function describe(files: CaptureFiles, issues: Issue[]): { readonly node: string
 }
 
 /** Sources whose failure hides rules. */
-export const ruleSources: ReadonlySet<string> = new Set(['iptables', 'ip6tables', 'nftables', 'ipset', 'ipvs']);
+export const ruleSources: ReadonlySet<string> = new Set(['iptables', 'ip6tables', 'nftables', 'ipset', 'ipvs', 'service-maps']);

@@ -3,6 +3,7 @@ import type { ProxySync } from '../model/fact.ts';
 import type { Host } from './host.ts';
 import type { IpvsService } from './ipvs.parse.ts';
 import type { Ipset, Issue, Table } from './ruleset.ts';
+import type { ServiceFrontend } from './service-maps.parse.ts';
 import type { Flow } from './surroundings.parse.ts';
 
 /** The text of each file of a capture by its name (`iptables-save.txt`, `nft.json`, `ip-addr.json` …). */
@@ -15,6 +16,8 @@ export interface NodeState {
   readonly ipsets: ReadonlyMap<string, Ipset>;
   readonly ipvs: readonly IpvsService[];
   readonly host: Host;
+  /** What an eBPF data plane serves; absent where its maps were not read. */
+  readonly serviceMaps?: readonly ServiceFrontend[];
   /** Processes that matter to a NodePort (kube-proxy, k3s, firewall managers …); absent when they were not read. */
   readonly processes?: readonly Process[];
   /** Gauges and counters of the kernel by name; absent when none was read. */

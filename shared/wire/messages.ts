@@ -76,6 +76,9 @@ const actor = Type.Object({
   comm: Type.Optional(text(256)),
   argv: Type.Optional(Type.Array(text(4096), { maxItems: 256 })),
   unit: Type.Optional(text(256)),
+  parents: Type.Optional(Type.Array(Type.Object({ pid: Type.Integer(), comm: text(256) }), { maxItems: 16 })),
+  uid: Type.Optional(Type.Integer()),
+  loginUid: Type.Optional(Type.Integer()),
   how: Type.Enum(['nft-generation', 'ebpf', 'audit', 'exec-event', 'manager-signal', 'api', 'file', 'unknown']),
 });
 

@@ -4,10 +4,13 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { noBpf } from './bpf/program.ts';
 import { inNamespace } from './namespace.ts';
 import { Peer, type ReceivedChange } from './peer.ts';
 
 const timeoutMs = 120_000;
+/** With eBPF everybody who does something has arguments and parents; without it, nft names a process. */
+const ebpf = noBpf === false;
 
 const run = (command: string, ...args: string[]): string => execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 
@@ -68,7 +71,9 @@ async function tests(): Promise<void> {
       after: '-A FORWARD -p tcp -m tcp --dport 8080 -j DROP',
       node: 'node1',
       owner: 'admin',
-      actor: { comm: 'iptables', how: 'nft-generation' },
+      actor: ebpf
+        ? { comm: 'iptables', how: 'ebpf', argv: ['iptables', '-I', 'FORWARD'], parents: [{ pid: process.pid }], uid: 0 }
+        : { comm: 'iptables', how: 'nft-generation' },
     });
     t.ok((change.actor?.pid ?? 0) > 0);
     t.ok(Math.abs(change.at - start) < 2_000);
@@ -105,10 +110,28 @@ async function tests(): Promise<void> {
     t.match(await peer.wait(seen(peer, { subject: 'inet mine', after: null }), 2_000), { kind: 'table', actor: { comm: 'nft' } });
   });
 
-  await t.test('a legacy rule: no process is known', async (t) => {
+  await t.test('a legacy rule: its process is known by eBPF alone', async (t) => {
     run('iptables-legacy', '-A', 'FORWARD', '-p', 'udp', '--dport', '53', '-j', 'DROP');
     const first = await peer.wait(seen(peer, { subject: 'ip filter FORWARD (legacy)' }), 6_000);
-    t.match(first, { kind: 'rule', after: '-A FORWARD -p udp -m udp --dport 53 -j DROP', actor: undefined });
+    t.match(first, { kind: 'rule', after: '-A FORWARD -p udp -m udp --dport 53 -j DROP' });
+    t.match(
+      first.actor,
+      ebpf ? { comm: 'iptables-legacy', how: 'ebpf', argv: ['iptables-legacy', '-A', 'FORWARD'], parents: [{ pid: process.pid }] } : undefined,
+    );
+  });
+
+  await t.test('a set, and a setting of a command: their processes are known by eBPF alone', { skip: noBpf }, async (t) => {
+    run('ipset', 'create', 'blocked', 'hash:ip');
+    run('ipset', 'add', 'blocked', '192.0.2.66');
+    const created = await peer.wait(seen(peer, { subject: 'ipset blocked', kind: 'set' }), 3_000);
+    t.match(created.actor, { comm: 'ipset', argv: ['ipset', /create|add/, 'blocked'], uid: 0 });
+    run('sysctl', '-q', '-w', 'net.ipv4.conf.all.route_localnet=1');
+    const set = await peer.wait(seen(peer, { subject: 'net.ipv4.conf.all.route_localnet' }), 3_000);
+    t.match(set, { before: '0', after: '1', actor: { comm: 'sysctl', argv: ['sysctl', '-q', '-w', 'net.ipv4.conf.all.route_localnet=1'] } });
+  });
+
+  await t.test('how much eBPF sees is a fact', async (t) => {
+    t.match(peer.facts.get('source/ebpf'), ebpf ? { outcome: 'facts', rung: 'everything', watch: 'events' } : { rung: 'monitors', reason: /./ });
   });
 
   await t.test('a setting', async (t) => {
@@ -125,6 +148,7 @@ async function tests(): Promise<void> {
     run('ip', 'addr', 'add', '192.0.2.7/24', 'dev', 'eth7');
     t.match(await peer.wait(() => peer.changes.find(({ kind, after }) => kind === 'address' && after?.includes('192.0.2.7/24')), 2_000), {
       subject: 'interface eth7',
+      ...(ebpf ? { actor: { comm: 'ip', argv: ['ip', 'addr', 'add', '192.0.2.7/24', 'dev', 'eth7'] } } : {}),
     });
     t.match(await peer.wait(seen(peer, { kind: 'route', subject: 'route 192.0.2.0/24' }), 2_000), { before: null, after: /dev eth7/ });
     t.match(await peer.wait(() => peer.facts.get('interface/eth7')), { up: true });

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import t from 'tap';
+import type { Act } from '../../agent/bpf/execs.ts';
 import { changesBetween, proxyChainsMax, type Snapshot, type Transaction } from '../../agent/ledger.ts';
 import type { Fact } from '../../shared/model/fact.ts';
 import { parseIptables } from '../../shared/netfilter/iptables.parse.ts';
@@ -155,4 +156,51 @@ t.test('two captures of a real node', async (t) => {
   const [one, other] = [tables('08-nodeports-rule-deleted'), tables('01-healthy-iptables-nft')];
   t.strictSame(changesBetween(one, one, context()), []);
   t.ok(changesBetween(one, other, context()).every(({ before, after }) => before !== null || after !== null));
+});
+
+const act = (wrote: Act['wrote'], given: Partial<Act> & { readonly argv?: readonly string[]; readonly pid?: number }): Act => {
+  const { argv = [], pid = 5, ...rest } = given;
+  return { at: 1_500, wrote, exact: true, actor: { pid, comm: argv[0] ?? 'x', argv, how: rest.exact === false ? 'exec-event' : 'ebpf' }, ...rest };
+};
+
+t.test('what no message of the kernel names is the doing of who was seen to do it', async (t) => {
+  const legacy = (rules: string) => parseIptables(`*filter\n:FORWARD ACCEPT [0:0]\n${rules}COMMIT\n`, { family: 'ip', backend: 'legacy' }).tables;
+  const snapshotOf = (rules: string, files: Given['files'] = {}): Snapshot => ({ ...snapshot({ files }), tables: legacy(rules) });
+  const acts: readonly Act[] = [
+    act('legacy', { object: 'ip filter', at: 1_100, pid: 1 }),
+    act('legacy', { object: 'ip filter', at: 1_200, pid: 2, argv: ['iptables-legacy', '-A'] }),
+    act('legacy', { object: 'ip nat', at: 1_300, pid: 3 }),
+    act('legacy', { exact: false, at: 1_400, pid: 4 }),
+  ];
+  const changes = changesBetween(snapshotOf(''), snapshotOf('-A FORWARD -j DROP\n'), { ...context(transaction(9, 'nft', 'ip filter')), acts });
+  t.match(changes, [{ at: 1_200, subject: 'ip filter FORWARD', actor: { pid: 2, argv: ['iptables-legacy', '-A'], how: 'ebpf' } }]);
+});
+
+t.test('of programs that ran, the one that names the thing, or the only one', async (t) => {
+  const sets = (...lines: readonly string[]) => snapshot({ files: { 'ipset-save.txt': lines.map((line) => `${line}\n`).join('') } });
+  const create = 'create blocked hash:ip family inet';
+  const made = (acts: readonly Act[]) => changesBetween(sets(create), sets(create, 'add blocked 192.0.2.1'), { ...context(), acts })[0];
+  const ran = (pid: number, ...argv: readonly string[]) => act('ipset', { exact: false, pid, argv, at: 1_000 + pid });
+  t.match(made([ran(1, 'ipset', 'restore')]), { at: 1_001, actor: { pid: 1, how: 'exec-event' } });
+  t.match(made([ran(1, 'ipset', 'add', 'blocked', '192.0.2.1'), ran(2, 'ipset', 'add', 'other', '1.1.1.1')]), { actor: { pid: 1 } });
+  t.match(made([ran(1, 'ipset', 'restore'), ran(2, 'ipset', 'restore')]), { at: 2_000, actor: undefined });
+  t.match(made([act('ipset', { object: 'blocked', pid: 7 }), ran(1, 'ipset', 'add', 'blocked')]), { actor: { pid: 7, how: 'ebpf' } });
+  t.match(made([act('ipset', { object: 'other', pid: 7 })]), { actor: undefined });
+  t.match(made([act('ipvs', { pid: 7 })]), { actor: undefined });
+});
+
+t.test('addresses, routes and settings', async (t) => {
+  const files = (routes: string) => ({ 'ip-route.json': routes });
+  const setting = (value: string): Fact => ({ kind: 'sysctl', key: 'sysctl/net.ipv4.ip_forward', name: 'net.ipv4.ip_forward', value });
+  const acts = [
+    act('route', { exact: false, pid: 1, argv: ['ip', 'route', 'add', '192.0.2.0/24', 'dev', 'eth0'] }),
+    act('route', { exact: false, pid: 2, argv: ['ip', 'addr', 'add', '198.51.100.1/24'] }),
+    act('sysctl', { exact: false, pid: 3, argv: ['sysctl', '-w', 'net.ipv4.ip_forward=0'] }),
+  ];
+  const before = snapshot({ files: files('[]'), facts: [setting('1')] });
+  const after = snapshot({ files: files('[{"dst":"192.0.2.0/24","dev":"eth0"}]'), facts: [setting('0')] });
+  t.match(changesBetween(before, after, { ...context(), acts }), [
+    { kind: 'sysctl', actor: { pid: 3 } },
+    { kind: 'route', subject: 'route 192.0.2.0/24', actor: { pid: 1 } },
+  ]);
 });

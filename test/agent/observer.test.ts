@@ -1,7 +1,7 @@
 // The observer over a source that is made to fail, with the real monitors of whatever namespace the tests run in.
 import t from 'tap';
 import type { Machine } from '../../agent/host/machine.ts';
-import { Observer } from '../../agent/observer.ts';
+import { Observer, type ObserverOptions } from '../../agent/observer.ts';
 import type { Reading, Source } from '../../agent/sources/source.ts';
 import type { Change } from '../../shared/model/change.ts';
 import type { Fact, HostFact, NodePortFact } from '../../shared/model/fact.ts';
@@ -89,4 +89,91 @@ t.test('a source that is read for the first time after failing shows no changes'
   await round(4);
   t.match(changes, [{ after: '-A INPUT -j ACCEPT', before: null }]);
   t.equal(changes.length, 1);
+});
+
+/** An observer of one source that no clock makes it read; `readings` are taken one after the other. */
+function observeOnce(readings: readonly Reading[], given: { readonly costMs?: number; readonly kernel?: ObserverOptions['kernel'] } = {}) {
+  let rounds = 0;
+  const changes: Change[] = [];
+  const source: Source = {
+    name: 'ipset',
+    files: ['iptables-save.txt'],
+    needs: { commands: [], capabilities: [] },
+    wakes: [],
+    pollMs: () => undefined,
+    read: async () => {
+      await new Promise((resolve) => setTimeout(resolve, given.costMs ?? 0));
+      return readings[Math.min(rounds++, readings.length - 1)] as Reading;
+    },
+  };
+  const observer = new Observer({
+    node: 'n1',
+    host,
+    machine,
+    sources: [source],
+    onNotice: () => {},
+    onFacts: () => {},
+    onChanges: (now) => changes.push(...now),
+    ...(given.kernel === undefined ? {} : { kernel: given.kernel }),
+  });
+  const until = async (fits: () => boolean, timeoutMs = 3_000) => {
+    for (const end = performance.now() + timeoutMs; !fits() && performance.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 5));
+    return fits();
+  };
+  return { observer, changes, rounds: () => rounds, until };
+}
+
+t.test('what is told to have changed is read at once, and named by who was seen to do it', async (t) => {
+  const actor = { pid: 7, comm: 'iptables-legacy', how: 'ebpf' as const };
+  const asked: number[] = [];
+  const legacy = (rules: string): Reading => ({
+    outcome: 'facts',
+    files: new Map([['iptables-save.txt', Buffer.from(save(rules).toString().replace('nf_tables', 'legacy'))]]),
+    commands: {},
+  });
+  const kernel = {
+    complete: (given: typeof actor) => given,
+    acts: (from: number, to: number) => {
+      asked.push(from, to);
+      return [{ at: to, wrote: 'legacy' as const, object: 'ip filter', exact: true, actor }];
+    },
+  } as unknown as NonNullable<ObserverOptions['kernel']>;
+  const { observer, changes, until, rounds } = observeOnce([legacy(''), legacy('-A INPUT -j DROP\n')], { kernel });
+  t.teardown(() => observer.close());
+  observer.readSoon(['ipset']);
+  t.equal(rounds(), 0, 'not before the first reading');
+  await observer.start();
+  const readAt = Date.now();
+  observer.readSoon(['nothing of that name']);
+  observer.readSoon(['ipset']);
+  t.ok(await until(() => changes.length === 1));
+  t.match(changes, [{ subject: 'ip filter INPUT', actor }]);
+  const [from = 0, to = 0] = asked;
+  t.ok(from < readAt && to >= readAt, 'acts since the reading before are asked for');
+});
+
+t.test('what is costly to read is read less often, however often it is told', async (t) => {
+  const { observer, until, rounds } = observeOnce([read('')], { costMs: 40 });
+  t.teardown(() => observer.close());
+  await observer.start();
+  observer.readSoon(['ipset']);
+  await until(() => rounds() >= 2);
+  const start = performance.now();
+  for (let i = 0; i < 50; i++) {
+    observer.readSoon(['ipset']);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  t.equal(rounds(), 2);
+  t.ok(await until(() => rounds() === 3));
+  t.ok(performance.now() - start >= 500, 'it is read in the end, and not at once');
+});
+
+t.test('nothing is read after the end', async (t) => {
+  const { observer, rounds } = observeOnce([read('')]);
+  await observer.start();
+  await observer.close();
+  const before = rounds();
+  observer.readSoon(['ipset']);
+  await new Promise((resolve) => setTimeout(resolve, 150));
+  t.equal(rounds(), before);
 });

@@ -18,6 +18,8 @@ export interface Act {
   readonly break: (cluster: Cluster) => Promise<Deed>;
   /** Undoes it; where the remedy of the finding is a command for the node, by that. */
   readonly repair: (cluster: Cluster, finding: Finding | undefined) => Promise<Deed>;
+  /** What the kernel must be heard to say of the client's packets, where portreeve-bpf can run. */
+  readonly kernel?: RegExp;
   /** What is wrong with a finding as the answer to this act; empty when it is right. */
   readonly judge: (finding: Finding, deed: Deed) => readonly string[];
 }
@@ -40,6 +42,7 @@ export const acts: readonly Act[] = [
     outcome: 'timeout',
     break: (cluster) => iptables(cluster, ['-I', 'FORWARD', ...dropRule]),
     repair: (cluster, finding) => follow(cluster, finding?.remedy[0] ?? `iptables -D FORWARD ${dropRule.join(' ')}`),
+    kernel: /^NETFILTER_DROP on 8080 \(30080 before DNAT\), \d+ packets? from 172\.31\.0\.0\/24 on eth0; the counter of the rule rose with them\.$/,
     judge: (finding, deed) => [...causeIs(finding, ['C08']), ...decidedBy(finding, '--dport 8080 -j DROP'), ...doneBy(finding, deed)],
   },
   {

@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Change } from '../../shared/model/change.ts';
 import type { Finding } from '../../shared/model/finding.ts';
+import { noBpf } from '../agent/bpf/program.ts';
 import { type Act, acts, type Deed } from './acts.ts';
 import type { Meeting, Probe } from './client.ts';
 import { buildCluster, type Cluster, labObstacle, userNamespaceWorks } from './cluster.ts';
@@ -81,7 +82,7 @@ async function perform(cluster: Cluster, { product, ending, act, restart }: Stag
     await product.startCollector();
     say('the collector is started again');
   }
-  const finding = await untilFound({ product, ending }, act);
+  const finding = await untilFound(cluster, { product, ending }, act);
   if (finding !== undefined) say(`found ${seconds(performance.now() - since)} after it happened`);
   const explained = await product.ask('explain', act.node, '30080');
   print(`\n    $ portreeve explain ${act.node} 30080\n${indented(explained.stdout + explained.stderr)}\n`);
@@ -104,8 +105,18 @@ function judge(act: Act, { deed, met, finding }: { readonly deed: Deed; readonly
   const said =
     finding === undefined
       ? ['nothing was found']
-      : [...act.judge(finding, deed), ...(finding.symptom === act.outcome ? [] : [`the finding promises ${finding.symptom}`])];
+      : [
+          ...act.judge(finding, deed),
+          ...(kernelAgrees(act, finding) ? [] : ['the kernel is not heard to say what it dropped']),
+          ...(finding.symptom === act.outcome ? [] : [`the finding promises ${finding.symptom}`]),
+        ];
   return [...faults, ...said].map((text) => `${act.title}: ${text}`);
+}
+
+// The static verdict and the rule are the finding's own; its counter and the kernel's reason must come to the same.
+function kernelAgrees({ kernel }: Act, { evidence }: Finding): boolean {
+  if (kernel === undefined || noBpf !== false) return true;
+  return evidence.some(({ witness, text, decider }) => witness === 'kernel' && kernel.test(text) && decider?.packets !== undefined && decider.packets !== '0');
 }
 
 // What one process did in one transaction is one entry of the ledger.
@@ -136,14 +147,17 @@ async function untilHealthy({ product, ending }: Stage): Promise<void> {
   await poll(ending, healthy, complain);
 }
 
-async function untilFound({ product, ending }: Stage, act: Act): Promise<Finding | undefined> {
+// What the kernel drops it says only while there are clients, so the client goes on trying.
+async function untilFound(cluster: Cluster, { product, ending }: Stage, act: Act): Promise<Finding | undefined> {
   let last: Finding | undefined;
   const fits = ({ node, port, severity }: Finding): boolean => node === act.node && port === 30080 && severity === 'error';
   await poll(
     ending,
     async () => {
       last = (await product.findings()).find(fits) ?? last;
-      return last;
+      if (last === undefined || kernelAgrees(act, last)) return last;
+      await cluster.meet([probe]);
+      return undefined;
     },
     async () => undefined,
   );
