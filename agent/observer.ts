@@ -252,7 +252,7 @@ export class Observer {
   }
 
   #sourceFact(source: Source): SourceFact {
-    const { outcome, reason } = this.#readings.outcomes.get(source.name) ?? { outcome: 'failed' as const, reason: 'was not read yet' };
+    const { outcome, reason, lacks } = this.#readings.outcomes.get(source.name) ?? notReadYet;
     const period = source.pollMs(this.#readings.files);
     return {
       kind: 'source',
@@ -260,6 +260,7 @@ export class Observer {
       source: source.name,
       outcome,
       ...(reason === undefined ? {} : { reason }),
+      ...(lacks === undefined ? {} : { lacks }),
       watch: this.#watched(source) && (period === undefined || period > unwatchedMs) ? 'events' : 'poll',
     };
   }
@@ -292,12 +293,15 @@ export class Observer {
   }
 }
 
+const notReadYet: Pick<SourceOutcome, 'outcome' | 'reason' | 'lacks'> = { outcome: 'failed', reason: 'was not read yet' };
+
 /** Sources whose failure may hide rules. */
 const holdsRules: ReadonlySet<string> = new Set(['iptables', 'ip6tables', 'nftables', 'ipset', 'ipvs']);
 
 const differs = (before: SourceOutcome | undefined, after: SourceOutcome | undefined): boolean =>
   before?.outcome !== after?.outcome ||
   before?.reason !== after?.reason ||
+  before?.lacks !== after?.lacks ||
   (after !== undefined && before !== undefined && isUnread(before) !== isUnread(after));
 
 /** A source that fails now and then is taken as it was last read; one that never was read, or fails again and again, makes every answer uncertain. */

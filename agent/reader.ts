@@ -17,6 +17,8 @@ export interface Readings {
 export interface SourceOutcome {
   readonly outcome: SourceFact['outcome'];
   readonly reason?: string;
+  /** What its facts leave out, and what would give it. */
+  readonly lacks?: string;
   /** Whether it was ever read (or found absent) since the agent runs: only then can a later reading show a change. */
   readonly known: boolean;
   /** Readings in a row that were failures or blind in part. */
@@ -58,6 +60,7 @@ function take(before: Readings, { source, reading, costMs }: Taken): Readings {
   const outcome: SourceOutcome = {
     outcome: reading.outcome === 'facts' && reading.unread !== undefined ? 'failed' : reading.outcome,
     ...(reason === undefined ? {} : { reason: reason.slice(0, 2_000) }),
+    ...(reading.outcome !== 'facts' || reading.lacks === undefined ? {} : { lacks: reading.lacks.slice(0, 2_000) }),
     known: reading.outcome !== 'failed' || earlier?.known === true,
     failures: reason === undefined || reading.outcome === 'absent' ? 0 : (earlier?.failures ?? 0) + 1,
     costMs: smoothed(earlier?.costMs, costMs),

@@ -1,6 +1,7 @@
-// Every source of the agent. Order matters in two places: nftables comes after both iptables, because it lists only the tables that iptables does
-// not own, and proxyMetrics after processes, because it asks only where a kube-proxy runs.
+// Every source of the agent. Order matters: processes come first, because what runs says where binaries and configuration lie; tools before iptables, which
+// chooses among them; nftables after both iptables, because it lists only the tables that iptables does not own.
 import { bridges } from './bridges.ts';
+import { withCapabilities } from './capability.ts';
 import { conntrack } from './conntrack.ts';
 import { counters } from './counters.ts';
 import { interfaces } from './interfaces.ts';
@@ -14,8 +15,11 @@ import { proxyMetrics } from './proxy-metrics.ts';
 import { routes } from './routes.ts';
 import type { Source } from './source.ts';
 import { sysctls } from './sysctls.ts';
+import { tools } from './tools.ts';
 
 export const sources: readonly Source[] = [
+  processes,
+  tools,
   iptables,
   ip6tables,
   nftables,
@@ -25,9 +29,8 @@ export const sources: readonly Source[] = [
   routes,
   sysctls,
   listeners,
-  processes,
   conntrack,
   counters,
   bridges,
   proxyMetrics,
-];
+].map(withCapabilities);

@@ -51,6 +51,8 @@ export interface SourceFact {
   readonly outcome: 'facts' | 'absent' | 'failed';
   /** Why it is absent or failed, for a person. */
   readonly reason?: string;
+  /** What its facts leave out, and the capability or tool that would give it, for a person; absent when they are whole. */
+  readonly lacks?: string;
   /** How changes are seen: by events of the kernel, or by reading every so often. */
   readonly watch?: 'events' | 'poll';
 }

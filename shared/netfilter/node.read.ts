@@ -57,11 +57,20 @@ const iptablesFiles: readonly IptablesFile[] = [
   { name: 'ip6tables-nft-save.txt', family: 'ip6', backend: 'iptables-nft' },
 ];
 
+/** Tables whose JSON would be too large, in nft's text, beside `nft.json`. */
+const largeListing = 'nft-large.txt';
 /** nft's text, where a capture has no JSON or one that is cut off. */
 const textListings: readonly string[] = ['nft-ruleset.txt', 'nft.txt'];
 
 /** File names of a capture that hold rules, for those who collect or list captures. */
-export const ruleFileNames: readonly string[] = [...iptablesFiles.map((file) => file.name), 'nft.json', ...textListings, 'ipset-save.txt', 'ipvsadm-Sn.txt'];
+export const ruleFileNames: readonly string[] = [
+  ...iptablesFiles.map((file) => file.name),
+  'nft.json',
+  largeListing,
+  ...textListings,
+  'ipset-save.txt',
+  'ipvsadm-Sn.txt',
+];
 
 function tablesOf(files: CaptureFiles, file: IptablesFile, issues: Issue[]): readonly Table[] {
   const bytes = files.get(file.name);
@@ -76,16 +85,32 @@ function nftTables(
   iptables: readonly Table[],
   issues: Issue[],
 ): { readonly tables: readonly Table[]; readonly unread: readonly string[] } {
-  const found = readListing(files, issues);
+  const found = readListing(files, issues) ?? (files.has(largeListing) ? { parsed: nothingListed, file: largeListing } : undefined);
   if (found === undefined) return { tables: [], unread: [] };
   const { parsed, file } = found;
+  const large = readFile(files, largeListing, issues, (content) => parseNftText(content, { skipIptablesTables: true }));
+  const tables = [...parsed.tables, ...(large?.tables ?? [])].flatMap((table) => withoutTwins(table, iptables));
   const read = (family: TableFamily): boolean => iptables.some((table) => table.backend === 'iptables-nft' && table.family === family);
   const dumpKnown = (family: TableFamily): boolean => files.has(family === 'ip6' ? 'ip6tables-save.txt' : 'iptables-save.txt');
-  const lost = parsed.skipped.filter(({ family }) => !read(family) && !dumpKnown(family));
+  const lost = [...parsed.skipped, ...(large?.skipped ?? [])].filter(({ family }) => !read(family) && !dumpKnown(family));
   return {
-    tables: parsed.tables,
+    tables,
     unread: lost.map(({ family, name }) => `table ${family} ${name} of iptables-nft (${file} shows it, no iptables-save does)`),
   };
+}
+
+const nothingListed: NftParsed = { tables: [], issues: [], skipped: [] };
+
+/**
+ * A table of a name that iptables uses may hold native base chains beside iptables' own: iptables-save prints its own and says that there are others, nft
+ * prints all. Base chains that iptables-save has shown are not read twice.
+ */
+function withoutTwins(table: Table, iptables: readonly Table[]): readonly Table[] {
+  const twin = iptables.find(({ backend, family, name }) => backend === 'iptables-nft' && family === table.family && name === table.name);
+  if (twin === undefined) return [table];
+  const chains = new Map([...table.chains].filter(([name, chain]) => chain.base === undefined || !twin.chains.has(name)));
+  const { baseChains: _, ...rest } = table;
+  return [...chains.values()].some(({ base }) => base !== undefined) ? [{ ...rest, chains }] : [];
 }
 
 function readListing(files: CaptureFiles, issues: Issue[]): { readonly parsed: NftParsed; readonly file: string } | undefined {
