@@ -1,15 +1,19 @@
 // Every source of the agent. Order matters: processes come first, because what runs says where binaries and configuration lie; tools before iptables, which
-// chooses among them; nftables after both iptables, because it lists only the tables that iptables does not own.
-import { bridges } from './bridges.ts';
+// chooses among them; nftables after both iptables, because it lists only the tables that iptables does not own; neighbours and offloads after interfaces and
+// routes, which name the tunnels.
 import { withCapabilities } from './capability.ts';
 import { conntrack } from './conntrack.ts';
 import { counters } from './counters.ts';
+import { flows } from './flows.ts';
 import { interfaces } from './interfaces.ts';
 import { ipset } from './ipset.ts';
 import { ip6tables, iptables } from './iptables.ts';
 import { ipvs } from './ipvs.ts';
+import { kernel } from './kernel.ts';
 import { listeners } from './listeners.ts';
+import { neighbours } from './neighbours.ts';
 import { nftables } from './nftables.ts';
+import { offloads } from './offloads.ts';
 import { processes } from './processes.ts';
 import { proxyMetrics } from './proxy-metrics.ts';
 import { routes } from './routes.ts';
@@ -20,6 +24,7 @@ import { tools } from './tools.ts';
 export const sources: readonly Source[] = [
   processes,
   tools,
+  kernel,
   iptables,
   ip6tables,
   nftables,
@@ -27,10 +32,12 @@ export const sources: readonly Source[] = [
   ipvs,
   interfaces,
   routes,
+  neighbours,
+  offloads,
   sysctls,
   listeners,
   conntrack,
+  flows,
   counters,
-  bridges,
   proxyMetrics,
 ].map(withCapabilities);

@@ -1,10 +1,7 @@
 // Sources against small programs of the real tools' names: what is absent, what fails, which commands are run and which are not.
 import t from 'tap';
-import { bridges } from '../../../agent/sources/bridges.ts';
 import { counters } from '../../../agent/sources/counters.ts';
 import { sources } from '../../../agent/sources/index.ts';
-import { ipset } from '../../../agent/sources/ipset.ts';
-import { ipvs } from '../../../agent/sources/ipvs.ts';
 import { proxyMetrics } from '../../../agent/sources/proxy-metrics.ts';
 import { routes } from '../../../agent/sources/routes.ts';
 import { sysctls } from '../../../agent/sources/sysctls.ts';
@@ -33,15 +30,6 @@ const cases: readonly SourceCase[] = [
     },
     read: ['counters.txt'],
   },
-  { name: 'no port', source: bridges, lists: { '/sys/class/net': ['eth0', 'lo'] }, expected: { outcome: 'absent', reason: 'no bridge has a port' } },
-  {
-    name: 'one port with hairpin, one without',
-    source: bridges,
-    lists: { '/sys/class/net': ['veth2', 'eth0', 'veth1'] },
-    files: { '/sys/class/net/veth1/brport/hairpin_mode': '0\n', '/sys/class/net/veth2/brport/hairpin_mode': '1\n' },
-    expected: { outcome: 'facts', files: new Map([['bridge-ports.txt', Buffer.from('veth1.hairpin_mode = 0\nveth2.hairpin_mode = 1\n')]]) },
-    read: ['bridge-ports.txt'],
-  },
   {
     name: 'no kube-proxy, nobody is asked',
     source: proxyMetrics,
@@ -62,28 +50,6 @@ const cases: readonly SourceCase[] = [
     programs: { curl: 'exit 7' },
     known: { 'processes.json': '[{"pid":1,"comm":"kube-proxy","argv":[]}]' },
     expected: { outcome: 'absent' },
-  },
-  {
-    name: 'no module, so it is not asked',
-    source: ipset,
-    programs: { ipset: 'exit 1' },
-    lists: { '/sys/module': ['nf_tables'] },
-    expected: { outcome: 'absent', reason: /not loaded/ },
-  },
-  {
-    name: 'read',
-    source: ipset,
-    programs: { ipset: 'echo create s hash:ip' },
-    lists: { '/sys/module': ['ip_set'], '/sys/module/ip_set': ['parameters'] },
-    read: ['ipset-save.txt'],
-    expected: { outcome: 'facts' },
-  },
-  { name: 'the kernel has none', source: ipvs, programs: { ipvsadm: 'exit 1' }, expected: { outcome: 'absent' } },
-  {
-    name: 'services and no tool',
-    source: ipvs,
-    files: { '/proc/net/ip_vs': 'a\nb\nc\nTCP  C0000201:7580 rr\n' },
-    expected: { outcome: 'failed', reason: 'IPVS has services and ipvsadm is not installed' },
   },
   {
     name: 'one of four fails',
