@@ -9,8 +9,8 @@ arch := $(subst aarch64,arm64,$(subst x86_64,x64,$(shell uname -m)))
 export PATH := $(CURDIR)/node_modules/node-linux-$(arch)/bin:$(CURDIR)/node_modules/.bin:$(PATH):/usr/sbin:/sbin
 
 tools := iptables=iptables nft=nftables ipset=ipset ipvsadm=ipvsadm ip=iproute2 conntrack=conntrack ps=procps
-# What the lab with a kernel of its own needs: its test is skipped without them.
-optional := linux.uml=user-mode-linux modprobe=kmod
+# What the labs with a kernel of its own and with firewall managers need, and what tests of single sources call: they are skipped without them.
+optional := linux.uml=user-mode-linux modprobe=kmod ufw=ufw firewalld=firewalld dbus-daemon=dbus ethtool=ethtool
 tap := .tap/run.tap
 npm_options := --ignore-scripts --no-audit --no-fund --loglevel=error
 TESTS ?=
@@ -31,7 +31,7 @@ deps: node_modules/.package-lock.json .tap/plugins ## install packages of npm an
 	@missing=(); for pair in $(optional); do command -v "$${pair%%=*}" >/dev/null || missing+=("$${pair#*=}"); done; \
 	if [ "$${#missing[@]}" -gt 0 ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}"; } >/dev/null 2>&1 \
-	    || echo "make deps: apt-get could not install $${missing[*]}; the test of IPVS in a kernel of its own is skipped." >&2; \
+	    || echo "make deps: apt-get could not install $${missing[*]}; the tests that need them are skipped." >&2; \
 	fi
 
 node_modules/.package-lock.json: package-lock.json

@@ -4,6 +4,7 @@
 import { withCapabilities } from './capability.ts';
 import { conntrack } from './conntrack.ts';
 import { counters } from './counters.ts';
+import { firewalld } from './firewalld.ts';
 import { flows } from './flows.ts';
 import { interfaces } from './interfaces.ts';
 import { ipset } from './ipset.ts';
@@ -14,12 +15,14 @@ import { listeners } from './listeners.ts';
 import { neighbours } from './neighbours.ts';
 import { nftables } from './nftables.ts';
 import { offloads } from './offloads.ts';
+import { podSockets } from './pod-sockets.ts';
 import { processes } from './processes.ts';
-import { proxyMetrics } from './proxy-metrics.ts';
+import { proxyConfig, proxyMetrics } from './proxy.ts';
 import { routes } from './routes.ts';
 import type { Source } from './source.ts';
 import { sysctls } from './sysctls.ts';
 import { tools } from './tools.ts';
+import { ufw } from './ufw.ts';
 
 export const sources: readonly Source[] = [
   processes,
@@ -34,10 +37,14 @@ export const sources: readonly Source[] = [
   routes,
   neighbours,
   offloads,
+  ufw,
+  firewalld,
   sysctls,
   listeners,
   conntrack,
   flows,
   counters,
+  podSockets,
+  proxyConfig,
   proxyMetrics,
 ].map(withCapabilities);

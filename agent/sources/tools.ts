@@ -1,7 +1,7 @@
 // Which programs read this node's rules, of which version, and where they come from: the host's own, or those that k3s, k0s or MicroK8s bring along.
 import type { CaptureFiles } from '../../shared/netfilter/node.ts';
 import type { Machine } from '../host/machine.ts';
-import type { ProcessEntry } from './processes.parse.ts';
+import { processEntries } from './processes.parse.ts';
 import { madeFile, type Source } from './source.ts';
 import { type SaveBinary, type Tools, toolVersion, xtablesBackend } from './tools.parse.ts';
 
@@ -59,7 +59,7 @@ async function candidates(machine: Machine, known: CaptureFiles): Promise<readon
 
 /** Where distributions of Kubernetes keep their own binaries, with the data directory that they were started with. */
 export function bundledDirectories(known: CaptureFiles): readonly { readonly path: string; readonly origin: string }[] {
-  const running = processesOf(known);
+  const running = processEntries(known.get('processes.json'));
   const dataOf = (names: RegExp, fallback: string): string => {
     const argv = running.find(({ comm }) => names.test(comm))?.argv ?? [];
     const at = argv.findIndex((word) => /^(?:--data-dir|-d)(?:=|$)/.test(word));
@@ -114,13 +114,4 @@ async function findVersions(machine: Machine): Promise<Readonly<Record<string, s
     }),
   );
   return Object.fromEntries(found.flat());
-}
-
-function processesOf(known: CaptureFiles): readonly ProcessEntry[] {
-  try {
-    const list: unknown = JSON.parse(known.get('processes.json')?.toString('utf8') ?? '[]');
-    return Array.isArray(list) ? (list as ProcessEntry[]) : [];
-  } catch {
-    return [];
-  }
 }

@@ -1,5 +1,6 @@
 // Reads the files of a capture into one node's state: the same way for a directory on disk and for what an agent's sources have just read.
 import { type Family, parsePrefix, single } from '../model/address.ts';
+import { readBeside } from './beside.ts';
 import { type ParsedList, parseInterfaces, parseListeners, parseRoutes, parseRules, parseSysctls } from './host.parse.ts';
 import type { Host, Interface, Route } from './host.ts';
 import { indexIpsets, parseIpset } from './ipset.parse.ts';
@@ -27,6 +28,7 @@ export function readNode(files: CaptureFiles, options: ReadOptions = {}): NodeSt
   const nft = nftTables(files, iptables, issues);
   const ipset = readFile(files, 'ipset-save.txt', issues, (text) => parseIpset(text));
   const ipvs = readFile(files, 'ipvsadm-Sn.txt', issues, (text) => parseIpvs(text));
+  const beside = readBeside(files, issues);
   const truncated = issues.filter((issue) => issue.reason.includes('truncated')).map((issue) => `the rest of ${issue.file} (truncated)`);
   return {
     name: options.node ?? described.node,
@@ -36,6 +38,7 @@ export function readNode(files: CaptureFiles, options: ReadOptions = {}): NodeSt
     host: readHost(files, issues),
     ...readProcesses(files, issues),
     ...readSurroundings(files, issues),
+    ...(Object.keys(beside).length === 0 ? {} : { beside }),
     issues,
     unread: [...(options.unread ?? described.failed), ...nft.unread, ...truncated],
   };
@@ -252,11 +255,12 @@ function readProcesses(files: CaptureFiles, issues: Issue[]): { readonly process
   return parsed === undefined ? {} : { processes: parsed.items };
 }
 
-const readProcess = ({ pid, comm, argv, startedAt }: Process): Process => ({
+const readProcess = ({ pid, comm, argv, startedAt, unit }: Process): Process => ({
   pid,
   comm,
   argv: Array.isArray(argv) ? argv.map(String) : [],
   ...(typeof startedAt === 'number' ? { startedAt } : {}),
+  ...(typeof unit === 'string' ? { unit } : {}),
 });
 
 /** What capture.json says: the node's name and the sources that failed. */

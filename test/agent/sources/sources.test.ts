@@ -2,12 +2,9 @@
 import t from 'tap';
 import { counters } from '../../../agent/sources/counters.ts';
 import { sources } from '../../../agent/sources/index.ts';
-import { proxyMetrics } from '../../../agent/sources/proxy-metrics.ts';
 import { routes } from '../../../agent/sources/routes.ts';
 import { sysctls } from '../../../agent/sources/sysctls.ts';
 import { type SourceCase, testSources } from './machine.ts';
-
-const oldMetrics = 'go_goroutines 12\\nkubeproxy_sync_proxy_rules_last_timestamp_seconds 5\\nkubeproxy_sync_proxy_rules_duration_seconds_sum 3\\n';
 
 const cases: readonly SourceCase[] = [
   { name: 'nothing in /proc/net', source: counters, expected: { outcome: 'absent' } },
@@ -29,27 +26,6 @@ const cases: readonly SourceCase[] = [
       ]),
     },
     read: ['counters.txt'],
-  },
-  {
-    name: 'no kube-proxy, nobody is asked',
-    source: proxyMetrics,
-    programs: { curl: 'exit 9' },
-    expected: { outcome: 'absent', reason: 'no kube-proxy is seen on this node' },
-  },
-  {
-    name: 'only what tells the last sync is kept',
-    source: proxyMetrics,
-    programs: { curl: `printf '${oldMetrics}'` },
-    known: { 'processes.json': '[{"pid":1,"comm":"kube-proxy","argv":[]}]' },
-    expected: { outcome: 'facts', files: new Map([['kube-proxy-metrics.txt', Buffer.from('kubeproxy_sync_proxy_rules_last_timestamp_seconds 5\n')]]) },
-    read: ['kube-proxy-metrics.txt'],
-  },
-  {
-    name: 'its port does not answer: normal, not failed',
-    source: proxyMetrics,
-    programs: { curl: 'exit 7' },
-    known: { 'processes.json': '[{"pid":1,"comm":"kube-proxy","argv":[]}]' },
-    expected: { outcome: 'absent' },
   },
   {
     name: 'one of four fails',
