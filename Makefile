@@ -10,7 +10,9 @@ export PATH := $(CURDIR)/node_modules/node-linux-$(arch)/bin:$(CURDIR)/node_modu
 
 tools := iptables=iptables nft=nftables ipset=ipset ipvsadm=ipvsadm ip=iproute2 conntrack=conntrack ps=procps
 # What the labs with a kernel of its own and with firewall managers need, and what tests of single sources call: they are skipped without them.
-optional := linux.uml=user-mode-linux modprobe=kmod ufw=ufw firewalld=firewalld dbus-daemon=dbus ethtool=ethtool
+optional := linux.uml=user-mode-linux modprobe=kmod ethtool=ethtool
+# Debian starts firewalld when it is installed, which flushes the rules of the machine: only where no systemd would do so.
+optional += $(if $(wildcard /run/systemd/system),,ufw=ufw firewalld=firewalld dbus-daemon=dbus)
 tap := .tap/run.tap
 npm_options := --ignore-scripts --no-audit --no-fund --loglevel=error
 TESTS ?=

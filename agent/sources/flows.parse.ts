@@ -40,6 +40,7 @@ export function steadyFlows(text: string, own: ReadonlySet<string>): { readonly 
 const steadyLine = (line: string): string =>
   line
     .replace(/^(?:ipv[46]\s+\d+\s+)?(\w+)\s+(\d+)\s+\d+/, '$1 $2 0')
+    .replaceAll(/ zone=0\b/g, '')
     .replaceAll(/ (?:packets|bytes|use|id|delta-time|secctx)=\S+/g, '')
     .replaceAll(/\s+/g, ' ')
     .trim();

@@ -29,9 +29,10 @@ async function ofKernel(machine: Machine, { text, why }: { readonly text: string
   const ticks = await kernelTicks(machine);
   const rules = fromProc(text, ticks);
   if (rules === undefined) return { outcome: 'failed', reason: `${why}; /proc/net/ip_vs is not of a known form` };
-  const persistent = ticks === undefined && rules.includes(' -p ');
-  return {
-    ...madeFile(file, rules, `/proc/net/ip_vs (${why})`),
-    ...(persistent ? { lacks: 'how long clients stay with a server: the kernel counts it in ticks of unknown length (ipvsadm tells)' } : {}),
-  };
+  // The list leaves out what a scheduler was told besides, which matters to those that choose by the client's address.
+  const lacks = [
+    ...(ticks === undefined && rules.includes(' -p ') ? ['how long clients stay with a server (the kernel counts it in ticks of unknown length)'] : []),
+    ...(/ -s [sm]h$/m.test(rules) ? ['flags of the schedulers sh and mh'] : []),
+  ];
+  return { ...madeFile(file, rules, `/proc/net/ip_vs (${why})`), ...(lacks.length === 0 ? {} : { lacks: `${lacks.join(', ')}: ipvsadm tells` }) };
 }

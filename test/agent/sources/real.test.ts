@@ -1,16 +1,33 @@
 // Sources on the real tools and the real kernel, in a network namespace: what they read is what was set.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import t from 'tap';
 import { thisMachine } from '../../../agent/host/machine.ts';
 import { nothingRead, readSources } from '../../../agent/reader.ts';
+import { flows } from '../../../agent/sources/flows.ts';
+import { interfaces } from '../../../agent/sources/interfaces.ts';
 import { ip6tables, iptables } from '../../../agent/sources/iptables.ts';
+import { kernel } from '../../../agent/sources/kernel.ts';
+import { listeners } from '../../../agent/sources/listeners.ts';
+import { neighbours } from '../../../agent/sources/neighbours.ts';
 import { nftables } from '../../../agent/sources/nftables.ts';
+import { offloads } from '../../../agent/sources/offloads.ts';
+import { podSockets } from '../../../agent/sources/pod-sockets.ts';
+import { processes } from '../../../agent/sources/processes.ts';
+import { routes } from '../../../agent/sources/routes.ts';
 import { tools } from '../../../agent/sources/tools.ts';
+import type { Fact } from '../../../shared/model/fact.ts';
+import { nodeFacts, nothingWanted } from '../../../shared/netfilter/facts.ts';
 import { readNode } from '../../../shared/netfilter/node.read.ts';
 import { inNamespace } from '../namespace.ts';
 
 const machine = thisMachine(new AbortController().signal);
-const sh = (script: string) => execFileSync('sh', ['-ec', script], { stdio: ['ignore', 'pipe', 'pipe'] }).toString();
+const factOf = (facts: readonly Fact[], key: string): Fact | undefined => facts.find((fact) => fact.key === key);
+
+/** A program that listens on addresses and says so. */
+const listen = (sockets: readonly (readonly [string, number])[]): string =>
+  `const net=require("net");let n=${sockets.length};for(const [h,p] of ${JSON.stringify(sockets)}) net.createServer().listen({host:h,port:p,ipv6Only:true},()=>{if(--n===0)console.log("up")})`;
+
+const sh = (script: string) => execFileSync('bash', ['-ec', script], { stdio: ['ignore', 'pipe', 'pipe'] }).toString();
 
 await inNamespace(t, {
   purpose: 'sources',
@@ -47,6 +64,141 @@ await inNamespace(t, {
         ],
       );
       sh('nft flush ruleset; iptables-legacy -F');
+    });
+    await t.test('a tunnel whose entries are whole, and broken', async (t) => {
+      sh(`ip link add under type veth peer name under2; ip addr add 192.0.2.1/24 dev under; ip link set under up; ip link set under2 up
+        ip link add flannel.1 type vxlan id 1 dstport 8472 local 192.0.2.1 dev under nolearning; ip link set flannel.1 up; ip addr add 10.244.1.0/32 dev flannel.1
+        ip route add default via 192.0.2.254
+        for n in 2 3 4; do ip route add 10.244.$n.0/24 via 10.244.$n.0 dev flannel.1 onlink; done
+        ip neigh add 10.244.2.0 lladdr 02:00:00:00:00:02 dev flannel.1 nud permanent; bridge fdb append 02:00:00:00:00:02 dev flannel.1 dst 192.0.2.2
+        ip neigh add 10.244.3.0 lladdr 02:00:00:00:00:03 dev flannel.1 nud permanent`);
+      const read = async () => nodeFacts(readNode((await readSources(machine, [interfaces, routes, neighbours, offloads], nothingRead)).files), nothingWanted);
+      const facts = await read();
+      t.strictSame(factOf(facts, 'tunnel/flannel.1'), {
+        kind: 'tunnel',
+        key: 'tunnel/flannel.1',
+        device: 'flannel.1',
+        hops: 3,
+        broken: { '10.244.3.0': 'no node is known behind 02:00:00:00:00:03 (bridge fdb)', '10.244.4.0': 'no neighbour entry' },
+      });
+      const ethtool = sh('command -v ethtool || true') !== '';
+      if (!ethtool) t.pass('offloads are not tested: ethtool is not installed');
+      else t.match(factOf(facts, 'interface/flannel.1'), { type: 'vxlan', offloads: { 'tx-checksum-ip-generic': true } });
+      if (ethtool) sh('ethtool -K flannel.1 tx-checksum-ip-generic off >/dev/null');
+      if (ethtool) t.match(factOf(await read(), 'interface/flannel.1'), { offloads: { 'tx-checksum-ip-generic': false } });
+      sh('ip link del flannel.1; ip link del under');
+    });
+    await t.test('hairpin of bridge ports, and a text that stays the same', async (t) => {
+      sh('ip link add br0 type bridge; ip link set br0 up; ip link add v0 type veth peer name v1; ip link set v0 master br0 up; ip link set v1 up; sleep 2');
+      const read = async () => await readSources(machine, [interfaces], nothingRead);
+      const first = await read();
+      t.match(factOf(nodeFacts(readNode(first.files), nothingWanted), 'interface/v0'), { master: 'br0', type: 'veth', hairpin: false });
+      sh('sleep 1.2');
+      const second = await read();
+      const plain = (readings: typeof first) =>
+        readings.files
+          .get('ip-addr.json')
+          ?.toString()
+          .replaceAll(/,"tentative":true/g, '');
+      t.equal(plain(second), plain(first));
+      sh('bridge link set dev v0 hairpin on');
+      t.match(factOf(nodeFacts(readNode((await read()).files), nothingWanted), 'interface/v0'), { hairpin: true });
+      sh('ip link del br0; ip link del v0');
+    });
+    await t.test('sockets of this node, and of a pod in a namespace of its own', async (t) => {
+      const own = spawn(
+        process.execPath,
+        [
+          '-e',
+          listen([
+            ['0.0.0.0', 18080],
+            ['::', 18081],
+          ]),
+        ],
+        { stdio: ['pipe', 'pipe', 'inherit'] },
+      );
+      const pod = spawn(
+        'unshare',
+        [
+          '-n',
+          'sh',
+          '-c',
+          `ip link set lo up; ip link add eth0 type veth peer name e1; ip link set e1 up; ip addr add 10.244.1.5/24 dev eth0; ip link set eth0 up; exec "${process.execPath}" -e '${listen(
+            [
+              ['0.0.0.0', 8080],
+              ['127.0.0.1', 9090],
+            ],
+          )}'`,
+        ],
+        { stdio: ['pipe', 'pipe', 'inherit'] },
+      );
+      t.teardown(() => [own, pod].map((child) => child.kill('SIGKILL')));
+      await Promise.all([own, pod].map((child) => new Promise((resolve) => child.stdout.once('data', resolve))));
+      const readings = await readSources(machine, [listeners, podSockets], nothingRead);
+      const facts = nodeFacts(readNode(readings.files), nothingWanted);
+      t.match(factOf(facts, 'listener/tcp/4/*/18080'), { processes: [{ pid: own.pid }] });
+      t.match(factOf(facts, 'listener/tcp/6/*/18081'), { processes: [{ pid: own.pid }] });
+      t.strictSame(factOf(facts, 'podlisten/10.244.1.5'), {
+        kind: 'pod-sockets',
+        key: 'podlisten/10.244.1.5',
+        address: '10.244.1.5',
+        ports: ['tcp/8080'],
+        loopbackPorts: ['tcp/9090'],
+      });
+      // Without CAP_SYS_ADMIN nobody enters a namespace: the kernel's lists say the same.
+      const bare = { ...machine, run: async () => ({ kind: 'missing' as const }) };
+      const listed = nodeFacts(readNode((await readSources(bare, [podSockets], nothingRead)).files), nothingWanted);
+      t.strictSame(factOf(listed, 'podlisten/10.244.1.5'), factOf(facts, 'podlisten/10.244.1.5'));
+      // The kernel's own list of sockets names the same listeners as ss.
+      const ports = (all: readonly Fact[]) =>
+        all
+          .filter(({ kind }) => kind === 'listener')
+          .map(({ key }) => key.replace(/^listener\/tcp\/4\/\*\/18081$/, ''))
+          .filter((key) => key !== '')
+          .sort();
+      t.strictSame(ports(nodeFacts(readNode((await readSources(bare, [listeners], nothingRead)).files), nothingWanted)), ports(facts));
+    });
+    await t.test('processes with hostile names, and those that end while they are read', async (t) => {
+      const directory = t.testdir({});
+      // A name may hold spaces, newlines and escapes; only those of a list are read, so the list is asked for one that is on it.
+      sh(`cp "$(readlink -f "$(command -v sleep)")" "${directory}/keepalived"`);
+      const child = spawn(`${directory}/keepalived`, ['30'], { argv0: 'keep\u001b[31m\nalive', stdio: 'ignore' });
+      t.teardown(() => child.kill('SIGKILL'));
+      const churn = spawn('sh', ['-c', 'while :; do /bin/true; done'], { stdio: 'ignore' });
+      t.teardown(() => churn.kill('SIGKILL'));
+      for (let round = 0; round < 20; round++) {
+        const reading = await processes.read(machine, new Map());
+        t.equal(reading.outcome, 'facts');
+        const entries = JSON.parse(reading.outcome === 'facts' ? (reading.files.get('processes.json')?.toString() ?? '[]') : '[]') as readonly {
+          readonly pid: number;
+          readonly argv: readonly string[];
+        }[];
+        if (round === 19)
+          t.match(
+            entries.find(({ pid }) => pid === child.pid),
+            { comm: 'keepalived', argv: ['keep\u001b[31m\nalive', '30'], startedAt: Number },
+          );
+      }
+    });
+    await t.test('stale connections of UDP, from the table and from the list of the kernel', async (t) => {
+      sh(
+        `ip link add under type veth peer name under2; ip link set under2 up; ip addr add 192.0.2.1/24 dev under; ip link set under up; ip addr add 192.0.2.5/24 dev under
+        iptables -t nat -A OUTPUT -p udp -d 192.0.2.1 --dport 30999 -j DNAT --to-destination 192.0.2.5:53
+        echo x > /dev/udp/192.0.2.1/30999`,
+      );
+      const readings = await readSources(machine, [interfaces, flows], nothingRead);
+      const wanted = { ...nothingWanted, nodePorts: [{ protocol: 'udp' as const, family: 4 as const, port: 30999 }] };
+      t.match(factOf(nodeFacts(readNode(readings.files), wanted), 'flows/udp/4/30999'), { targets: { '192.0.2.5:53': { count: 1, unanswered: Number } } });
+      const listed = await flows.read({ ...machine, run: async () => ({ kind: 'missing' as const }) }, readings.files);
+      t.equal(listed.outcome === 'facts' ? listed.files.get('conntrack.txt')?.toString() : '', readings.files.get('conntrack.txt')?.toString());
+      sh('ip link del under; nft flush ruleset');
+    });
+    await t.test('this kernel has what the modes of kube-proxy need that run on it', async (t) => {
+      sh('iptables -N KUBE-SERVICES');
+      const readings = await readSources(machine, [kernel, iptables], nothingRead);
+      sh('nft flush ruleset');
+      if (readings.outcomes.get('kernel')?.lacks !== undefined) return t.pass('this kernel does not say what it could load');
+      t.match(factOf(nodeFacts(readNode(readings.files), nothingWanted), 'kernel'), { missing: [] });
     });
   },
 });
