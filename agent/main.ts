@@ -1,11 +1,13 @@
 // The agent: observes the node and tells the collector. Everything that is started here is closed here, in reverse order, when the signal says so.
 import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
+import { reasonOf } from '../shared/errors.ts';
 import { bootId, describeHost } from './host/describe.ts';
 import { hostname } from './host/files.ts';
 import { thisMachine } from './host/machine.ts';
 import { Spool } from './host/spool.ts';
 import { Observer } from './observer.ts';
+import { type AgentStatus, type StatusOptions, serveStatus, withCapabilityGaps } from './status.ts';
 import { traceLive } from './trace.ts';
 import { collectorUrl, Uplink } from './uplink.ts';
 import { version } from './version.ts';
@@ -17,6 +19,8 @@ export interface AgentOptions {
   readonly node?: string;
   /** Directory for changes that wait while no collector takes them; without it they wait in memory alone. */
   readonly state?: string;
+  /** Path of the Unix socket for `portreeve agent status`; none if absent. */
+  readonly socket?: string;
   /** File with the bearer token for the collector. */
   readonly tokenFile?: string;
   readonly logLevel?: 'debug' | 'info' | 'warn' | 'error';
@@ -59,6 +63,18 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     closers.push(() => observer.close());
     // A command that runs when the agent stops is ended, or the observer would wait for it.
     closers.push(() => commands.abort());
+    if (options.socket !== undefined) {
+      const machine = thisMachine(commands.signal);
+      const status = async (): Promise<AgentStatus> => ({
+        apiVersion: 'portreeve/v1',
+        kind: 'AgentStatus',
+        node,
+        version,
+        agent: { ...ownUse(), collector: uplink.status, ...(options.state === undefined ? {} : { spool: options.state }), parts: {} },
+        sources: await withCapabilityGaps(machine, observer.status()),
+      });
+      await answerStatus({ path: options.socket, machine, status }, { closers, notice });
+    }
     log.info({ node, collector: options.collector }, 'agent started');
     await Promise.race([observer.start(), aborted(signal)]);
     await aborted(signal);
@@ -66,6 +82,23 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     for (const close of closers.reverse()) await close();
     log.info('agent stopped');
   }
+}
+
+// Without its socket an agent does all but answer questions on its own node: that is worth a line, not an end.
+async function answerStatus(options: StatusOptions, { closers, notice }: { readonly closers: (() => unknown)[]; readonly notice: Notice }): Promise<void> {
+  try {
+    const socket = await serveStatus(options);
+    closers.push(() => socket.close());
+  } catch (error) {
+    notice('questions about this agent are not answered', { socket: options.path, reason: reasonOf(error) });
+  }
+}
+
+type Notice = (text: string, details: Readonly<Record<string, unknown>>) => void;
+
+function ownUse(): { readonly pid: number; readonly startedAt: number; readonly rssBytes: number; readonly cpuMs: number } {
+  const { user, system } = process.cpuUsage();
+  return { pid: process.pid, startedAt: Math.round(performance.timeOrigin), rssBytes: process.memoryUsage.rss(), cpuMs: Math.round((user + system) / 1000) };
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
