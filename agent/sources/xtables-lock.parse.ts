@@ -1,4 +1,4 @@
-// Reads /proc/locks.
+// Reads /proc/locks, in which the kernel lists who holds and who waits for locks on files.
 
 /** Processes that hold (and do not merely wait for) a lock on one of these inodes. */
 export function holdersOf(text: string, inodes: ReadonlySet<number>): readonly number[] {

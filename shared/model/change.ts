@@ -24,6 +24,11 @@ export type Owner =
   | 'ufw'
   | 'firewalld'
   | 'fail2ban'
+  | 'crowdsec'
+  | 'csf'
+  | 'lxd'
+  | 'systemd'
+  | 'network-manager'
   | 'admin'
   | 'unknown';
 

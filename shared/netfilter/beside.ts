@@ -1,14 +1,14 @@
 // What stands beside the rules in a capture and is told as facts of its own: tools, kernel, tunnels, firewall managers, sockets of pods, the host.
 import type { Fact, HostFact, KernelFact, PodSocketsFact, ToolsFact, TunnelFact } from '../model/fact.ts';
+import { type Firewalls, firewallFacts, readFirewalls } from './firewalls.ts';
 import { parseListeners } from './host.parse.ts';
 import type { Route } from './host.ts';
 import { features as everyFeature, type FeatureState, type FeatureUser, missingFeatures, parseFeatures } from './kernel.features.ts';
-import { type Managers, managerFacts, readManagers } from './managers.ts';
 import type { CaptureFiles, NodeState } from './node.ts';
 import type { Issue } from './ruleset.ts';
 
 /** What was read; a part that was not is absent. */
-export interface Beside extends Managers {
+export interface Beside extends Firewalls {
   readonly tools?: Omit<ToolsFact, 'kind' | 'key'>;
   readonly features?: ReadonlyMap<string, FeatureState>;
   /** Neighbours of tunnels and gateways, by device and address: their hardware address, or undefined where nobody answers. */
@@ -52,14 +52,14 @@ export function readBeside(files: CaptureFiles, issues: Issue[]): Beside {
     proxyHealth: optional(text('kube-proxy-health.txt'), settings),
     proxyVersion: /^kubernetes_build_info\{[^}]*\bgit_version="([^"]{1,64})"/m.exec(text('kube-proxy-metrics.txt') ?? '')?.[1],
   };
-  return { ...readManagers(files, issues), ...(Object.fromEntries(Object.entries(parts).filter(([, value]) => value !== undefined)) as Beside) };
+  return { ...readFirewalls(files, issues), ...(Object.fromEntries(Object.entries(parts).filter(([, value]) => value !== undefined)) as Beside) };
 }
 
 /** The facts of what stands beside the rules, in a stable order. `user` is what the kernel's parts are needed for. */
 export function besideFacts({ beside, host, tables }: Pick<NodeState, 'beside' | 'host' | 'tables'>, user: KernelFact['user']): Fact[] {
   if (beside === undefined) return [];
   return [
-    ...managerFacts(beside, tables),
+    ...firewallFacts(beside, tables),
     ...(beside.tools === undefined ? [] : [{ kind: 'tools' as const, key: 'tools', ...beside.tools }]),
     ...(beside.features === undefined ? [] : [kernelFact(beside.features, user)]),
     ...(host.known.routes ? tunnelFacts(beside, host.routes) : []),

@@ -77,15 +77,13 @@ const familyOf = ({ family }: Table): Family | undefined => (family === 'ip' ? 4
 
 /** A few chains of each program, table and backend tell that it is there. */
 const chainsOfEachMax = 4;
-/** Chains of ConfigServer Firewall, which has no prefix. */
-const otherPrograms = /^(LOCALINPUT|LOCALOUTPUT|DENYIN|DENYOUT|ALLOWIN|ALLOWOUT|LOGDROPIN)$/;
 
 function neighboursFact(node: NodeState): Fact[] {
   const counts = new Map<string, number>();
   const chains: NeighbourChain[] = [];
   for (const { family, name: table, backend, chains: all } of node.tables) {
     for (const chain of all.keys()) {
-      const owner = backend === 'nft' ? ownerOf({ family, table, chain }) : (ownerOfName(chain) ?? (otherPrograms.test(chain) ? 'admin' : undefined));
+      const owner = backend === 'nft' ? ownerOf({ family, table, chain }) : ownerOfName(chain);
       if (owner === undefined || owner === 'kube-proxy' || owner === 'unknown') continue;
       const key = `${owner} ${backend} ${family} ${table}`;
       const count = counts.get(key) ?? 0;

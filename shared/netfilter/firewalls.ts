@@ -1,6 +1,5 @@
 // Facts of firewall managers: whether they are at work, what they were told, and what their next reload would change.
 import type { FirewallFact, FirewallZone } from '../model/fact.ts';
-import { parseSysctls } from './host.parse.ts';
 import {
   type FirewalldGroup,
   parseAssignments,
@@ -10,7 +9,8 @@ import {
   parseUfwStatus,
   type UfwRules,
   type UfwStatus,
-} from './managers.parse.ts';
+} from './firewalls.parse.ts';
+import { parseSysctls } from './host.parse.ts';
 import type { CaptureFiles } from './node.ts';
 import type { Issue, Table } from './ruleset.ts';
 
@@ -34,13 +34,13 @@ export interface Firewalld {
   readonly direct: readonly string[];
 }
 
-export interface Managers {
+export interface Firewalls {
   readonly ufw?: Ufw;
   readonly firewalld?: Firewalld;
 }
 
 /** Reads the files of both managers in a capture. */
-export function readManagers(files: CaptureFiles, issues: Issue[]): Managers {
+export function readFirewalls(files: CaptureFiles, issues: Issue[]): Firewalls {
   const ufw = readUfw(files, issues);
   const firewalld = readFirewalld(files, issues);
   return { ...(ufw === undefined ? {} : { ufw }), ...(firewalld === undefined ? {} : { firewalld }) };
@@ -90,7 +90,7 @@ function readFirewalld(files: CaptureFiles, issues: Issue[]): Firewalld | undefi
 }
 
 /** The facts of the managers that are there. `tables` are the rules that are loaded. */
-export const managerFacts = ({ ufw, firewalld }: Managers, tables: readonly Table[]): FirewallFact[] => [
+export const firewallFacts = ({ ufw, firewalld }: Firewalls, tables: readonly Table[]): FirewallFact[] => [
   ...(ufw === undefined ? [] : [ufwFact(ufw, tables)]),
   ...(firewalld === undefined ? [] : [firewalldFact(firewalld)]),
 ];

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
 import type { FirewallFact } from '../../../shared/model/fact.ts';
-import { parseAssignments, parseFirewalldGroups, parseUfwRules, parseUfwStatus } from '../../../shared/netfilter/managers.parse.ts';
-import { managerFacts, readManagers } from '../../../shared/netfilter/managers.ts';
+import { parseAssignments, parseFirewalldGroups, parseUfwRules, parseUfwStatus } from '../../../shared/netfilter/firewalls.parse.ts';
+import { firewallFacts, readFirewalls } from '../../../shared/netfilter/firewalls.ts';
 import { readNode } from '../../../shared/netfilter/node.read.ts';
 
 const fixtures = join(import.meta.dirname, '../../fixtures');
@@ -27,7 +27,7 @@ function factOf(directory: string, state?: string): FirewallFact {
   const files = new Map(own.map((name) => [names[name] ?? name, readFileSync(join(fixtures, directory, name))]));
   if (state !== undefined) files.set('firewalld-state.txt', Buffer.from(state));
   const node = readNode(files);
-  const [fact] = managerFacts(node.beside ?? {}, node.tables);
+  const [fact] = firewallFacts(node.beside ?? {}, node.tables);
   return fact as FirewallFact;
 }
 
@@ -92,7 +92,7 @@ t.test('policies of the shell files: the last assignment counts', async (t) => {
 t.test('a status in another language is none, and said to be', async (t) => {
   t.equal(parseUfwStatus('Состояние: активен\n'), undefined);
   const issues: { reason: string }[] = [];
-  readManagers(new Map([['ufw-status.txt', Buffer.from('状态： 激活\n')]]), issues as never);
+  readFirewalls(new Map([['ufw-status.txt', Buffer.from('状态： 激活\n')]]), issues as never);
   t.match(issues, [{ reason: /in English/ }]);
 });
 

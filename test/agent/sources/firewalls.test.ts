@@ -8,7 +8,7 @@ import { ip6tables, iptables } from '../../../agent/sources/iptables.ts';
 import { processes } from '../../../agent/sources/processes.ts';
 import { ufw } from '../../../agent/sources/ufw.ts';
 import type { FirewallFact } from '../../../shared/model/fact.ts';
-import { managerFacts } from '../../../shared/netfilter/managers.ts';
+import { firewallFacts } from '../../../shared/netfilter/firewalls.ts';
 import { readNode } from '../../../shared/netfilter/node.read.ts';
 import { sh, withFirewall } from '../../labs/private-firewall.ts';
 import { type SourceCase, testSources } from './machine.ts';
@@ -19,7 +19,7 @@ async function factNow(program: FirewallFact['program']): Promise<{ readonly fac
   const readings = await readSources(machine, [processes, iptables, ip6tables, ufw, firewalld], nothingRead);
   const node = readNode(readings.files);
   t.strictSame(node.issues, []);
-  const fact = managerFacts(node.beside ?? {}, node.tables).find((each) => each.program === program);
+  const fact = firewallFacts(node.beside ?? {}, node.tables).find((each) => each.program === program);
   return { fact, reason: readings.outcomes.get('firewalld')?.reason };
 }
 
