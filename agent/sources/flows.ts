@@ -55,10 +55,10 @@ async function list(machine: Machine, words: readonly string[]): Promise<Reading
 /** The kernel's own list is read in one piece, while everything else waits: only where it is short. */
 const procEntriesMax = 20_000;
 
-async function fromProc(machine: Machine, own: readonly string[], failed: Reading): Promise<Reading> {
+async function fromProc(machine: Machine, own: readonly string[], failed: Exclude<Reading, { outcome: 'facts' }>): Promise<Reading> {
   const table = await machine.read('/proc/net/nf_conntrack');
   return table.kind === 'done'
-    ? made(steadyFlows(table.content.toString('latin1'), new Set(own)), '/proc/net/nf_conntrack, those to addresses of the node')
+    ? made(steadyFlows(table.content.toString('latin1'), new Set(own)), `/proc/net/nf_conntrack, those to addresses of the node (${failed.reason})`)
     : failed;
 }
 

@@ -43,6 +43,14 @@ export function steadyInterfaces(text: string): string | undefined {
   return `[${lines.join(',\n')}]\n`;
 }
 
+/** Why an output cannot be a JSON list that was printed to its end; undefined when it can. Some releases print nothing for an empty list. */
+export function listFault(output: Buffer): string | undefined {
+  const [head, tail] = [output.subarray(0, 64).toString('latin1').trimStart(), output.subarray(-64).toString('latin1').trimEnd()];
+  if (head === '') return undefined;
+  if (!head.startsWith('[')) return `it prints no JSON list: ${JSON.stringify(head.split('\n')[0])}`;
+  return tail.endsWith(']') ? undefined : 'its list ends in the middle';
+}
+
 /** The objects of a JSON list; undefined when the text is none. */
 export function listOf(text: string): readonly Raw[] | undefined {
   try {
