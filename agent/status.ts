@@ -62,9 +62,15 @@ export interface StatusOptions {
 export async function serveStatus({ path, machine, status }: StatusOptions): Promise<LocalSocket> {
   return await answerAt(path, async (question) => {
     if (question['ask'] === 'status') return await status();
-    if (question['ask'] === 'connections') return await connectionsOf(machine, nodePortOf(question));
+    if (question['ask'] === 'connections') return await answerConnections(machine, nodePortOf(question));
     throw new Error(`${JSON.stringify(question['ask'])} is no question to an agent: status, connections`);
   });
+}
+
+async function answerConnections(machine: Machine, nodePort: NodePortKey): Promise<object> {
+  const found = await connectionsOf(machine, nodePort);
+  if ('error' in found) throw new Error(found.error);
+  return found;
 }
 
 function nodePortOf({ protocol, family, port }: Readonly<Record<string, unknown>>): NodePortKey {

@@ -1,5 +1,5 @@
 // `portreeve agent status`: with a running agent in a namespace, without one, and by reading each source once.
-import { execFile, spawn } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -29,7 +29,7 @@ if (process.env.PORTREEVE_TEST_NAMESPACE === undefined) {
   });
 
   t.test('what is no command', async (t) => {
-    t.match(await portreeve('agent', 'state'), { code: 2, stderr: /agent state: status, or nothing is wanted/ });
+    t.match(await portreeve('agent', 'state'), { code: 2, stderr: /agent state: status, connections or nothing is wanted/ });
     t.match(await portreeve('agent'), { code: 2, stderr: /--collector is missing/ });
   });
 
@@ -113,8 +113,13 @@ await inNamespace(t, {
       t.match(await portreeve('agent', 'status', '--socket', join(state, 'agent.sock')), {
         stdout: /^node1: agent .*\ncollector ws:\/\/127\.0\.0\.1:1\/agent: not connected[\s\S]*\niptables +facts/,
       });
+      execFileSync('bash', ['-ec', 'iptables -A INPUT -m conntrack --ctstate INVALID -j DROP; echo x > /dev/udp/127.0.0.1/30999']);
+      t.match(await portreeve('agent', 'connections', '30999/udp', '--state', state), { code: 0, stdout: /^udp .*dport=30999/ });
+      t.match(await portreeve('agent', 'connections', '30998/udp', '--state', state), { code: 0, stdout: 'no connections\n' });
+      t.match(await portreeve('agent', 'connections', 'web', '--state', state), { code: 2, stderr: /a port is wanted/ });
       agent.kill('SIGTERM');
       t.equal(await ended, 0);
+      t.equal((await portreeve('agent', 'connections', '30999/udp', '--state', state)).code, 3);
       t.equal((await portreeve('agent', 'status', '--state', state)).code, 3, 'the socket is gone with it');
     });
     await t.test('each source once, without an agent', async (t) => {
