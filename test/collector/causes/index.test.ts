@@ -118,7 +118,9 @@ const cases: readonly Case[] = [
   {
     name: 'A03: it listens for itself alone',
     facts: () => [listening('10.244.1.5', { loopbackPorts: ['tcp/8080'] })],
-    expect: [{ cause: 'A03', summary: /the pod there listens on 8080 for itself alone/ as unknown as string, remedy: [/listen on 0\.0\.0\.0/] as unknown as string[] }],
+    expect: [
+      { cause: 'A03', summary: /the pod there listens on 8080 for itself alone/ as unknown as string, remedy: [/listen on 0\.0\.0\.0/] as unknown as string[] },
+    ],
   },
   { name: 'A03 twin: it listens', facts: () => [listening('10.244.1.5', { ports: ['tcp/8080'] })], expect: [] },
   {

@@ -51,7 +51,14 @@ testCases([
   {
     name: 'D17: the tunnel does not know the node at its end',
     facts: () => [tunnel({ '10.244.2.0': 'no neighbour entry' })],
-    expect: [{ cause: 'D17', severity: 'warning', symptom: 'timeout', summary: /cannot send to 1 of its 2 next hops \(10\.244\.2\.0: no neighbour entry\)/ as unknown as string }],
+    expect: [
+      {
+        cause: 'D17',
+        severity: 'warning',
+        symptom: 'timeout',
+        summary: /cannot send to 1 of its 2 next hops \(10\.244\.2\.0: no neighbour entry\)/ as unknown as string,
+      },
+    ],
   },
   { name: 'D17 twin: it knows all', facts: () => [tunnel({})], expect: [] },
   {

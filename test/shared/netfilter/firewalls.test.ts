@@ -54,7 +54,8 @@ t.test('ufw: a rule removed behind its back', async (t) => {
 
 for (const directory of ['ufw-enabled-default-deny', 'ufw-app-logging', 'ufw-deleted-30080', 'ufw-routed-allow-reject'])
   t.test(`${directory}: what is kept is loaded`, async (t) => t.match(factOf(directory), { state: 'active', pending: [] }));
-for (const directory of ['ufw-disabled', 'ufw-inactive']) t.test(directory, async (t) => t.match(factOf(directory), { state: 'inactive', pending: [], settings: { enabled: 'no' } }));
+for (const directory of ['ufw-disabled', 'ufw-inactive'])
+  t.test(directory, async (t) => t.match(factOf(directory), { state: 'inactive', pending: [], settings: { enabled: 'no' } }));
 
 t.test('ufw: named applications', async (t) => {
   t.ok(factOf('ufw-app-logging').rules.includes('allow in proto tcp from any to any app "QWeb"'));
@@ -82,11 +83,14 @@ for (const backend of ['firewalld-nftables', 'firewalld-iptables'] as const) {
 }
 
 t.test('policies of the shell files: the last assignment counts', async (t) => {
-  t.strictSame([...parseAssignments('A=1\n# B=2\n  C = "x y" # z\nA=\'2\'\nE=\n')], [
-    ['A', '2'],
-    ['C', 'x y'],
-    ['E', ''],
-  ]);
+  t.strictSame(
+    [...parseAssignments('A=1\n# B=2\n  C = "x y" # z\nA=\'2\'\nE=\n')],
+    [
+      ['A', '2'],
+      ['C', 'x y'],
+      ['E', ''],
+    ],
+  );
 });
 
 t.test('a status in another language is none, and said to be', async (t) => {
@@ -97,7 +101,9 @@ t.test('a status in another language is none, and said to be', async (t) => {
 });
 
 t.test('tuples that are none are issues', async (t) => {
-  const { rules, issues } = parseUfwRules('### tuple ### allow tcp 22\n### tuple ### allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 sideways\n-A ufw-user-input -p tcp -j ACCEPT\n');
+  const { rules, issues } = parseUfwRules(
+    '### tuple ### allow tcp 22\n### tuple ### allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 sideways\n-A ufw-user-input -p tcp -j ACCEPT\n',
+  );
   t.equal(rules.length, 0);
   t.strictSame(
     issues.map(({ line }) => line),
@@ -106,7 +112,8 @@ t.test('tuples that are none are issues', async (t) => {
 });
 
 t.test('lists of firewalld in the forms of other releases', async (t) => {
-  const text = 'public (active, default)\n    target: default\n    interfaces: eno1\n    forward-ports: port=80:proto=tcp:toport=1:toaddr=\n\tport=81:proto=tcp:toport=2:toaddr=\n    source-ports\n    rich rules\n\n\nhome\n  ingress-priority: -5\n';
+  const text =
+    'public (active, default)\n    target: default\n    interfaces: eno1\n    forward-ports: port=80:proto=tcp:toport=1:toaddr=\n\tport=81:proto=tcp:toport=2:toaddr=\n    source-ports\n    rich rules\n\n\nhome\n  ingress-priority: -5\n';
   const { groups, issues } = parseFirewalldGroups(text);
   t.strictSame(issues, []);
   t.strictSame(

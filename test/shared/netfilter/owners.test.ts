@@ -73,7 +73,8 @@ const dumps: readonly { readonly name: string; readonly owner: Owner; readonly p
   {
     name: 'Docker 28',
     owner: 'docker',
-    lines: ':DOCKER-FORWARD - [0:0]\n:DOCKER-BRIDGE - [0:0]\n:DOCKER-CT - [0:0]\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\n-A FORWARD -j DOCKER-FORWARD\n-A DOCKER-BRIDGE -o docker0 -j DOCKER\n-A DOCKER-CT -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n',
+    lines:
+      ':DOCKER-FORWARD - [0:0]\n:DOCKER-BRIDGE - [0:0]\n:DOCKER-CT - [0:0]\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\n-A FORWARD -j DOCKER-FORWARD\n-A DOCKER-BRIDGE -o docker0 -j DOCKER\n-A DOCKER-CT -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n',
   },
   {
     name: 'kube-router in k3s',
@@ -96,18 +97,50 @@ const dumps: readonly { readonly name: string; readonly owner: Owner; readonly p
     lines:
       ':CILIUM_FORWARD - [0:0]\n:OLD_CILIUM_INPUT - [0:0]\n-A FORWARD -m comment --comment "cilium-feeder: CILIUM_FORWARD" -j CILIUM_FORWARD\n-A CILIUM_FORWARD -o cilium_host -m comment --comment "cilium: any->cluster on cilium_host forward accept" -j ACCEPT\n',
   },
-  { name: 'Tailscale', owner: 'tailscale', lines: ':ts-input - [0:0]\n-A INPUT -j ts-input\n-A ts-input -s 100.64.0.0/10 ! -i tailscale0 -j DROP\n-A FORWARD -i tailscale0 -j ACCEPT\n' },
-  { name: 'fail2ban', owner: 'fail2ban', lines: ':f2b-sshd - [0:0]\n-A INPUT -p tcp -m multiport --dports 22 -j f2b-sshd\n-A f2b-sshd -s 203.0.113.5/32 -j REJECT\n' },
+  {
+    name: 'Tailscale',
+    owner: 'tailscale',
+    lines: ':ts-input - [0:0]\n-A INPUT -j ts-input\n-A ts-input -s 100.64.0.0/10 ! -i tailscale0 -j DROP\n-A FORWARD -i tailscale0 -j ACCEPT\n',
+  },
+  {
+    name: 'fail2ban',
+    owner: 'fail2ban',
+    lines: ':f2b-sshd - [0:0]\n-A INPUT -p tcp -m multiport --dports 22 -j f2b-sshd\n-A f2b-sshd -s 203.0.113.5/32 -j REJECT\n',
+  },
   {
     name: 'libvirt, and its releases without chains',
     owner: 'libvirt',
-    lines: ':LIBVIRT_FWI - [0:0]\n-A FORWARD -j LIBVIRT_FWI\n-A FORWARD -d 192.168.122.0/24 -o virbr0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n-A FORWARD -i virbr0 -j REJECT --reject-with icmp-port-unreachable\n',
+    lines:
+      ':LIBVIRT_FWI - [0:0]\n-A FORWARD -j LIBVIRT_FWI\n-A FORWARD -d 192.168.122.0/24 -o virbr0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n-A FORWARD -i virbr0 -j REJECT --reject-with icmp-port-unreachable\n',
   },
-  { name: 'CSF', owner: 'csf', lines: ':LOCALINPUT - [0:0]\n:DENYIN - [0:0]\n:ALLOWIN - [0:0]\n:LOGDROPIN - [0:0]\n-A INPUT ! -i lo -j LOCALINPUT\n-A LOCALINPUT ! -i lo -j ALLOWIN\n-A INPUT ! -i lo -j LOGDROPIN\n' },
-  { name: 'Antrea', owner: 'cni', product: 'Antrea', lines: ':ANTREA-FORWARD - [0:0]\n-A FORWARD -m comment --comment "Antrea: jump to Antrea forwarding rules" -j ANTREA-FORWARD\n-A ANTREA-FORWARD -i antrea-gw0 -m comment --comment "Antrea: accept packets from local Pods" -j ACCEPT\n' },
-  { name: 'Weave', owner: 'cni', product: 'Weave', table: 'nat', lines: ':WEAVE - [0:0]\n-A POSTROUTING -j WEAVE\n-A WEAVE -s 10.32.0.0/12 ! -d 10.32.0.0/12 -j MASQUERADE\n' },
+  {
+    name: 'CSF',
+    owner: 'csf',
+    lines:
+      ':LOCALINPUT - [0:0]\n:DENYIN - [0:0]\n:ALLOWIN - [0:0]\n:LOGDROPIN - [0:0]\n-A INPUT ! -i lo -j LOCALINPUT\n-A LOCALINPUT ! -i lo -j ALLOWIN\n-A INPUT ! -i lo -j LOGDROPIN\n',
+  },
+  {
+    name: 'Antrea',
+    owner: 'cni',
+    product: 'Antrea',
+    lines:
+      ':ANTREA-FORWARD - [0:0]\n-A FORWARD -m comment --comment "Antrea: jump to Antrea forwarding rules" -j ANTREA-FORWARD\n-A ANTREA-FORWARD -i antrea-gw0 -m comment --comment "Antrea: accept packets from local Pods" -j ACCEPT\n',
+  },
+  {
+    name: 'Weave',
+    owner: 'cni',
+    product: 'Weave',
+    table: 'nat',
+    lines: ':WEAVE - [0:0]\n-A POSTROUTING -j WEAVE\n-A WEAVE -s 10.32.0.0/12 ! -d 10.32.0.0/12 -j MASQUERADE\n',
+  },
   { name: "Weave's policies", owner: 'network-policy', product: 'Weave', lines: ':WEAVE-NPC-DEFAULT - [0:0]\n-A FORWARD -o weave -j WEAVE-NPC\n' },
-  { name: 'flannel', owner: 'cni', product: 'flannel', lines: ':FLANNEL-FWD - [0:0]\n-A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD\n-A FORWARD -s 10.244.0.0/16 -m comment --comment "flanneld forward" -j ACCEPT\n' },
+  {
+    name: 'flannel',
+    owner: 'cni',
+    product: 'flannel',
+    lines:
+      ':FLANNEL-FWD - [0:0]\n-A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD\n-A FORWARD -s 10.244.0.0/16 -m comment --comment "flanneld forward" -j ACCEPT\n',
+  },
   {
     name: 'portmap',
     owner: 'cni',
@@ -116,10 +149,20 @@ const dumps: readonly { readonly name: string; readonly owner: Owner; readonly p
     lines:
       ':CNI-HOSTPORT-DNAT - [0:0]\n:CNI-DN-0123456789abcdef01234 - [0:0]\n-A PREROUTING -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT\n-A CNI-HOSTPORT-DNAT -p tcp -m comment --comment "dnat name: \\"cbr0\\" id: \\"x\\"" -m multiport --dports 8080 -j CNI-DN-0123456789abcdef01234\n',
   },
-  { name: 'AWS VPC CNI', owner: 'cni', product: 'AWS VPC CNI', table: 'nat', lines: ':AWS-SNAT-CHAIN-0 - [0:0]\n-A POSTROUTING -m comment --comment "AWS SNAT CHAIN" -j AWS-SNAT-CHAIN-0\n' },
+  {
+    name: 'AWS VPC CNI',
+    owner: 'cni',
+    product: 'AWS VPC CNI',
+    table: 'nat',
+    lines: ':AWS-SNAT-CHAIN-0 - [0:0]\n-A POSTROUTING -m comment --comment "AWS SNAT CHAIN" -j AWS-SNAT-CHAIN-0\n',
+  },
   { name: 'OVN-Kubernetes', owner: 'cni', product: 'OVN-Kubernetes', table: 'nat', lines: ':OVN-KUBE-NODEPORT - [0:0]\n-A PREROUTING -j OVN-KUBE-NODEPORT\n' },
   { name: 'LXD', owner: 'lxd', lines: '-A FORWARD -o lxdbr0 -m comment --comment "generated for LXD network lxdbr0" -j ACCEPT\n' },
-  { name: 'NetworkManager sharing a connection', owner: 'network-manager', lines: ':nm-sh-fw-eth0 - [0:0]\n-A FORWARD -m comment --comment "nm-shared-eth0" -j nm-sh-fw-eth0\n' },
+  {
+    name: 'NetworkManager sharing a connection',
+    owner: 'network-manager',
+    lines: ':nm-sh-fw-eth0 - [0:0]\n-A FORWARD -m comment --comment "nm-shared-eth0" -j nm-sh-fw-eth0\n',
+  },
   { name: 'CrowdSec', owner: 'crowdsec', lines: ':CROWDSEC_CHAIN - [0:0]\n-A INPUT -j CROWDSEC_CHAIN\n' },
 ];
 for (const { name, owner, product, table: wanted = 'filter', lines } of dumps) {
