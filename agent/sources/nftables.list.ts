@@ -1,11 +1,9 @@
 // Lists one table of nf_tables, as JSON where that is cheap and as text where it is not, or where this nft knows no JSON.
 // Measured with nft 1.0.6 on kube-proxy's table of 10,000 Services (93,000 rules): JSON 39 MB, 730 MB of memory for nft and 300 MB for the reader; text 12 MB,
 // 330 MB and 205 MB. A set of 100,000 addresses costs the same in both, and so does a small table: there JSON is the form that nothing in a name can break.
-import { limits } from '../../shared/limits.ts';
 import type { CaptureFiles } from '../../shared/netfilter/node.ts';
 import type { Machine } from '../host/machine.ts';
-import type { RunOutcome } from '../host/run.ts';
-import { jsonFault, type NftTable, namesTable, readTables, readTextTables, textFault } from './nftables.parse.ts';
+import { jsonFault, type NftTable, namesTable, textFault } from './nftables.parse.ts';
 
 export type Listed =
   | { readonly kind: 'json' | 'text'; readonly content: Buffer }
@@ -13,33 +11,14 @@ export type Listed =
   | { readonly kind: 'gone' }
   | { readonly kind: 'failed'; readonly reason: string };
 
-/** The names of all tables, and whether this nft can say things in JSON. */
-export type ListedTables =
-  | { readonly kind: 'tables'; readonly tables: readonly NftTable[]; readonly json: boolean }
-  | { readonly kind: 'missing' }
-  | { readonly kind: 'failed'; readonly reason: string };
-
-export async function listTables(machine: Machine): Promise<ListedTables> {
-  const outcome = await machine.run('nft', ['-j', 'list', 'tables'], limits.toolTimeoutMs);
-  if (outcome.kind === 'missing') return { kind: 'missing' };
-  if (outcome.kind === 'done') {
-    const fault = jsonFault(outcome.stdout);
-    if (fault === undefined) return { kind: 'tables', tables: readTables(outcome.stdout), json: true };
-    return { kind: 'failed', reason: `nft -j list tables: ${fault}` };
-  }
-  if (!knowsNoJson(outcome)) return { kind: 'failed', reason: `nft -j list tables: ${outcome.reason}` };
-  const plain = await machine.run('nft', ['list', 'tables'], limits.toolTimeoutMs);
-  if (plain.kind !== 'done') return { kind: 'failed', reason: `nft list tables: ${plain.kind === 'failed' ? plain.reason : 'nft is not installed'}` };
-  const fault = textFault(plain.stdout);
-  return fault === undefined ? { kind: 'tables', tables: readTextTables(plain.stdout), json: false } : { kind: 'failed', reason: `nft list tables: ${fault}` };
-}
-
-/** Lists one table. `known` are the files as last read: a table that they hold is listed in the form that it had, a new one first as text, which costs less. */
-export async function listTable(machine: Machine, table: NftTable, { known, json }: { readonly known: CaptureFiles; readonly json: boolean }): Promise<Listed> {
-  if (json && namesTable(known.get('nft.json'), table)) return await list(machine, table, 'json');
+/** Lists one table. `known` are the files as last read: a table that they hold as JSON is listed so again, a new one first as text, which costs less. */
+export async function listTable(machine: Machine, table: NftTable, known: CaptureFiles): Promise<Listed> {
+  const before = namesTable(known.get('nft.json'), table) ? await list(machine, table, 'json') : undefined;
+  if (before !== undefined && !knowsNoJson(before)) return before;
   const text = await list(machine, table, 'text');
-  if (!json || text.kind !== 'text' || text.content.length > textBytesMin) return text;
-  return await list(machine, table, 'json');
+  if (text.kind !== 'text' || text.content.length > textBytesMin || before !== undefined) return text;
+  const json = await list(machine, table, 'json');
+  return knowsNoJson(json) ? text : json;
 }
 
 /** A table whose text is smaller is listed as JSON: about 8,000 rules of kube-proxy. */
@@ -55,5 +34,4 @@ async function list(machine: Machine, { family, name }: NftTable, form: 'json' |
 }
 
 /** `Error: JSON support not compiled-in`, or an nft that has no such option. */
-const knowsNoJson = (outcome: RunOutcome): boolean =>
-  outcome.kind === 'failed' && /JSON support not compiled|invalid option|unrecognized option/.test(outcome.reason);
+const knowsNoJson = (listed: Listed): boolean => listed.kind === 'failed' && /JSON support not compiled|invalid option|unrecognized option/.test(listed.reason);

@@ -3,7 +3,8 @@ import { reasonOf } from '../../shared/errors.ts';
 import type { CaptureFiles } from '../../shared/netfilter/node.ts';
 import type { Machine } from '../host/machine.ts';
 import { incompatibleTables, tablesOf } from './iptables.parse.ts';
-import { type Listed, listTable, listTables } from './nftables.list.ts';
+import { type Listed, listTable } from './nftables.list.ts';
+import { listTableNames } from './nftables.names.ts';
 import { mergeLists, type NftTable } from './nftables.parse.ts';
 import { never, type Reading, type Source } from './source.ts';
 
@@ -14,38 +15,38 @@ export const nftables: Source = {
   wakes: ['nft'],
   pollMs: never,
   read: async (machine, known) => {
-    const listed = await listTables(machine);
+    const listed = await listTableNames(machine);
     if (listed.kind === 'missing') return await withoutNft(machine, known);
-    if (listed.kind === 'failed') return { outcome: 'failed', reason: listed.reason };
+    if (listed.kind !== 'tables') return { outcome: 'failed', reason: listed.reason };
     try {
       const owned = ownedByIptables(known);
       const tables = listed.tables.filter(({ family, name }) => !owned.has(`${family} ${name}`));
-      return await readEach(machine, tables, { known, json: listed.json });
+      return await readEach(machine, tables, known);
     } catch (error) {
       return { outcome: 'failed', reason: `nft -j: ${reasonOf(error)}` };
     }
   },
 };
 
-async function readEach(machine: Machine, tables: readonly NftTable[], context: { readonly known: CaptureFiles; readonly json: boolean }): Promise<Reading> {
+async function readEach(machine: Machine, tables: readonly NftTable[], known: CaptureFiles): Promise<Reading> {
   const lists: { readonly table: NftTable; readonly listed: Listed }[] = [];
-  for (const table of tables) lists.push({ table, listed: await listTable(machine, table, context) });
+  for (const table of tables) lists.push({ table, listed: await listTable(machine, table, known) });
   const contents = (kind: Listed['kind']) => lists.flatMap(({ listed }) => (listed.kind === kind && 'content' in listed ? [listed.content] : []));
   const failed = lists.flatMap(({ table: { family, name }, listed }) => (listed.kind === 'failed' ? [`table ${family} ${name}: ${listed.reason}`] : []));
   const [json, text] = [contents('json'), contents('text')];
   if (failed.length > 0 && json.length + text.length === 0) return { outcome: 'failed', reason: failed.join('; ') };
+  const files = [
+    ...(json.length > 0 || text.length === 0
+      ? [['nft.json', mergeLists(json), 'nft -j list table FAMILY NAME, for each table that iptables does not own'] as const]
+      : []),
+    ...(text.length > 0
+      ? [['nft-large.txt', Buffer.concat(text), 'nft list table FAMILY NAME, for tables that are large, or of which this nft knows no JSON'] as const]
+      : []),
+  ];
   return {
     outcome: 'facts',
-    files: new Map([
-      ...(context.json ? [['nft.json', mergeLists(json)] as const] : []),
-      ...(text.length > 0 || !context.json ? [['nft-large.txt', Buffer.concat(text)] as const] : []),
-    ]),
-    commands: {
-      ...(context.json ? { 'nft.json': 'nft -j list table FAMILY NAME, for each table that iptables does not own' } : {}),
-      ...(text.length > 0 || !context.json
-        ? { 'nft-large.txt': `nft list table FAMILY NAME, for ${context.json ? 'large' : 'all'} tables that iptables does not own` }
-        : {}),
-    },
+    files: new Map(files.map(([file, content]) => [file, content])),
+    commands: Object.fromEntries(files.map(([file, , command]) => [file, command])),
     ...(failed.length === 0 ? {} : { unread: failed.join('; ') }),
   };
 }

@@ -4,7 +4,7 @@ import type { CaptureFiles } from '../../shared/netfilter/node.ts';
 import type { Machine } from '../host/machine.ts';
 
 /** What an event says has changed; a source lists those that make it read again. */
-export type Wake = 'iptables-ip' | 'iptables-ip6' | 'nft' | 'link' | 'address' | 'route' | 'netconf' | 'listener' | 'firewalld';
+export type Wake = 'iptables-ip' | 'iptables-ip6' | 'nft' | 'link' | 'address' | 'route' | 'netconf' | 'listener' | 'ufw' | 'firewalld';
 
 /**
  * `facts`: read, as files of a capture. `absent`: the host has no such thing, which is normal. `failed`: it may be there and could not be read.

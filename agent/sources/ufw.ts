@@ -26,7 +26,7 @@ export const ufw: Source = {
   name: 'ufw',
   needs: { commands: [], capabilities: ['CAP_DAC_READ_SEARCH'] },
   files: [...Object.keys(paths), statusFile],
-  wakes: [],
+  wakes: ['ufw'],
   // Its files are few and small; a change of its rules is told by the rules themselves.
   pollMs: (known) => (known.has('ufw-conf.txt') ? 5_000 : 60_000),
   read: async (machine, known) => {

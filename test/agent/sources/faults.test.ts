@@ -25,7 +25,7 @@ const link = '[{"ifname":"flannel.1","linkinfo":{"info_kind":"vxlan"},"addr_info
 const well: Readonly<Record<string, string>> = {
   'iptables-save': dump,
   'ip6tables-save': dump,
-  nft: `case "$*" in "-j list tables"|"-j list table inet t") echo '{"nftables": [${JSON.stringify({ table })}]}';; *) printf 'table inet t {\\n}\\n';; esac`,
+  nft: `case "$*" in "-j list table inet t") echo '{"nftables": [${JSON.stringify({ table })}]}';; *) printf 'table inet t {\\n}\\n';; esac`,
   ipset: 'echo create s hash:ip',
   ipvsadm: 'echo "-A -t 192.0.2.1:30080 -s rr"',
   ip: `case "$*" in "-j -d addr") echo '${link}';; *) echo '[]';; esac`,

@@ -12,8 +12,7 @@ function nft(tables: Readonly<Record<string, string>>, options: { readonly json?
   return [
     ...(options.json === false ? ['test "$1" = -j && { echo "Error: JSON support not compiled-in" >&2; exit 1; }'] : []),
     'case "$*" in',
-    `"-j list tables") echo '{"nftables": [${json.join(', ')}]}';;`,
-    `"list tables") printf '${names.map((name) => `table ${name.join(' ')}\\n`).join('')}';;`,
+    `"list flowtables") printf '${names.map((name) => `table ${name.join(' ')} {\\n}\\n`).join('')}';;`,
     ...Object.entries(tables).flatMap(([table, text], index) => [
       `"-j list table ${table}") echo '{"nftables": [${json[index]}]}';;`,
       `"list table ${table}") ${text};;`,
@@ -41,12 +40,12 @@ const cases: readonly SourceCase[] = [
     known: { 'iptables-save.txt': "# Table `nat' is incompatible, use 'nft' tool.\n" },
     expected: { outcome: 'failed', reason: 'nft is not installed, and the table ip nat is written natively' },
   },
-  { name: 'garbage', source: nftables, programs: { nft: 'echo no' }, expected: { outcome: 'failed', reason: /no JSON of nft: "no/ } },
+  { name: 'garbage', source: nftables, programs: { nft: 'echo no' }, expected: { outcome: 'failed', reason: /no list of tables: "no/ } },
   {
     name: 'JSON that ends in the middle',
     source: nftables,
-    programs: { nft: `printf '{"nftables": [{"ta'` },
-    expected: { outcome: 'failed', reason: /ends in the middle/ },
+    programs: { nft: `case "$1" in -j) printf '{"nftables": [{"ta';; *) printf 'table inet a {\\n}\\n';; esac` },
+    expected: { outcome: 'failed', reason: 'table inet a: its JSON ends in the middle' },
   },
   {
     name: 'the table of iptables is left out, a native one of such a name is not',
@@ -100,7 +99,7 @@ const cases: readonly SourceCase[] = [
     source: nftables,
     read: ['nft-large.txt'],
     programs: { nft: nft({ 'inet a': small('inet a'), 'ip b': small('ip b') }, { json: false }) },
-    expected: { outcome: 'facts', commands: { 'nft-large.txt': /for all tables/ } },
+    expected: { outcome: 'facts', commands: { 'nft-large.txt': /knows no JSON/ } },
     texts: { 'nft-large.txt': 'table inet a {\n}\ntable ip b {\n}\n' },
   },
   { name: 'hangs', source: nftables, programs: { nft: 'exec sleep 30' }, timeoutMs: 200, expected: { outcome: 'failed', reason: /no answer within/ } },
@@ -122,7 +121,8 @@ t.test('faults of listings', async (t) => {
 });
 
 t.test('tables by name', async (t) => {
-  t.strictSame(readTextTables(Buffer.from('table inet a\ntable ip6 b\n')), [
+  t.equal(readTextTables(Buffer.from('what?\n')), undefined);
+  t.strictSame(readTextTables(Buffer.from('table inet a {\n}\ntable ip6 b {\n}\n')), [
     { family: 'inet', name: 'a' },
     { family: 'ip6', name: 'b' },
   ]);
