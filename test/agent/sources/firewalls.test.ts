@@ -1,4 +1,5 @@
 // ufw and firewalld for real, in namespaces of their own: what the sources read of them, what their signals wake, and what is left when they end.
+import { spawn } from 'node:child_process';
 import t from 'tap';
 import { thisMachine } from '../../../agent/host/machine.ts';
 import { monitorFirewalld } from '../../../agent/monitors/firewalld.ts';
@@ -39,10 +40,22 @@ await withFirewall(t, {
       t.match((await factNow('ufw')).fact?.pending, [/^ufw-user-input holds \d+ rules, and ufw's files \d+/]);
     });
     await t.test('ufw: reading it makes no transaction, and its status is asked again only when a file has changed', async (t) => {
-      const generation = () => sh('nft -j monitor >/dev/null & sleep 0.05; kill $!; nft list ruleset | sha256sum');
-      const before = generation();
+      const monitor = spawn('stdbuf', ['-oL', 'nft', 'monitor'], { stdio: ['ignore', 'pipe', 'ignore'] });
+      t.teardown(() => monitor.kill('SIGKILL'));
+      let heard = '';
+      monitor.stdout.on('data', (chunk) => (heard += chunk));
+      // The monitor names the process of each transaction: those of nft are the test's own, made until it hears them.
+      const untilHeard = async (table: string) => {
+        for (let tries = 0; tries < 200 && !heard.includes(`table inet ${table}`); tries++) {
+          sh(`nft add table inet ${table}; nft delete table inet ${table}`);
+          await new Promise((resolve) => setTimeout(resolve, 25));
+        }
+      };
+      await untilHeard('before');
       const first = await ufw.read(machine, new Map());
-      t.equal(generation(), before);
+      await untilHeard('after');
+      const writers = [...heard.matchAll(/^# new generation \d+ by process \d+ \((.*)\)$/gm)].map(([, name]) => name);
+      t.strictSame([...new Set(writers)], ['nft']);
       const known = first.outcome === 'facts' ? first.files : new Map<string, Buffer>();
       const away = { ...machine, run: async () => ({ kind: 'failed' as const, reason: 'asked in vain' }) };
       t.match(await ufw.read(away, known), { outcome: 'facts', lacks: undefined });
