@@ -9,8 +9,10 @@ arch := $(subst aarch64,arm64,$(subst x86_64,x64,$(shell uname -m)))
 export PATH := $(CURDIR)/node_modules/node-linux-$(arch)/bin:$(CURDIR)/node_modules/.bin:$(PATH):/usr/sbin:/sbin
 
 tools := iptables=iptables nft=nftables ipset=ipset ipvsadm=ipvsadm ip=iproute2 conntrack=conntrack ps=procps openssl=openssl
-# What the lab with a kernel of its own and the store in PostgreSQL need: their tests are skipped without them.
-optional := linux.uml=user-mode-linux modprobe=kmod pg_ctlcluster=postgresql
+# What the labs with a kernel of its own and with firewall managers, the store in PostgreSQL and tests of single sources need: they are skipped without them.
+optional := linux.uml=user-mode-linux modprobe=kmod ethtool=ethtool pg_ctlcluster=postgresql
+# Debian starts firewalld when it is installed, which flushes the rules of the machine: only where no systemd would do so.
+optional += $(if $(wildcard /run/systemd/system),,ufw=ufw firewalld=firewalld dbus-daemon=dbus)
 # What builds agent/bpf (a command or a header, and its package): without them the agent watches without eBPF.
 compilers := clang=clang bpftool=bpftool gcc=gcc /usr/include/stdio.h=libc6-dev /usr/include/bpf/libbpf.h=libbpf-dev /usr/include/libelf.h=libelf-dev /usr/include/zlib.h=zlib1g-dev
 bpf_sources := $(wildcard agent/bpf/*.c agent/bpf/*.h)
@@ -34,7 +36,7 @@ deps: node_modules/.package-lock.json .tap/plugins ## install packages of npm an
 	@missing=(); for pair in $(optional); do command -v "$${pair%%=*}" >/dev/null || missing+=("$${pair#*=}"); done; \
 	if [ "$${#missing[@]}" -gt 0 ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}"; } >/dev/null 2>&1 \
-	    || echo "make deps: apt-get could not install $${missing[*]}; tests that need them (a kernel of its own with IPVS, a PostgreSQL server) are skipped." >&2; \
+	    || echo "make deps: apt-get could not install $${missing[*]}; the tests that need them are skipped." >&2; \
 	fi
 	@missing=(); for pair in $(compilers); do command -v "$${pair%%=*}" >/dev/null || [ -e "$${pair%%=*}" ] || missing+=("$${pair#*=}"); done; \
 	if [ "$${#missing[@]}" -gt 0 ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

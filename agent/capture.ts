@@ -5,6 +5,7 @@ import { hostname, writeFiles } from './host/files.ts';
 import { thisMachine } from './host/machine.ts';
 import { nothingRead, readSources } from './reader.ts';
 import { sources } from './sources/index.ts';
+import type { Tools } from './sources/tools.parse.ts';
 import { version } from './version.ts';
 
 export interface CaptureOptions {
@@ -21,42 +22,38 @@ export interface CaptureManifest {
   readonly time: string;
   readonly versions: Readonly<Record<string, string>>;
   readonly commands: Readonly<Record<string, string>>;
-  readonly sources: readonly { readonly name: string; readonly outcome: 'facts' | 'absent' | 'failed'; readonly reason?: string }[];
+  readonly sources: readonly { readonly name: string; readonly outcome: 'facts' | 'absent' | 'failed'; readonly reason?: string; readonly lacks?: string }[];
 }
 
 /** Reads every source once and writes the files. Throws INPUT_UNREADABLE when the directory cannot be written. */
 export async function writeCapture(options: CaptureOptions, signal: AbortSignal): Promise<CaptureManifest> {
   const machine = thisMachine(signal);
   const time = new Date().toISOString();
-  const [readings, host, versions] = await Promise.all([readSources(machine, sources, nothingRead), describeHost(signal), toolVersions(machine)]);
+  const [readings, host] = await Promise.all([readSources(machine, sources, nothingRead), describeHost(signal)]);
+  const files = new Map<string, Buffer | string>([...readings.files, ['host.json', `${JSON.stringify(host, undefined, 2)}\n`]]);
   const manifest: CaptureManifest = {
     node: options.node ?? hostname(),
     time,
-    versions: { portreeve: version, kernel: host.kernel, os: host.os, ...versions },
-    commands: Object.fromEntries([...readings.files.keys()].map((file) => [file, readings.commands[file] ?? ''])),
-    sources: [...readings.outcomes].map(([name, { outcome, reason }]) => ({ name, outcome, ...(reason === undefined ? {} : { reason }) })),
+    versions: { portreeve: version, kernel: host.kernel, os: host.os, ...toolVersions(readings.files.get('tools.json')) },
+    commands: Object.fromEntries([...files.keys()].map((file) => [file, readings.commands[file] ?? 'the host, at the time of the capture'])),
+    sources: [...readings.outcomes].map(([name, { outcome, reason, lacks }]) => ({
+      name,
+      outcome,
+      ...(reason === undefined ? {} : { reason }),
+      ...(lacks === undefined ? {} : { lacks }),
+    })),
   };
   try {
-    await writeFiles(options.out, new Map<string, Buffer | string>([...readings.files, ['capture.json', `${JSON.stringify(manifest, undefined, 2)}\n`]]));
+    await writeFiles(options.out, files.set('capture.json', `${JSON.stringify(manifest, undefined, 2)}\n`));
   } catch (error) {
     throw failure('INPUT_UNREADABLE', [options.out, reasonOf(error)], error);
   }
   return manifest;
 }
 
-async function toolVersions(machine: ReturnType<typeof thisMachine>): Promise<Record<string, string>> {
-  const tools = [
-    ['iptables', '-V'],
-    ['nft', '--version'],
-    ['ipset', '--version'],
-    ['ip', '-V'],
-    ['ss', '-V'],
-  ] as const;
-  const said = await Promise.all(
-    tools.map(async ([tool, flag]) => {
-      const outcome = await machine.run(tool, [flag]);
-      return outcome.kind === 'done' ? [[tool, outcome.stdout.toString('utf8').trim().split('\n')[0] ?? '']] : [];
-    }),
-  );
-  return Object.fromEntries(said.flat());
+/** One line for each tool: `iptables` → `v1.8.9 (nf_tables)`. */
+function toolVersions(file: Buffer | undefined): Record<string, string> {
+  const { iptables = [], versions = {} } = JSON.parse(file?.toString('utf8') ?? '{}') as Partial<Tools>;
+  const own = iptables.find(({ origin, version: each }) => origin === 'host' && each !== undefined);
+  return { ...(own === undefined ? {} : { iptables: `v${own.version} (${own.backend ?? 'unknown backend'})` }), ...versions };
 }

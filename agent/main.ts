@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import { pino } from 'pino';
+import { reasonOf } from '../shared/errors.ts';
 import type { Change } from '../shared/model/change.ts';
 import type { Fact } from '../shared/model/fact.ts';
 import { KernelWatch } from './bpf/watch.ts';
@@ -14,6 +15,7 @@ import { thisMachine } from './host/machine.ts';
 import { Observer } from './observer.ts';
 import { OwnIdentity } from './own-identity.ts';
 import { type OpenedSpool, Spool } from './spool/spool.ts';
+import { type AgentStatus, type StatusOptions, serveStatus, withCapabilityGaps } from './status.ts';
 import { traceLive } from './trace.ts';
 import { collectorUrl, Uplink } from './uplink.ts';
 import { version } from './version.ts';
@@ -27,6 +29,8 @@ export interface AgentOptions {
   readonly state?: string;
   /** Bytes that they may take there; `limits.spoolBytesMax` if absent. */
   readonly spoolBytes?: number;
+  /** Path of the Unix socket for `portreeve agent status`; none if absent. */
+  readonly socket?: string;
   /** File with the bearer token for the collector: a ServiceAccount's, with the audience `portreeve`. */
   readonly tokenFile?: string;
   /** File with a join token, for the first start on a machine without Kubernetes' tokens. Needs `state`. */
@@ -97,6 +101,18 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     closers.push(() => observer.close());
     // A command that runs when the agent stops is ended, or the observer would wait for it.
     closers.push(() => commands.abort());
+    if (options.socket !== undefined) {
+      const machine = thisMachine(commands.signal);
+      const status = async (): Promise<AgentStatus> => ({
+        apiVersion: 'portreeve/v1',
+        kind: 'AgentStatus',
+        node,
+        version,
+        agent: { ...ownUse(), collector: uplink.status, ...(options.state === undefined ? {} : { spool: options.state }), parts: {} },
+        sources: await withCapabilityGaps(machine, observer.status()),
+      });
+      await answerStatus({ path: options.socket, machine, status }, { closers, notice });
+    }
     log.info({ node, collector: options.collector }, 'agent started');
     if (spool !== undefined && spool.damaged > 0) uplink.take({ kind: 'changes', changes: [damageOf(node, { ...spool, ...run })] });
     await kernel.start();
@@ -144,6 +160,23 @@ async function openIdentity(
   if (options.joinTokenFile === undefined && !hasIdentity(directory)) return fixed;
   const joinToken = options.joinTokenFile === undefined ? {} : { joinToken: readSecret(options.joinTokenFile) };
   return await OwnIdentity.open({ collector, node: started.node, directory, authorities, ...joinToken }, started);
+}
+
+// Without its socket an agent does all but answer questions on its own node: that is worth a line, not an end.
+async function answerStatus(options: StatusOptions, { closers, notice }: { readonly closers: (() => unknown)[]; readonly notice: Notice }): Promise<void> {
+  try {
+    const socket = await serveStatus(options);
+    closers.push(() => socket.close());
+  } catch (error) {
+    notice('questions about this agent are not answered', { socket: options.path, reason: reasonOf(error) });
+  }
+}
+
+type Notice = (text: string, details: Readonly<Record<string, unknown>>) => void;
+
+function ownUse(): { readonly pid: number; readonly startedAt: number; readonly rssBytes: number; readonly cpuMs: number } {
+  const { user, system } = process.cpuUsage();
+  return { pid: process.pid, startedAt: Math.round(performance.timeOrigin), rssBytes: process.memoryUsage.rss(), cpuMs: Math.round((user + system) / 1000) };
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

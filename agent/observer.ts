@@ -14,6 +14,7 @@ import { monitorNft, nftWakes } from './monitors/nft.ts';
 import { nothingRead, type Readings, readSources, type SourceOutcome } from './reader.ts';
 import { sources as everySource } from './sources/index.ts';
 import type { Source, Wake } from './sources/source.ts';
+import type { SourceStatus } from './status.ts';
 
 export interface ObserverOptions {
   readonly node: string;
@@ -110,6 +111,25 @@ export class Observer {
   /** The node as last read; undefined before the first reading. */
   get node(): NodeState | undefined {
     return this.#node;
+  }
+
+  /** How each source stands, in their order. */
+  status(): readonly Omit<SourceStatus, 'missingCapabilities'>[] {
+    const clock = Date.now() - performance.now();
+    return this.#sources.map((source) => {
+      const { outcome, reason, lacks } = this.#readings.outcomes.get(source.name) ?? notReadYet;
+      const readAt = this.#readAt.get(source.name);
+      return {
+        name: source.name,
+        outcome,
+        ...(reason === undefined ? {} : { reason }),
+        ...(lacks === undefined ? {} : { lacks }),
+        watch: this.#sourceFact(source).watch ?? 'poll',
+        periodMs: Math.round(this.#periodMs(source)),
+        readAt: readAt === undefined ? null : Math.round(clock + readAt),
+        costMs: this.#readings.outcomes.get(source.name)?.costMs ?? 0,
+      };
+    });
   }
 
   /** Judges these NodePorts from now on, besides those that the rules name. */
@@ -288,7 +308,7 @@ export class Observer {
   }
 
   #sourceFact(source: Source): SourceFact {
-    const { outcome, reason } = this.#readings.outcomes.get(source.name) ?? { outcome: 'failed' as const, reason: 'was not read yet' };
+    const { outcome, reason, lacks } = this.#readings.outcomes.get(source.name) ?? notReadYet;
     const period = source.pollMs(this.#readings.files);
     return {
       kind: 'source',
@@ -296,6 +316,7 @@ export class Observer {
       source: source.name,
       outcome,
       ...(reason === undefined ? {} : { reason }),
+      ...(lacks === undefined ? {} : { lacks }),
       watch: this.#watched(source) && (period === undefined || period > unwatchedMs) ? 'events' : 'poll',
     };
   }
@@ -307,10 +328,15 @@ export class Observer {
 
   /** When a source is due by the clock, in milliseconds of performance.now(). */
   #dueAt(source: Source): number {
+    return (this.#readAt.get(source.name) ?? 0) + this.#periodMs(source);
+  }
+
+  #periodMs(source: Source): number {
     const outcome = this.#readings.outcomes.get(source.name);
     const wanted = source.pollMs(this.#readings.files) ?? (source.wakes.length === 0 || this.#watched(source) ? fullReadMs : unwatchedMs);
-    const period = Math.min(fullReadMs, Math.max(wanted, (outcome?.costMs ?? 0) * costFactor));
-    return (this.#readAt.get(source.name) ?? 0) + period;
+    // One that failed is tried again soon, whether or not an event comes: what ended its reading may be over.
+    const soon = outcome?.outcome === 'failed' ? Math.min(wanted, unwatchedMs) : wanted;
+    return Math.min(fullReadMs, Math.max(soon, (outcome?.costMs ?? 0) * costFactor));
   }
 
   #setClock(): void {
@@ -328,12 +354,15 @@ export class Observer {
   }
 }
 
+const notReadYet: Pick<SourceOutcome, 'outcome' | 'reason' | 'lacks'> = { outcome: 'failed', reason: 'was not read yet' };
+
 /** Sources whose failure may hide rules. */
 const holdsRules: ReadonlySet<string> = new Set(['iptables', 'ip6tables', 'nftables', 'ipset', 'ipvs', 'service-maps']);
 
 const differs = (before: SourceOutcome | undefined, after: SourceOutcome | undefined): boolean =>
   before?.outcome !== after?.outcome ||
   before?.reason !== after?.reason ||
+  before?.lacks !== after?.lacks ||
   (after !== undefined && before !== undefined && isUnread(before) !== isUnread(after));
 
 /** A source that fails now and then is taken as it was last read; one that never was read, or fails again and again, makes every answer uncertain. */

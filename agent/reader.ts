@@ -2,7 +2,7 @@
 import { reasonOf } from '../shared/errors.ts';
 import type { SourceFact } from '../shared/model/fact.ts';
 import type { CaptureFiles } from '../shared/netfilter/node.ts';
-import { parseCounters, parseProxyMetrics, roundedCounters } from '../shared/netfilter/surroundings.parse.ts';
+import { parseCounters, parseFlows, parseProxyMetrics, roundedCounter, roundedCounters } from '../shared/netfilter/surroundings.parse.ts';
 import type { Machine } from './host/machine.ts';
 import type { Reading, Source } from './sources/source.ts';
 
@@ -17,6 +17,8 @@ export interface Readings {
 export interface SourceOutcome {
   readonly outcome: SourceFact['outcome'];
   readonly reason?: string;
+  /** What its facts leave out, and what would give it. */
+  readonly lacks?: string;
   /** Whether it was ever read (or found absent) since the agent runs: only then can a later reading show a change. */
   readonly known: boolean;
   /** Readings in a row that were failures or blind in part. */
@@ -58,6 +60,7 @@ function take(before: Readings, { source, reading, costMs }: Taken): Readings {
   const outcome: SourceOutcome = {
     outcome: reading.outcome === 'facts' && reading.unread !== undefined ? 'failed' : reading.outcome,
     ...(reason === undefined ? {} : { reason: reason.slice(0, 2_000) }),
+    ...(reading.outcome !== 'facts' || reading.lacks === undefined ? {} : { lacks: reading.lacks.slice(0, 2_000) }),
     known: reading.outcome !== 'failed' || earlier?.known === true,
     failures: reason === undefined || reading.outcome === 'absent' ? 0 : (earlier?.failures ?? 0) + 1,
     costMs: smoothed(earlier?.costMs, costMs),
@@ -82,6 +85,7 @@ export function sameDump(file: string, before: Buffer | undefined, after: Buffer
   if (/^ip6?tables/.test(file)) return Math.abs(before.length - after.length) < before.length / 4 + 256 && plainDump(before) === plainDump(after);
   if (file === 'counters.txt' || file === 'conntrack-count.txt') return plainCounters(before) === plainCounters(after);
   if (file === 'kube-proxy-metrics.txt') return plainMetrics(before) === plainMetrics(after);
+  if (file === 'conntrack.txt') return plainFlows(before) === plainFlows(after);
   return file === 'nft.json' && plainNft(before) === plainNft(after);
 }
 
@@ -92,6 +96,18 @@ const plainCounters = (file: Buffer): string => JSON.stringify([...roundedCounte
 function plainMetrics(file: Buffer): string {
   const sync = parseProxyMetrics(file.toString('latin1'));
   return sync === undefined ? '' : [sync.queuedAt - sync.lastAt > 30_000, sync.restoreFailures, sync.partialRestoreFailures].join(' ');
+}
+
+// Clients come and go; where they are sent, and about how many, is what counts.
+function plainFlows(file: Buffer): string {
+  const { items } = parseFlows(file.toString('latin1'));
+  const ways = Map.groupBy(items, (flow) =>
+    [flow.protocol, flow.destination, flow.destinationPort, flow.replySource, flow.replySourcePort, flow.unanswered].join(' '),
+  );
+  return [...ways]
+    .map(([way, all]) => `${way} ${roundedCounter(all.length)}`)
+    .sort()
+    .join('\n');
 }
 
 const plainNft = (list: Buffer): string => list.toString('latin1').replace(/"(packets|bytes|expires)": ?\d+/g, '"$1":0');

@@ -87,6 +87,11 @@ export class Uplink {
     return { phase, inMemory: this.unacknowledged, onDiskAlone: outbox.backlog, spoolBytes: this.#options.spool?.spool.bytes ?? 0 };
   }
 
+  /** Where it connects to, whether the collector has welcomed it, and how many changes wait. */
+  get status(): { readonly url: string; readonly connected: boolean; readonly unacknowledged: number } {
+    return { url: this.#url.href, connected: this.#session.phase === 'open', unacknowledged: this.unacknowledged };
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#retry);

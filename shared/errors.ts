@@ -11,6 +11,9 @@ const table = {
   TOOL_FAILED: (command: string, reason: string) => `${command} failed: ${reason}`,
   COLLECTOR_UNREACHABLE: (url: string, reason: string) =>
     `no collector answers at ${url}: ${reason}. Start one with "portreeve collector" or name it with --server or PORTREEVE_SERVER`,
+  AGENT_UNREACHABLE: (path: string, reason: string) =>
+    `no agent answers at ${path}: ${reason}. Name its socket with --socket or its directory with --state, or read the sources once with --probe`,
+  AGENT_REFUSED: (path: string, reason: string) => `the agent at ${path} does not answer: ${reason}`,
   COLLECTOR_REFUSED: (status: number, detail: string) => `the collector answered ${status}: ${detail}`,
   COLLECTOR_DENIED: (status: number, detail: string) => `the collector answered ${status}: ${detail}. Give a token with --token-file or PORTREEVE_TOKEN_FILE`,
   FRAME_INVALID: (type: string, reason: string) => `malformed ${type} message: ${reason}`,

@@ -33,6 +33,8 @@ export const limits = {
   commandOutputBytesMax: 512 * 1024 * 1024,
   /** Milliseconds that one command of a source may run. */
   commandTimeoutMs: 60_000,
+  /** Milliseconds that a tool may run which has little to print (ip, ss, ufw …): one that hangs keeps the other sources waiting. */
+  toolTimeoutMs: 10_000,
   /** Bytes of a file read from a capture or a cluster directory. */
   inputFileBytesMax: 512 * 1024 * 1024,
   /** Branches of one walk before it answers unknown. */

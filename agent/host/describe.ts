@@ -16,12 +16,21 @@ export async function describeHost(signal: AbortSignal): Promise<HostFact> {
     kernel: os.release(),
     os: os.type(),
     bootedAt: Math.round((Date.now() - os.uptime() * 1000) / 1000) * 1000,
+    memoryBytes: os.totalmem(),
+    processors: os.availableParallelism(),
   };
   const outcome = await run(process.execPath, [program], { timeoutMs: 10_000, outputBytesMax: 64 * 1024, signal });
   if (outcome.kind !== 'done') return plain;
   try {
-    const { hostname, kernel, os: system, bootedAt } = JSON.parse(outcome.stdout.toString('utf8')) as Partial<HostFact>;
-    return { ...plain, hostname: hostname ?? plain.hostname, kernel: kernel ?? plain.kernel, os: system ?? plain.os, bootedAt: bootedAt ?? plain.bootedAt };
+    const { hostname, kernel, os: system, bootedAt, virtual } = JSON.parse(outcome.stdout.toString('utf8')) as Partial<HostFact>;
+    return {
+      ...plain,
+      hostname: hostname ?? plain.hostname,
+      kernel: kernel ?? plain.kernel,
+      os: system ?? plain.os,
+      bootedAt: bootedAt ?? plain.bootedAt,
+      ...(virtual === undefined ? {} : { virtual }),
+    };
   } catch {
     return plain;
   }

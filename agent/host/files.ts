@@ -1,5 +1,5 @@
 // Reads files of the host: the only place that does. Nothing of the host is ever written; a capture goes where a person says.
-import { readFileSync } from 'node:fs';
+import { constants, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { mkdir, open, readdir, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import { join } from 'node:path';
@@ -19,9 +19,10 @@ const fileBytesMax = 16 * 1024 * 1024;
  */
 export async function readText(path: string): Promise<FileOutcome> {
   try {
-    if (path.startsWith('/proc/') || path.startsWith('/sys/')) return { kind: 'done', content: readFileSync(path) };
-    const file = await open(path, 'r');
+    if (isKernels(path)) return { kind: 'done', content: readFileSync(path) };
+    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
+      if (!(await file.stat()).isFile()) return { kind: 'failed', reason: 'is no regular file' };
       const chunks: Buffer[] = [];
       let size = 0;
       for (;;) {
@@ -39,12 +40,33 @@ export async function readText(path: string): Promise<FileOutcome> {
   }
 }
 
+// What lies below /proc/PID/root is a file system like any other, and that of a container may be made by somebody who means harm.
+const isKernels = (path: string): boolean => (path.startsWith('/proc/') && !/^\/proc\/[^/]+\/(?:root|cwd|fd)\//.test(path)) || path.startsWith('/sys/');
+
 /** Names in a directory; empty when it is absent or closed to us. */
 export async function list(path: string): Promise<readonly string[]> {
   try {
     return await readdir(path);
   } catch {
     return [];
+  }
+}
+
+/** Where a link leads (`net:[4026531840]` of /proc/PID/ns/net); undefined when it is absent or closed to us. */
+export function linkOf(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The number of a file in its file system; undefined when it is absent or closed to us. */
+export function inodeOf(path: string): number | undefined {
+  try {
+    return statSync(path).ino;
+  } catch {
+    return undefined;
   }
 }
 

@@ -4,8 +4,8 @@ import { type FileOutcome, list, readText } from './files.ts';
 import { type RunOutcome, run } from './run.ts';
 
 export interface Machine {
-  /** Runs a program under the limits of one source's command. */
-  run(command: string, args: readonly string[]): Promise<RunOutcome>;
+  /** Runs a program under the limits of one source's command; `timeoutMs` where it is expected to take less (or more) than most. */
+  run(command: string, args: readonly string[], timeoutMs?: number): Promise<RunOutcome>;
   read(path: string): Promise<FileOutcome>;
   list(path: string): Promise<readonly string[]>;
 }
@@ -13,7 +13,7 @@ export interface Machine {
 /** The machine that this process runs on; `signal` ends what is running. */
 export function thisMachine(signal: AbortSignal): Machine {
   return {
-    run: (command, args) => run(command, args, { timeoutMs: limits.commandTimeoutMs, outputBytesMax: limits.commandOutputBytesMax, signal }),
+    run: (command, args, timeoutMs = limits.commandTimeoutMs) => run(command, args, { timeoutMs, outputBytesMax: limits.commandOutputBytesMax, signal }),
     read: readText,
     list,
   };

@@ -13,14 +13,38 @@ export function holdsRules(dump: Buffer): boolean {
   return /^(?:\[\d+:\d+\] )?-A |^:\S+ (?!ACCEPT )/m.test(dump.toString('latin1'));
 }
 
-/** Names of the tables that iptables-nft found written natively: `# Table 'x' is incompatible, use 'nft' tool.` */
-export function incompatibleTables(dump: Buffer | undefined): readonly string[] {
-  const text = dump?.toString('latin1') ?? '';
-  return [...text.matchAll(/^# Table [`']([^'`]+)[`'] is incompatible/gm)].map((found) => found[1] as string);
-}
+/**
+ * Names of the tables that iptables-nft found written natively, in whole (`# Table 'x' is incompatible, use 'nft' tool.`) or in part (`# Table 'x' contains
+ * incompatible base-chains, use 'nft' tool to list them.`, after which it prints the rest of the table).
+ */
+export const incompatibleTables = (dump: Buffer | undefined): readonly string[] =>
+  linesWith(dump, '# Table ').flatMap((line) => /^# Table [`']([^'`]+)[`'] (?:is|contains) incompatible/.exec(line)?.[1] ?? []);
 
 /** Names of the tables that a dump holds. */
-export function tablesOf(dump: Buffer | undefined): readonly string[] {
-  const text = dump?.toString('latin1') ?? '';
-  return [...text.matchAll(/^\*(\S+)/gm)].map((found) => found[1] as string);
+export const tablesOf = (dump: Buffer | undefined): readonly string[] => linesWith(dump, '*').flatMap((line) => /^\*(\S+)/.exec(line)?.[1] ?? []);
+
+/** The lines that begin with a text. A dump may have 50 MB, of which a handful of lines are wanted. */
+function linesWith(dump: Buffer | undefined, start: string): readonly string[] {
+  const lines: string[] = [];
+  if (dump === undefined) return lines;
+  const atHead = dump.subarray(0, start.length).toString('latin1') === start;
+  for (let at = atHead ? 0 : dump.indexOf(`\n${start}`) + 1; at > 0 || (at === 0 && atHead && lines.length === 0); at = dump.indexOf(`\n${start}`, at) + 1) {
+    const end = dump.indexOf('\n', at);
+    lines.push(dump.subarray(at, end < 0 ? undefined : end).toString('latin1'));
+  }
+  return lines;
 }
+
+/** Why an output cannot be a dump that was printed to its end; undefined when it can. Only its ends are looked at: the middle is the parser's. */
+export function dumpFault(dump: Buffer): string | undefined {
+  const head = dump.subarray(0, endBytes).toString('latin1').trimStart();
+  if (head === '') return undefined;
+  if (!/^[#*]/.test(head)) return `it prints what is no dump of rules: ${JSON.stringify(head.slice(0, 80))}`;
+  const last = dump.subarray(-endBytes).toString('latin1').trimEnd().split('\n').at(-1) ?? '';
+  return last === 'COMMIT' || last.startsWith('#') ? undefined : 'the dump ends before its COMMIT';
+}
+
+const endBytes = 4096;
+
+/** Whether a dump holds rules of a revision that the binary did not know. */
+export const isTooNew = (dump: Buffer | undefined): boolean => dump?.includes('[unsupported revision]') === true;

@@ -1,4 +1,4 @@
-// Reads the list of tables that `nft -j list tables` prints, and joins the lists of several tables into one document.
+// Reads the list of tables that nft prints, and joins the lists of several tables into one document.
 
 export interface NftTable {
   readonly family: string;
@@ -18,6 +18,16 @@ export function readTables(text: Buffer): readonly NftTable[] {
   });
 }
 
+/** The tables of a text in which each has a block (`table ip nat {`), as `nft list flowtables` prints it; undefined when the text is none. */
+export function readTextTables(text: Buffer): readonly NftTable[] | undefined {
+  const lines = text.toString('utf8').split('\n');
+  const tables = lines.flatMap((line) => {
+    const found = /^table (\S+) (\S+) \{$/.exec(line);
+    return found === null ? [] : [{ family: found[1] as string, name: found[2] as string }];
+  });
+  return tables.length > 0 || lines.every((line) => line.trim() === '') ? tables : undefined;
+}
+
 /** Joins `nft -j list table` documents: the metainfo of the first, and the objects of all in order. Throws SyntaxError when one is not JSON. */
 export function mergeLists(lists: readonly Buffer[]): Buffer {
   if (lists.length === 1) return lists[0] as Buffer;
@@ -25,6 +35,29 @@ export function mergeLists(lists: readonly Buffer[]): Buffer {
   const metainfo = all.flat().find((each) => 'metainfo' in each);
   const rest = all.flat().filter((each) => !('metainfo' in each));
   return Buffer.from(`${JSON.stringify({ nftables: metainfo === undefined ? rest : [metainfo, ...rest] })}\n`);
+}
+
+/** Whether a document holds this table; it is looked for as text, as the document may be large. */
+export const namesTable = (document: Buffer | undefined, { family, name }: NftTable): boolean =>
+  document !== undefined &&
+  ['": ', '":'].some((colon) =>
+    document.includes(`"table${colon}{"family${colon}${JSON.stringify(family)},${colon === '":' ? '' : ' '}"name${colon}${JSON.stringify(name)}`),
+  );
+
+/** Why an output cannot be JSON of nft that was printed to its end; undefined when it can. */
+export function jsonFault(output: Buffer): string | undefined {
+  const [head, tail] = [output.subarray(0, 64).toString('latin1').trimStart(), output.subarray(-64).toString('latin1').trimEnd()];
+  if (head === '') return undefined;
+  if (!/^\{\s*"nftables"/.test(head)) return `it prints what is no JSON of nft: ${JSON.stringify(head)}`;
+  return tail.endsWith('}') ? undefined : 'its JSON ends in the middle';
+}
+
+/** Why an output cannot be a list of nft in text that was printed to its end; undefined when it can. */
+export function textFault(output: Buffer): string | undefined {
+  const [head, tail] = [output.subarray(0, 256).toString('latin1').trimStart(), output.subarray(-64).toString('latin1')];
+  if (head === '') return undefined;
+  if (!/^(?:#.*\n\s*)*table \S+ \S+/.test(head)) return `it prints what is no list of nft: ${JSON.stringify(head.slice(0, 80))}`;
+  return tail.endsWith('\n') && (tail.endsWith('}\n') || /(?:^|\n)table \S+ \S+\n$/.test(tail)) ? undefined : 'its list ends in the middle';
 }
 
 const objects = (text: Buffer): NftDocument['nftables'] => (JSON.parse(text.toString('utf8')) as NftDocument).nftables;

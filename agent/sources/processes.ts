@@ -1,7 +1,8 @@
-// Processes that write rules or carry pods' traffic (kube-proxy, k3s, the network plugins, firewalls, Docker), from /proc.
+// Processes that write rules or carry pods' traffic (kube-proxy, k3s, the network plugins, firewalls, Docker), from /proc, with the unit or container of each.
+import { unitOf } from '../host/files.ts';
 import type { Machine } from '../host/machine.ts';
 import { type ProcessEntry, readProcess } from './processes.parse.ts';
-import type { Source } from './source.ts';
+import { madeFile, type Source } from './source.ts';
 
 /** Names as /proc/PID/comm has them, cut to 15 characters by the kernel. */
 export const watchedProcesses: ReadonlySet<string> = new Set(
@@ -50,6 +51,20 @@ export const watchedProcesses: ReadonlySet<string> = new Set(
     'conntrackd',
     'puppet',
     'chef-client',
+    'ansible-playbook',
+    'lfd',
+    'kindnetd',
+    'ip-masq-agent',
+    'kube-vip',
+    'aws-k8s-agent',
+    'azure-npm',
+    'weave-npc',
+    'tigera-operator',
+    'calico-kube-controllers',
+    'nm-cloud-setup',
+    'opensnitchd',
+    'zerotier-one',
+    'netbird',
     'salt-minion',
   ].map((name) => name.slice(0, 15)),
 );
@@ -59,24 +74,29 @@ export const processes: Source = {
   needs: { commands: [], capabilities: [] },
   files: ['processes.json'],
   wakes: [],
-  pollMs: () => 10_000,
+  // A start, an end or a restart is seen so late where no event tells of it: a look costs a few milliseconds.
+  pollMs: () => 5_000,
   read: async (machine) => {
     const [names, stat] = await Promise.all([machine.list('/proc'), machine.read('/proc/stat')]);
     const bootedAt = stat.kind === 'done' ? Number(/^btime (\d+)/m.exec(stat.content.toString('latin1'))?.[1]) * 1000 : Number.NaN;
     const found = await Promise.all(names.filter((name) => /^\d+$/.test(name)).map((pid) => readWatched(machine, Number(pid), bootedAt)));
     const entries = found.filter((entry) => entry !== undefined).sort((a, b) => a.pid - b.pid);
-    return {
-      outcome: 'facts',
-      files: new Map([['processes.json', Buffer.from(`${JSON.stringify(entries)}\n`)]]),
-      commands: { 'processes.json': '/proc/PID/{comm,cmdline,stat}' },
-    };
+    return madeFile('processes.json', `${JSON.stringify(entries)}\n`, '/proc/PID/{comm,cmdline,stat,cgroup}');
   },
 };
 
 async function readWatched(machine: Machine, pid: number, bootedAt: number): Promise<ProcessEntry | undefined> {
   const comm = await machine.read(`/proc/${pid}/comm`);
   if (comm.kind !== 'done' || !watchedProcesses.has(comm.content.toString('utf8').trimEnd())) return undefined;
-  const [cmdline, stat] = await Promise.all([machine.read(`/proc/${pid}/cmdline`), machine.read(`/proc/${pid}/stat`)]);
-  if (cmdline.kind !== 'done' || stat.kind !== 'done') return undefined;
-  return readProcess({ pid, bootedAt, comm: comm.content.toString('utf8'), cmdline: cmdline.content.toString('utf8'), stat: stat.content.toString('utf8') });
+  const [cmdline, stat, cgroup] = await Promise.all(['cmdline', 'stat', 'cgroup'].map((file) => machine.read(`/proc/${pid}/${file}`)));
+  // It may end between any two of these: then it is not there.
+  if (cmdline?.kind !== 'done' || stat?.kind !== 'done') return undefined;
+  return readProcess({
+    pid,
+    bootedAt,
+    comm: comm.content.toString('utf8'),
+    cmdline: cmdline.content.toString('utf8'),
+    stat: stat.content.toString('utf8'),
+    unit: cgroup?.kind === 'done' ? unitOf(cgroup.content.toString('utf8')) : undefined,
+  });
 }

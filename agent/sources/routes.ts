@@ -1,5 +1,6 @@
 // Routes of all tables and routing rules, both families. Without -4 or -6 `ip route` prints both families and `ip rule` only IPv4.
-import { joinReadings, never, readCommand, type Source } from './source.ts';
+import { listFault } from './interfaces.parse.ts';
+import { joinReadings, never, readTool, type Source } from './source.ts';
 
 const commands: readonly (readonly [string, readonly [string, ...string[]]])[] = [
   ['ip-route.json', ['ip', '-4', '-j', 'route', 'show', 'table', 'all']],
@@ -15,5 +16,5 @@ export const routes: Source = {
   // An interface that goes down takes its IPv4 routes along without a message for each.
   wakes: ['route', 'link', 'address'],
   pollMs: never,
-  read: async (machine) => joinReadings(await Promise.all(commands.map(([file, words]) => readCommand(machine, file, words)))),
+  read: async (machine) => joinReadings(await Promise.all(commands.map(([file, words]) => readTool(machine, { file, words, check: listFault })))),
 };

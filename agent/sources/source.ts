@@ -1,22 +1,38 @@
 // What a source is: one thing of the host that decides a packet's fate, how it is read, and what wakes its reading.
+import { limits } from '../../shared/limits.ts';
 import type { CaptureFiles } from '../../shared/netfilter/node.ts';
 import type { Machine } from '../host/machine.ts';
 
-/** What an event of the kernel says has changed; a source lists those that make it read again. */
-export type Wake = 'iptables-ip' | 'iptables-ip6' | 'nft' | 'link' | 'address' | 'route' | 'netconf';
+/** What an event says has changed; a source lists those that make it read again. */
+export type Wake = 'iptables-ip' | 'iptables-ip6' | 'nft' | 'link' | 'address' | 'route' | 'netconf' | 'listener' | 'ufw' | 'firewalld';
 
 /**
  * `facts`: read, as files of a capture. `absent`: the host has no such thing, which is normal. `failed`: it may be there and could not be read.
- * A source that yields facts may still be partly blind: `unread` says of what.
+ * A source that yields facts may still be partly blind: `unread` says of what may hold more and could not be read, `lacks` of what its facts merely leave
+ * out (the names of processes, say), with the capability or tool that would give it.
  */
 export type Reading =
-  | { readonly outcome: 'facts'; readonly files: ReadonlyMap<string, Buffer>; readonly commands: Readonly<Record<string, string>>; readonly unread?: string }
+  | {
+      readonly outcome: 'facts';
+      readonly files: ReadonlyMap<string, Buffer>;
+      readonly commands: Readonly<Record<string, string>>;
+      readonly unread?: string;
+      readonly lacks?: string;
+    }
   | { readonly outcome: 'absent'; readonly reason: string }
   | { readonly outcome: 'failed'; readonly reason: string };
 
+export interface Needs {
+  readonly commands: readonly string[];
+  /** Without one of these it cannot be read at all. */
+  readonly capabilities: readonly string[];
+  /** Capabilities without which facts leave something out: the capability, and what it adds. */
+  readonly adds?: Readonly<Record<string, string>>;
+}
+
 export interface Source {
   readonly name: string;
-  readonly needs: { readonly commands: readonly string[]; readonly capabilities: readonly string[] };
+  readonly needs: Needs;
   /** Names of the capture files that it may yield; those it does not yield at a reading are not there. */
   readonly files: readonly string[];
   /** Events that say it may have changed. */
@@ -29,14 +45,30 @@ export interface Source {
   read(machine: Machine, known: CaptureFiles): Promise<Reading>;
 }
 
+/** One command whose output is one file. */
+export interface Tool {
+  readonly file: string;
+  readonly words: readonly [string, ...string[]];
+  /** Says why an output cannot be what the program prints when it is well; undefined when it can. */
+  readonly check?: (output: Buffer) => string | undefined;
+  /** `limits.toolTimeoutMs` if absent. */
+  readonly timeoutMs?: number;
+}
+
 /** A reading of one command's output as one file; a program that is not installed makes the source absent. */
-export async function readCommand(machine: Machine, file: string, words: readonly [string, ...string[]]): Promise<Reading> {
+export async function readTool(machine: Machine, { file, words, check, timeoutMs = limits.toolTimeoutMs }: Tool): Promise<Reading> {
   const [command, ...args] = words;
-  const outcome = await machine.run(command, args);
+  const outcome = await machine.run(command, args, timeoutMs);
   if (outcome.kind === 'missing') return { outcome: 'absent', reason: `${command} is not installed` };
   if (outcome.kind === 'failed') return { outcome: 'failed', reason: `${words.join(' ')}: ${outcome.reason}` };
+  const wrong = check?.(outcome.stdout);
+  if (wrong !== undefined) return { outcome: 'failed', reason: `${words.join(' ')}: ${wrong}` };
   return { outcome: 'facts', files: new Map([[file, outcome.stdout]]), commands: { [file]: words.join(' ') } };
 }
+
+/** A reading of a command that may print for long: a dump of rules. */
+export const readCommand = (machine: Machine, file: string, words: readonly [string, ...string[]]): Promise<Reading> =>
+  readTool(machine, { file, words, timeoutMs: limits.commandTimeoutMs });
 
 /** Several readings as one: facts of all that have any; what failed beside facts is said in `unread`; absent only when all are. */
 export function joinReadings(readings: readonly Reading[]): Reading {
@@ -46,13 +78,23 @@ export function joinReadings(readings: readonly Reading[]): Reading {
     const reason = [...new Set(readings.flatMap((reading) => (reading.outcome === 'facts' ? [] : [reading.reason])))].join('; ');
     return { outcome: failed.length > 0 ? 'failed' : 'absent', reason };
   }
+  const unread = [...failed, ...facts.flatMap((reading) => reading.unread ?? [])];
+  const lacks = [...new Set(facts.flatMap((reading) => reading.lacks ?? []))];
   return {
     outcome: 'facts',
     files: new Map(facts.flatMap((reading) => [...reading.files])),
     commands: Object.assign({}, ...facts.map((reading) => reading.commands)),
-    ...(failed.length === 0 ? {} : { unread: failed.join('; ') }),
+    ...(unread.length === 0 ? {} : { unread: unread.join('; ') }),
+    ...(lacks.length === 0 ? {} : { lacks: lacks.join('; ') }),
   };
 }
+
+/** A reading of one file made from what was read of the kernel's own files; `from` says which. */
+export const madeFile = (file: string, content: string | Buffer, from: string): Reading & { outcome: 'facts' } => ({
+  outcome: 'facts',
+  files: new Map([[file, Buffer.isBuffer(content) ? content : Buffer.from(content)]]),
+  commands: { [file]: from },
+});
 
 /** For sources that events tell of entirely. */
 export const never = (): undefined => undefined;

@@ -30,8 +30,9 @@ const perInterface = {
   ipv6: ['forwarding', 'disable_ipv6', 'accept_ra'],
 } as const;
 
-/** A node with many pods has an interface for each; those that the pods' plugin makes all alike are of no use one by one. */
+/** A node with many pods has an interface for each; those that the pods' plugin makes all alike are of no use one by one, so they come last. */
 const interfacesMax = 64;
+const ofPod = /^(?:veth|cali|lxc|eni|tap|gke|azv|nic|vnet)/;
 
 export const sysctls: Source = {
   name: 'sysctls',
@@ -70,7 +71,7 @@ async function interfaceNames(machine: Machine, family: 'ipv4' | 'ipv6'): Promis
     'default',
     ...found
       .filter((each) => each !== 'all' && each !== 'default')
-      .sort()
+      .sort((a, b) => Number(ofPod.test(a)) - Number(ofPod.test(b)) || (a < b ? -1 : 1))
       .slice(0, interfacesMax),
   ].filter((each) => found.includes(each));
   return kept.flatMap((each) =>

@@ -52,7 +52,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     cause: 'targetPort is wrong',
     symptom: 'refused',
     recognised:
-      'no container names its port so (certain); or no container declares the number and it looks like a slip, a default left in place, or the pods declare one port only (likely)',
+      'no container names its port so (certain); nobody listens on it in the pods of this node, or on 127.0.0.1 alone (likely); or no container declares the number and it looks like a slip, a default left in place, or the pods declare one port only (likely)',
     detector: 'services.ts',
     proof: 'capture',
   },
@@ -653,7 +653,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     id: 'D13',
     cause: 'A kernel module is missing',
     symptom: 'varies',
-    recognised: 'a tool that reads rules says so',
+    recognised: "a tool that reads rules says so; or the kernel's configuration and lists of modules do not have what the mode of kube-proxy needs",
     detector: 'kernel.ts',
     proof: 'constructed',
   },
@@ -685,7 +685,8 @@ export const catalogue: readonly CatalogueEntry[] = [
     id: 'D17',
     cause: 'No way to the endpoints',
     symptom: 'timeout',
-    recognised: 'decided by routing; or a pod network without a route while others have one',
+    recognised:
+      'decided by routing; or a pod network without a route while others have one; or a tunnel without a neighbour or forwarding entry for a next hop',
     detector: 'decider-causes.ts, underlay.ts',
     proof: 'edited',
   },

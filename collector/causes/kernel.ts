@@ -90,13 +90,17 @@ export const backlogDrops: Detector = {
   },
 };
 
-/** D13: a tool fails because the kernel lacks a module that it needs. */
+/** D13: the kernel lacks a module that the node's Service proxy needs, or a tool fails because it lacks one. */
 export const moduleMissing: Detector = {
   causes: ['D13'],
-  detect: (diagnosis) =>
-    factsOf(diagnosis, 'source')
+  detect: (diagnosis) => [
+    ...factsOf(diagnosis, 'source')
       .filter(({ outcome, reason }) => outcome === 'failed' && missingModule.test(reason ?? ''))
       .map(({ source, reason = '' }) => ({ finding: moduleFinding(diagnosis, source, reason), explains: [] })),
+    ...factsOf(diagnosis, 'kernel')
+      .filter(({ missing }) => missing.length > 0)
+      .map(({ user, missing }) => ({ finding: featuresFinding(diagnosis, user, missing), explains: [] })),
+  ],
 };
 
 /** D18: an address that served clients has left the node: a virtual address has moved. */
@@ -211,6 +215,22 @@ function moduleFinding(diagnosis: Diagnosis, source: string, reason: string) {
     remedy: [
       'lsmod | grep -E "^(xt_|nft_|nf_|ip_set|ip_tables|vxlan)"',
       `modprobe ${module === undefined ? 'NAME' : `xt_${module}`}  # or install the modules of this kernel (linux-modules-extra on Ubuntu) and reboot`,
+    ],
+  });
+}
+
+function featuresFinding(diagnosis: Diagnosis, user: string, missing: readonly string[]) {
+  return findingOf(diagnosis, undefined, {
+    cause: 'D13',
+    about: 'kernel',
+    title: 'the kernel lacks what the Service proxy needs',
+    severity: 'warning',
+    confidence: 'likely',
+    symptom: 'unknown',
+    summary: `The kernel of ${diagnosis.node} has no ${listText(missing.slice(0, 6))}, neither built in nor as a module, which kube-proxy in ${user} mode needs: its rules are written in part or not at all.`,
+    evidence: [{ witness: 'settings', text: `The kernel's configuration and its lists of modules know no ${listText(missing.slice(0, 6))}.` }],
+    remedy: [
+      '# install the modules of this kernel (linux-modules-extra on Ubuntu, kernel-modules on Fedora) and reboot, or choose a mode of kube-proxy that it has',
     ],
   });
 }

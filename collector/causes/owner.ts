@@ -1,7 +1,7 @@
 // Whose rule decides: the program a decider belongs to, by its table, chain and comment.
 import type { Owner } from '../../shared/model/change.ts';
 import type { Decider } from '../../shared/model/outcome.ts';
-import { ownerOf } from '../../shared/netfilter/owners.ts';
+import { ownerOf, productOf } from '../../shared/netfilter/owners.ts';
 
 /** A program that writes rules: its class, and its name for a person. */
 export interface Program {
@@ -13,23 +13,22 @@ export interface Program {
 export function programOf(decider: Decider): Program | undefined {
   if (decider.by !== 'rule' && decider.by !== 'policy') return undefined;
   const { family = 'ip', table = '', chain = '', text } = decider;
-  const owner = ownerOf({ family, table, chain, ...(decider.by === 'rule' ? { rule: text } : {}) });
-  return { owner, name: productName(decider) ?? ownerNames[owner] ?? owner };
+  const object = { family, table, chain, ...(decider.by === 'rule' ? { rule: text } : {}) };
+  const owner = ownerOf(object);
+  return { owner, name: productOf(object) ?? ownerNames[owner] ?? owner };
 }
 
 const ownerNames: Readonly<Partial<Record<Owner, string>>> = {
   docker: 'Docker',
   cni: 'the CNI',
   'network-policy': 'a network policy',
+  csf: 'CSF',
+  crowdsec: 'CrowdSec',
+  lxd: 'LXD',
+  'network-manager': 'NetworkManager',
   admin: 'an administrator',
   unknown: 'an unknown program',
 };
-
-// Two programs share the owner `network-policy`; their chains tell them apart.
-function productName({ table = '', chain = '', text }: Decider): string | undefined {
-  if (/^KUBE-(ROUTER|POD-FW|NWPLCY)/.test(chain)) return 'kube-router';
-  return /^cali/.test(chain) || /^calico/.test(table) || /--comment "?cali:/.test(text) ? 'Calico' : undefined;
-}
 
 /** A decider in a few words: `rule 1 of filter FORWARD (-p tcp --dport 8080 -j DROP)`, `the policy DROP of filter FORWARD`. */
 export function deciderText(decider: Decider): string {

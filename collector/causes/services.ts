@@ -9,7 +9,7 @@ import { proxyNameLabel } from '../expect/index.ts';
 import type { Pod, Service, ServicePort } from '../kubernetes/objects.ts';
 import { counted, type Detector, type Diagnosed, type Diagnosing, type Diagnosis, findingOf, listText, nodePortText, proxyOf, serviceOf } from './detector.ts';
 import { kubectl, patchService, shellWord, splitTarget } from './remedy.ts';
-import { wrongTargetPort } from './target-port.ts';
+import { type HeardTargetPort, heardTargetPort, wrongTargetPort } from './target-port.ts';
 
 /** A01, A02, A03, A10: a Service that has no usable endpoint anywhere; its NodePort refuses clients, rightly. */
 export const withoutEndpoints: Detector = {
@@ -308,6 +308,9 @@ function targetPortFinding(diagnosis: Diagnosis, expectation: Expectation): Diag
   const service = serviceOf(diagnosis, expectation);
   const port = portOf(service, expectation);
   if (service === undefined || port === undefined) return [];
+  // What the pods' sockets say counts more than what their containers declare.
+  const sockets = heardTargetPort(diagnosis.facts, expectation);
+  if (sockets !== undefined) return sockets.heard === 'heard' ? [] : [unheardFinding(diagnosis, expectation, { service, port, sockets })];
   const wrong = wrongTargetPort({ objects: diagnosis.objects, service, port, expectation });
   if (wrong === undefined) return [];
   const drifts = diagnosis.drifts.filter((drift) => drift.key === expectation.key && drift.kind !== 'unknown');
@@ -329,6 +332,42 @@ function targetPortFinding(diagnosis: Diagnosis, expectation: Expectation): Diag
     ],
   });
   return [{ finding, explains: [] }];
+}
+
+interface Unheard {
+  readonly service: Service;
+  readonly port: ServicePort;
+  readonly sockets: HeardTargetPort;
+}
+
+// A container may have been between two starts when it was looked at: likely, not certain.
+function unheardFinding(diagnosis: Diagnosis, expectation: Expectation, { service, port, sockets }: Unheard): Diagnosed {
+  const { port: number, addresses, heard, others } = sockets;
+  const drifts = diagnosis.drifts.filter((drift) => drift.key === expectation.key && drift.kind !== 'unknown');
+  const where = listText(addresses.slice(0, 4));
+  const instead = others.length === 0 ? 'nor on any other port' : `but on ${listText(others.slice(0, 6).map(String))}`;
+  const says = heard === 'loopback' ? `listens on ${number} for itself alone (127.0.0.1 or ::1)` : `listens on ${number}, ${instead}`;
+  const finding = findingOf(diagnosis, expectation, {
+    cause: 'A03',
+    title: heard === 'loopback' ? 'the containers listen on the target port for themselves alone' : 'no container listens on the target port',
+    severity: drifts.length > 0 ? 'info' : 'warning',
+    confidence: 'likely',
+    symptom: 'refused',
+    summary: `${nodePortText(expectation.nodePort, expectation)}: rules lead to port ${number} of ${where}, and ${heard === 'loopback' ? `the pod there ${says}` : `none of their containers ${says}`}: clients that are sent there are refused.`,
+    evidence: [
+      {
+        witness: 'sockets',
+        text: `Sockets of ${where} on ${diagnosis.node}: ${others.length === 0 ? 'none' : listText(others.slice(0, 10).map((each) => `${expectation.nodePort.protocol} ${each}`))}.`,
+      },
+    ],
+    remedy: [
+      ...(heard === 'loopback' || others.length !== 1 ? [] : [patchTargetPort(service, port, others[0] as number)]),
+      heard === 'loopback'
+        ? '# let the program listen on 0.0.0.0 (or ::) instead of 127.0.0.1'
+        : `${kubectl(service.namespace)} get pods -o wide | grep -F ${shellWord(addresses[0] ?? '')}  # whose sockets are meant`,
+    ],
+  });
+  return { finding, explains: [] };
 }
 
 // Ports are a list that merges by `port`; the whole list is not replaced.

@@ -1,6 +1,8 @@
-// Whether a Service's target port looks wrong: no container declares it. Declaring ports is voluntary, so it takes a second sign before anybody is alarmed.
+// Whether a Service's target port looks wrong: nobody listens on it in the pods of this node, or no container declares it. Declaring ports is voluntary, so there
+// it takes a second sign before anybody is alarmed.
 
 import type { Expectation } from '../../shared/model/expectation.ts';
+import type { Fact } from '../../shared/model/fact.ts';
 import type { Evidence, Finding } from '../../shared/model/finding.ts';
 import { endpointsOf, slicesOf } from '../expect/endpoints.ts';
 import type { ClusterObjects, Pod, Service, ServicePort } from '../kubernetes/objects.ts';
@@ -56,6 +58,37 @@ export function wrongTargetPort(question: TargetPortQuestion): WrongTargetPort |
       ...(sign === undefined ? [] : [{ witness: 'objects', text: sign.text } satisfies Evidence]),
     ],
   };
+}
+
+/** What the sockets of this node's own endpoint pods say of the target port. */
+export interface HeardTargetPort {
+  readonly port: number;
+  /** Pods that were looked at, by address. */
+  readonly addresses: readonly string[];
+  /** `heard`: one of them listens. `loopback`: only the pod itself would be heard. `unheard`: none listens. */
+  readonly heard: 'heard' | 'loopback' | 'unheard';
+  /** Ports of the protocol on which they do listen. */
+  readonly others: readonly number[];
+}
+
+/** Undefined where no endpoint's sockets were read: those of other nodes, of pods in the node's own network, and of SCTP never are. */
+export function heardTargetPort(facts: ReadonlyMap<string, Fact>, { endpoints, nodePort }: Expectation): HeardTargetPort | undefined {
+  if (nodePort.protocol === 'sctp') return undefined;
+  const targets = endpoints.map(splitTarget);
+  const pods = targets.flatMap(({ address }) => {
+    const fact = facts.get(`podlisten/${address}`);
+    return fact?.kind === 'pod-sockets' ? [fact] : [];
+  });
+  const port = targets[0]?.port;
+  if (port === undefined || pods.length === 0 || targets.some((target) => target.port !== port)) return undefined;
+  const name = `${nodePort.protocol}/${port}`;
+  const heard = pods.some(({ ports }) => ports.includes(name))
+    ? 'heard'
+    : pods.some(({ loopbackPorts }) => loopbackPorts.includes(name))
+      ? 'loopback'
+      : 'unheard';
+  const others = pods.flatMap(({ ports }) => ports.filter((each) => each.startsWith(`${nodePort.protocol}/`)).map((each) => Number(each.split('/')[1])));
+  return { port, addresses: pods.map(({ address }) => address), heard, others: [...new Set(others)].sort((a, b) => a - b) };
 }
 
 // Only when every endpoint is a known pod that declares something can the absence of a port mean anything.

@@ -2,7 +2,7 @@
 
 import { contains, parseAddress, parsePrefix } from '../../shared/model/address.ts';
 import type { Change } from '../../shared/model/change.ts';
-import type { InterfaceFact, PortFact, RoutingFact } from '../../shared/model/fact.ts';
+import type { InterfaceFact, PortFact, RoutingFact, TunnelFact } from '../../shared/model/fact.ts';
 import { symptomOf } from '../../shared/model/outcome.ts';
 import { durationText } from '../correlate/index.ts';
 import { consequencesMax, counted, counterOf, type Detector, type Diagnosed, type Diagnosis, decidersOf, factsOf, findingOf, listText } from './detector.ts';
@@ -24,10 +24,16 @@ export const securityGroup: Detector = {
   detect: (diagnosis) => diagnosis.changes.filter((change) => isRecent(diagnosis, change)).flatMap((change) => groupFindings(diagnosis, change)),
 };
 
-/** D17, D15: some pod networks have a route of their own and this one falls to the default route, which leads out of the cluster. */
+/**
+ * D17, D15: some pod networks have a route of their own and this one falls to the default route, which leads out of the cluster; or the route is there, and the
+ * tunnel does not know the node at its end.
+ */
 export const podRouteMissing: Detector = {
   causes: ['D15', 'D17'],
-  detect: (diagnosis) => factsOf(diagnosis, 'routing').flatMap((fact) => routeFindings(diagnosis, fact)),
+  detect: (diagnosis) => [
+    ...factsOf(diagnosis, 'routing').flatMap((fact) => routeFindings(diagnosis, fact)),
+    ...factsOf(diagnosis, 'tunnel').flatMap((fact) => tunnelFindings(diagnosis, fact)),
+  ],
 };
 
 /** D14: NetworkManager's cloud setup has made policy rules that send the node's answers by tables of its own. */
@@ -186,6 +192,27 @@ function routeFinding(diagnosis: Diagnosis, fact: RoutingFact, lost: readonly Lo
     consequences: keys.slice(0, consequencesMax).map(({ key }) => key),
   });
   return { finding: { ...finding, family: fact.family }, explains: [] };
+}
+
+function tunnelFindings(diagnosis: Diagnosis, { device, broken, hops }: TunnelFact): Diagnosed[] {
+  const lost = Object.entries(broken);
+  const [first] = lost;
+  if (first === undefined) return [];
+  const finding = findingOf(diagnosis, undefined, {
+    cause: 'D17',
+    about: `tunnel/${device}`,
+    title: "the tunnel does not know the way to other nodes' pods",
+    severity: 'warning',
+    confidence: 'likely',
+    symptom: 'timeout',
+    summary: `${device} of ${diagnosis.node} cannot send to ${lost.length} of its ${counted(hops, 'next hop')} (${listText(lost.slice(0, 3).map(([hop, why]) => `${hop}: ${why}`))}): clients that are sent to pods behind them get no answer.`,
+    evidence: lost.slice(0, 6).map(([hop, why]) => ({ witness: 'settings', text: `Next hop ${hop} on ${device}: ${why}.` })),
+    remedy: [
+      `ip neigh show dev ${device}; bridge fdb show dev ${device}`,
+      '# the CNI makes these entries: restart its pod on this node, and compare the public address that it has noted for the other node',
+    ],
+  });
+  return [{ finding, explains: [] }];
 }
 
 const routeRemedy = (networks: readonly string[]): string[] => [

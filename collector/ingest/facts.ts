@@ -60,6 +60,7 @@ const schemas = {
     source: text,
     outcome: Type.Enum(['facts', 'absent', 'failed']),
     reason: Type.Optional(text),
+    lacks: Type.Optional(text),
     watch: Type.Optional(Type.Enum(['events', 'poll'])),
     rung: Type.Optional(text),
   }),
@@ -73,6 +74,7 @@ const schemas = {
     type: Type.Optional(text),
     master: Type.Optional(text),
     hairpin: Type.Optional(Type.Boolean()),
+    offloads: Type.Optional(Type.Record(text, Type.Boolean())),
   }),
   sysctl: Type.Object({ ...key, name: text, value: text }),
   proxy: Type.Object({
@@ -91,6 +93,8 @@ const schemas = {
         lockedBy: Type.Optional(Type.Object({ pid: Type.Integer(), comm: text })),
       }),
     ),
+    version: Type.Optional(text),
+    health: Type.Optional(text),
     clusterNetworks: Type.Optional(texts),
   }),
   chains: Type.Object({
@@ -122,7 +126,7 @@ const schemas = {
     ...key,
     rules: Type.Array(Type.Object({ family: text, table: text, chain: text, text, count: Type.Number() })),
   }),
-  process: Type.Object({ ...key, comm: text, pids: Type.Array(Type.Integer()), startedAt: Type.Optional(Type.Number()) }),
+  process: Type.Object({ ...key, comm: text, pids: Type.Array(Type.Integer()), startedAt: Type.Optional(Type.Number()), units: Type.Optional(texts) }),
   counter: Type.Object({ ...key, name: text, value: Type.Number() }),
   flows: Type.Object({
     ...key,
@@ -150,7 +154,50 @@ const schemas = {
       }),
     ),
   }),
-  host: Type.Object({ ...key, hostname: text, kernel: text, os: text, bootedAt: Type.Number() }),
+  firewall: Type.Object({
+    ...key,
+    program: Type.Enum(['ufw', 'firewalld']),
+    state: Type.Enum(['active', 'inactive', 'unknown']),
+    settings: Type.Record(text, text),
+    rules: texts,
+    zones: Type.Optional(
+      Type.Array(
+        Type.Object({
+          name: text,
+          active: Type.Boolean(),
+          target: text,
+          interfaces: texts,
+          sources: texts,
+          services: texts,
+          ports: texts,
+          forward: Type.Boolean(),
+          masquerade: Type.Boolean(),
+          richRules: texts,
+        }),
+      ),
+    ),
+    pending: texts,
+  }),
+  tools: Type.Object({
+    ...key,
+    iptables: Type.Array(
+      Type.Object({ command: text, origin: text, backend: Type.Optional(Type.Enum(['legacy', 'nf_tables'])), version: Type.Optional(text) }),
+    ),
+    versions: Type.Record(text, text),
+  }),
+  kernel: Type.Object({ ...key, user: Type.Enum(['iptables-legacy', 'iptables-nft', 'nftables', 'ipvs', 'none']), missing: texts, available: texts }),
+  tunnel: Type.Object({ ...key, device: text, hops: Type.Number(), broken: Type.Record(text, text) }),
+  'pod-sockets': Type.Object({ ...key, address: text, ports: texts, loopbackPorts: texts }),
+  host: Type.Object({
+    ...key,
+    hostname: text,
+    kernel: text,
+    os: text,
+    bootedAt: Type.Number(),
+    virtual: Type.Optional(text),
+    memoryBytes: Type.Optional(Type.Number()),
+    processors: Type.Optional(Type.Number()),
+  }),
 } as const satisfies { readonly [K in Fact['kind']]: object };
 
 const checks: ReadonlyMap<string, Validator> = new Map(Object.entries(schemas).map(([kind, schema]) => [kind, Compile(schema)]));

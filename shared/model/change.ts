@@ -29,6 +29,11 @@ export type Owner =
   | 'ufw'
   | 'firewalld'
   | 'fail2ban'
+  | 'crowdsec'
+  | 'csf'
+  | 'lxd'
+  | 'systemd'
+  | 'network-manager'
   | 'admin'
   | 'unknown';
 

@@ -31,7 +31,12 @@ export type Fact =
   | ProcessFact
   | CounterFact
   | FlowsFact
-  | DropsFact;
+  | DropsFact
+  | FirewallFact
+  | ToolsFact
+  | KernelFact
+  | TunnelFact
+  | PodSocketsFact;
 
 /** What the node's rules do to clients of one NodePort. `address` is the node address that was asked; absent vantages could not be judged at all. */
 export interface NodePortFact {
@@ -52,6 +57,8 @@ export interface SourceFact {
   readonly outcome: 'facts' | 'absent' | 'failed';
   /** Why it is absent or failed, for a person. */
   readonly reason?: string;
+  /** What its facts leave out, and the capability or tool that would give it, for a person; absent when they are whole. */
+  readonly lacks?: string;
   /** How changes are seen: by events of the kernel, or by reading every so often. */
   readonly watch?: 'events' | 'poll';
   /** How much of what the source could see it does see here, where that differs between nodes: `source/ebpf` names its rung. */
@@ -87,6 +94,8 @@ export interface InterfaceFact {
   readonly master?: string;
   /** Whether a bridge port sends a packet back where it came from; absent for what is no bridge port, or not read. */
   readonly hairpin?: boolean;
+  /** What is left to the hardware, by ethtool's names (`tx-checksum-ip-generic` …); absent where it was not read. */
+  readonly offloads?: Readonly<Record<string, boolean>>;
 }
 
 /** One kernel setting that decides: `sysctl/<name>`. */
@@ -113,6 +122,10 @@ export interface ProxyFact {
   readonly flags?: Readonly<Record<string, string>>;
   /** Its own word on its last sync; absent when its metrics were not read. */
   readonly sync?: ProxySync;
+  /** Its release, where it says so (`v1.30.5`). */
+  readonly version?: string;
+  /** Its own word on its health (port 10256): `ok`, or why not; absent when it was not asked. */
+  readonly health?: string;
   /** Networks that its rules take for the pods' own (`! -s NETWORK … KUBE-MARK-MASQ`), sorted; absent when no rule says. */
   readonly clusterNetworks?: readonly string[];
 }
@@ -220,6 +233,8 @@ export interface ProcessFact {
   readonly pids: readonly number[];
   /** Milliseconds since 1970 of the youngest; absent when it is not known. */
   readonly startedAt?: number;
+  /** systemd units or containers that they run in, sorted; absent when none is known. */
+  readonly units?: readonly string[];
 }
 
 /** A gauge or counter of the kernel: `counter/<name>`, e.g. `nf_conntrack_count`, `nf_conntrack_insert_failed`. Rounded, so that it stays the same while little happens. */
@@ -277,6 +292,89 @@ export interface Drop {
   readonly countedAt?: number;
 }
 
+/** A firewall manager as it tells itself: `firewall/ufw`, `firewall/firewalld`. What its rules do is told by the NodePorts. */
+export interface FirewallFact {
+  readonly kind: 'firewall';
+  readonly key: string;
+  readonly program: 'ufw' | 'firewalld';
+  readonly state: 'active' | 'inactive' | 'unknown';
+  /** ufw: `enabled`, and the policies `incoming`, `outgoing`, `routed`. firewalld: `default-zone`, `panic`, `backend`, `flush-all-on-reload` … */
+  readonly settings: Readonly<Record<string, string>>;
+  /** ufw's own rules, or firewalld's direct rules and those of policies, as their tools write them; the first hundred. */
+  readonly rules: readonly string[];
+  /** Zones in use, and the default zone; firewalld alone. */
+  readonly zones?: readonly FirewallZone[];
+  /** What the next reload would change, in sentences: what is loaded and not kept, or kept and not loaded. */
+  readonly pending: readonly string[];
+}
+
+/** A zone of firewalld. */
+export interface FirewallZone {
+  readonly name: string;
+  /** Whether an interface or a source is bound to it. */
+  readonly active: boolean;
+  /** `default` (reject), `ACCEPT`, `DROP`, `%%REJECT%%`. */
+  readonly target: string;
+  readonly interfaces: readonly string[];
+  readonly sources: readonly string[];
+  readonly services: readonly string[];
+  /** `30080/tcp`. */
+  readonly ports: readonly string[];
+  /** Whether packets pass between its own interfaces. */
+  readonly forward: boolean;
+  readonly masquerade: boolean;
+  readonly richRules: readonly string[];
+}
+
+/** The programs that read and write rules on this node, by version: `tools`. */
+export interface ToolsFact {
+  readonly kind: 'tools';
+  readonly key: string;
+  /** `origin` is `host`, or the distribution that brought the binary along (`k3s` …). */
+  readonly iptables: readonly {
+    readonly command: string;
+    readonly origin: string;
+    readonly backend?: 'legacy' | 'nf_tables';
+    readonly version?: string;
+  }[];
+  /** nft, ipset, conntrack, ip, ss, ethtool: those that are installed. */
+  readonly versions: Readonly<Record<string, string>>;
+}
+
+/** What this kernel lacks of what the node's Service proxy needs: `kernel`. */
+export interface KernelFact {
+  readonly kind: 'kernel';
+  readonly key: string;
+  /** For what it was asked; `none` where no rules of a Service proxy are there. */
+  readonly user: 'iptables-legacy' | 'iptables-nft' | 'nftables' | 'ipvs' | 'none';
+  /** Modules that it needs and this kernel has not, in any form. */
+  readonly missing: readonly string[];
+  /** Modules that are there to be loaded and are not: they are when somebody needs them, where loading is allowed. */
+  readonly available: readonly string[];
+}
+
+/** A tunnel to the pods of other nodes: `tunnel/<device>`. */
+export interface TunnelFact {
+  readonly kind: 'tunnel';
+  readonly key: string;
+  readonly device: string;
+  /** Next hops of routes through it. */
+  readonly hops: number;
+  /** Next hops that packets do not get to, and why: no neighbour entry, or no node behind its hardware address. */
+  readonly broken: Readonly<Record<string, string>>;
+}
+
+/** Ports that the containers of one pod on this node listen on: `podlisten/<address>`. */
+export interface PodSocketsFact {
+  readonly kind: 'pod-sockets';
+  readonly key: string;
+  readonly address: string;
+  /** `tcp/8080`, sorted; the first hundred. */
+  readonly ports: readonly string[];
+  /** Ports on which only the pod itself is heard (it listens on 127.0.0.1 or ::1): `tcp/9090`. */
+  readonly loopbackPorts: readonly string[];
+}
+
 /** What the node is: `host/node`. */
 export interface HostFact {
   readonly kind: 'host';
@@ -286,6 +384,10 @@ export interface HostFact {
   readonly os: string;
   /** Milliseconds since 1970 of the boot. */
   readonly bootedAt: number;
+  /** The machine it runs on when it is a virtual one (`kvm`, `vmware` …); absent on hardware, and where it is not known. */
+  readonly virtual?: string;
+  readonly memoryBytes?: number;
+  readonly processors?: number;
 }
 
 export const nodePortFactKey = (key: NodePortKey): string => `nodeport/${key.protocol}/${key.family}/${key.port}`;

@@ -3,6 +3,7 @@ import { type Family, formatAddress, type IntervalSet, intersect, parseAddress, 
 import {
   type Fact,
   type InterfaceFact,
+  type KernelFact,
   type ListenerFact,
   type NodePortFact,
   type NodePortKey,
@@ -12,6 +13,7 @@ import {
   type SysctlFact,
 } from '../model/fact.ts';
 import type { Outcome, Vantage } from '../model/outcome.ts';
+import { besideFacts } from './beside.ts';
 import { type Claim, chainsFact, claimsOf, proxyMode } from './claims.ts';
 import { type Listener, primaryAddress, routeDestinations } from './host.ts';
 import type { NodeState } from './node.ts';
@@ -56,7 +58,16 @@ export function nodeFacts(node: NodeState, wanted: Wanted): Fact[] {
       healthPorts: wanted.healthPorts ?? [],
       clients: (family) => sources[family],
     }),
+    ...besideFacts(node, kernelUser(node)),
   ];
+}
+
+/** What the kernel's parts are needed for: the mode of kube-proxy, and for iptables the backend that holds its chains. */
+function kernelUser(node: NodeState): KernelFact['user'] {
+  const mode = ([4, 6] as const).map((family) => proxyMode(node, family)).find((each) => each !== 'none') ?? 'none';
+  if (mode !== 'iptables') return mode;
+  const own = node.tables.find(({ backend, chains }) => backend !== 'nft' && chains.has('KUBE-SERVICES'));
+  return own?.backend === 'legacy' ? 'iptables-legacy' : 'iptables-nft';
 }
 
 /** Who the clients of each vantage are, in one family. */
@@ -187,7 +198,13 @@ function interfaceFacts(node: NodeState): InterfaceFact[] {
     ...(device.kind === undefined ? {} : { type: device.kind }),
     ...(device.master === undefined ? {} : { master: device.master }),
     ...(device.hairpin === undefined ? {} : { hairpin: device.hairpin }),
+    ...offloadsOf(node, device.name),
   }));
+}
+
+function offloadsOf({ beside }: NodeState, device: string): Pick<InterfaceFact, 'offloads'> {
+  const offloads = beside?.offloads?.get(device);
+  return offloads === undefined ? {} : { offloads };
 }
 
 const decisive =

@@ -8,12 +8,14 @@ export interface ParsedList<Item> {
   readonly issues: readonly Issue[];
 }
 
-/** `ip -j addr`. */
+/** `ip -j addr`; with `-d` it tells the kinds of devices and the hairpin mode of bridge ports too. */
 export function parseInterfaces(text: string): ParsedList<Interface> {
   return parseJsonList(text, (raw) => {
     if (typeof raw['ifname'] !== 'string') return 'an interface without ifname';
     const flags = Array.isArray(raw['flags']) ? raw['flags'] : [];
-    const kind = (raw['linkinfo'] as Raw | undefined)?.['info_kind'];
+    const info = raw['linkinfo'] as Raw | undefined;
+    const kind = info?.['info_kind'];
+    const hairpin = info?.['info_slave_kind'] === 'bridge' ? (info['info_slave_data'] as Raw | undefined)?.['hairpin'] : undefined;
     const addresses = (Array.isArray(raw['addr_info']) ? raw['addr_info'] : []).flatMap((each: Raw) => {
       const prefix = parsePrefix(`${each['local']}/${each['prefixlen']}`);
       return prefix === undefined ? [] : [prefix];
@@ -27,6 +29,7 @@ export function parseInterfaces(text: string): ParsedList<Interface> {
       ...(typeof raw['master'] === 'string' ? { master: raw['master'] } : {}),
       ...(typeof kind === 'string' ? { kind } : {}),
       ...(typeof raw['mtu'] === 'number' ? { mtu: raw['mtu'] } : {}),
+      ...(typeof hairpin === 'boolean' ? { hairpin } : {}),
     };
   });
 }
@@ -199,6 +202,9 @@ function parseListener(line: string): Listener | string | undefined {
   };
 }
 
+// A name may hold quotes and parentheses: what does not fill the list from end to end was made to look like something else, and names nobody.
 function processesOf(line: string): Listener['processes'] {
-  return [...line.matchAll(/\("((?:[^"\\]|\\.)*)",pid=(\d+),fd=\d+\)/g)].map((found) => ({ comm: found[1] as string, pid: Number(found[2]) }));
+  const users = /\busers:\((.*)\)\s*$/.exec(line)?.[1]?.split(/(?<=,fd=\d+\)),(?=\(")/) ?? [];
+  const found = users.map((user) => /^\("(.*)",pid=(\d+),fd=\d+\)$/.exec(user));
+  return found.every((each) => each !== null) ? found.map(([, comm, pid]) => ({ comm: comm as string, pid: Number(pid) })) : [];
 }

@@ -55,7 +55,9 @@ export function parseIpvs(text: string): IpvsParsed {
  * the kernels of Debian and Ubuntu, 1000 and 100 in others.
  */
 export function parseProcIpvs(text: string, ticksPerSecond = 250): IpvsParsed {
-  return readLines(text, (line, services) => readProcLine(line, services, ticksPerSecond));
+  const { services, issues } = readLines(text, (line, services) => readProcLine(line, services, ticksPerSecond));
+  // A service by firewall mark says there of its family only what its servers are.
+  return { services: services.map((each) => (each.fwmark !== undefined && each.servers[0]?.family === 6 ? { ...each, family: 6 } : each)), issues };
 }
 
 interface OpenService extends IpvsService {

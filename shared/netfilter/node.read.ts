@@ -1,5 +1,6 @@
 // Reads the files of a capture into one node's state: the same way for a directory on disk and for what an agent's sources have just read.
 import { type Family, parsePrefix, single } from '../model/address.ts';
+import { readBeside } from './beside.ts';
 import { type ParsedList, parseInterfaces, parseListeners, parseRoutes, parseRules, parseSysctls } from './host.parse.ts';
 import type { Host, Interface, Route } from './host.ts';
 import { indexIpsets, parseIpset } from './ipset.parse.ts';
@@ -29,6 +30,7 @@ export function readNode(files: CaptureFiles, options: ReadOptions = {}): NodeSt
   const ipset = readFile(files, 'ipset-save.txt', issues, (text) => parseIpset(text));
   const ipvs = readFile(files, 'ipvsadm-Sn.txt', issues, (text) => parseIpvs(text));
   const maps = readFile(files, 'service-maps.ndjson', issues, parseServiceMaps);
+  const beside = readBeside(files, issues);
   const truncated = issues.filter((issue) => issue.reason.includes('truncated')).map((issue) => `the rest of ${issue.file} (truncated)`);
   return {
     name: options.node ?? described.node,
@@ -39,6 +41,7 @@ export function readNode(files: CaptureFiles, options: ReadOptions = {}): NodeSt
     ...(maps === undefined ? {} : { serviceMaps: maps.frontends }),
     ...readProcesses(files, issues),
     ...readSurroundings(files, issues),
+    ...(Object.keys(beside).length === 0 ? {} : { beside }),
     issues,
     unread: [...(options.unread ?? described.failed), ...nft.unread, ...truncated, ...(maps?.unread ?? [])],
   };
@@ -60,6 +63,8 @@ const iptablesFiles: readonly IptablesFile[] = [
   { name: 'ip6tables-nft-save.txt', family: 'ip6', backend: 'iptables-nft' },
 ];
 
+/** Tables whose JSON would be too large, in nft's text, beside `nft.json`. */
+const largeListing = 'nft-large.txt';
 /** nft's text, where a capture has no JSON or one that is cut off. */
 const textListings: readonly string[] = ['nft-ruleset.txt', 'nft.txt'];
 
@@ -67,6 +72,7 @@ const textListings: readonly string[] = ['nft-ruleset.txt', 'nft.txt'];
 export const ruleFileNames: readonly string[] = [
   ...iptablesFiles.map((file) => file.name),
   'nft.json',
+  largeListing,
   ...textListings,
   'ipset-save.txt',
   'ipvsadm-Sn.txt',
@@ -86,16 +92,32 @@ function nftTables(
   iptables: readonly Table[],
   issues: Issue[],
 ): { readonly tables: readonly Table[]; readonly unread: readonly string[] } {
-  const found = readListing(files, issues);
+  const found = readListing(files, issues) ?? (files.has(largeListing) ? { parsed: nothingListed, file: largeListing } : undefined);
   if (found === undefined) return { tables: [], unread: [] };
   const { parsed, file } = found;
+  const large = readFile(files, largeListing, issues, (content) => parseNftText(content, { skipIptablesTables: true }));
+  const tables = [...parsed.tables, ...(large?.tables ?? [])].flatMap((table) => withoutTwins(table, iptables));
   const read = (family: TableFamily): boolean => iptables.some((table) => table.backend === 'iptables-nft' && table.family === family);
   const dumpKnown = (family: TableFamily): boolean => files.has(family === 'ip6' ? 'ip6tables-save.txt' : 'iptables-save.txt');
-  const lost = parsed.skipped.filter(({ family }) => !read(family) && !dumpKnown(family));
+  const lost = [...parsed.skipped, ...(large?.skipped ?? [])].filter(({ family }) => !read(family) && !dumpKnown(family));
   return {
-    tables: parsed.tables,
+    tables,
     unread: lost.map(({ family, name }) => `table ${family} ${name} of iptables-nft (${file} shows it, no iptables-save does)`),
   };
+}
+
+const nothingListed: NftParsed = { tables: [], issues: [], skipped: [] };
+
+/**
+ * A table of a name that iptables uses may hold native base chains beside iptables' own: iptables-save prints its own and says that there are others, nft
+ * prints all. Base chains that iptables-save has shown are not read twice.
+ */
+function withoutTwins(table: Table, iptables: readonly Table[]): readonly Table[] {
+  const twin = iptables.find(({ backend, family, name }) => backend === 'iptables-nft' && family === table.family && name === table.name);
+  if (twin === undefined) return [table];
+  const chains = new Map([...table.chains].filter(([name, chain]) => chain.base === undefined || !twin.chains.has(name)));
+  const { baseChains: _, ...rest } = table;
+  return [...chains.values()].some(({ base }) => base !== undefined) ? [{ ...rest, chains }] : [];
 }
 
 function readListing(files: CaptureFiles, issues: Issue[]): { readonly parsed: NftParsed; readonly file: string } | undefined {
@@ -237,11 +259,12 @@ function readProcesses(files: CaptureFiles, issues: Issue[]): { readonly process
   return parsed === undefined ? {} : { processes: parsed.items };
 }
 
-const readProcess = ({ pid, comm, argv, startedAt }: Process): Process => ({
+const readProcess = ({ pid, comm, argv, startedAt, unit }: Process): Process => ({
   pid,
   comm,
   argv: Array.isArray(argv) ? argv.map(String) : [],
   ...(typeof startedAt === 'number' ? { startedAt } : {}),
+  ...(typeof unit === 'string' ? { unit } : {}),
 });
 
 /** What capture.json says: the node's name and the sources that failed. */

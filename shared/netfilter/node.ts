@@ -1,5 +1,6 @@
 // Everything of one node that decides a packet's fate, read from the files of a capture; the agent's sources yield the same files, so both ways are one.
 import type { ProxySync } from '../model/fact.ts';
+import type { Beside } from './beside.ts';
 import type { Host } from './host.ts';
 import type { IpvsService } from './ipvs.parse.ts';
 import type { Ipset, Issue, Table } from './ruleset.ts';
@@ -26,6 +27,8 @@ export interface NodeState {
   readonly proxySync?: ProxySync;
   /** Tracked connections; absent when they were not read. */
   readonly flows?: readonly Flow[];
+  /** What stands beside the rules: tools, kernel, tunnels, firewall managers, sockets of pods; absent when none of it was read. */
+  readonly beside?: Beside;
   readonly issues: readonly Issue[];
   /** What was not read and could change answers, e.g. `nft`: a walk then is not certain where it matters. */
   readonly unread: readonly string[];
@@ -37,4 +40,6 @@ export interface Process {
   readonly argv: readonly string[];
   /** Milliseconds since 1970; absent when it is not known. */
   readonly startedAt?: number;
+  /** systemd unit or container; absent when it is not known. */
+  readonly unit?: string;
 }

@@ -53,14 +53,19 @@ export function surroundingFacts(node: NodeState, about: Surroundings): Fact[] {
 }
 
 /** What is known of kube-proxy besides its rules' shape: its start, its flags, its last sync, and what it takes for pods. */
-export function proxySurroundings(node: NodeState): Pick<ProxyFact, 'startedAt' | 'flags' | 'sync' | 'clusterNetworks'> {
+export function proxySurroundings(node: NodeState): Pick<ProxyFact, 'startedAt' | 'flags' | 'sync' | 'version' | 'health' | 'clusterNetworks'> {
   const process = node.processes?.find(({ comm }) => comm === 'kube-proxy') ?? node.processes?.find(({ comm }) => embedding.test(comm));
-  const flags = process === undefined ? {} : flagsOf(process);
+  const { proxyConfig = {}, proxyHealth, proxyVersion } = node.beside ?? {};
+  // With a configuration file kube-proxy itself passes nearly all flags over; those who embed it take flags before their file.
+  const given = process === undefined ? {} : flagsOf(process);
+  const flags = process?.comm === 'kube-proxy' ? { ...given, ...proxyConfig } : { ...proxyConfig, ...given };
   const clusterNetworks = [...new Set(families.flatMap((family) => clusterNetworksOf(node, family)))].sort();
   return {
     ...(process?.startedAt === undefined ? {} : { startedAt: process.startedAt }),
     ...(Object.keys(flags).length === 0 ? {} : { flags }),
     ...(node.proxySync === undefined ? {} : { sync: node.proxySync }),
+    ...(proxyVersion === undefined ? {} : { version: proxyVersion }),
+    ...(proxyHealth?.['healthz'] === undefined ? {} : { health: proxyHealth['healthz'] }),
     ...(clusterNetworks.length === 0 ? {} : { clusterNetworks }),
   };
 }
@@ -72,15 +77,13 @@ const familyOf = ({ family }: Table): Family | undefined => (family === 'ip' ? 4
 
 /** A few chains of each program, table and backend tell that it is there. */
 const chainsOfEachMax = 4;
-/** Chains of ConfigServer Firewall, which has no prefix. */
-const otherPrograms = /^(LOCALINPUT|LOCALOUTPUT|DENYIN|DENYOUT|ALLOWIN|ALLOWOUT|LOGDROPIN)$/;
 
 function neighboursFact(node: NodeState): Fact[] {
   const counts = new Map<string, number>();
   const chains: NeighbourChain[] = [];
   for (const { family, name: table, backend, chains: all } of node.tables) {
     for (const chain of all.keys()) {
-      const owner = backend === 'nft' ? ownerOf({ family, table, chain }) : (ownerOfName(chain) ?? (otherPrograms.test(chain) ? 'admin' : undefined));
+      const owner = backend === 'nft' ? ownerOf({ family, table, chain }) : ownerOfName(chain);
       if (owner === undefined || owner === 'kube-proxy' || owner === 'unknown') continue;
       const key = `${owner} ${backend} ${family} ${table}`;
       const count = counts.get(key) ?? 0;
@@ -229,8 +232,15 @@ function processFacts({ processes = [] }: NodeState): ProcessFact[] {
   return [...byName]
     .map(([comm, all]): ProcessFact => {
       const starts = all.flatMap(({ startedAt }) => startedAt ?? []);
-      const started = starts.length === 0 ? {} : { startedAt: Math.max(...starts) };
-      return { kind: 'process', key: `process/${comm}`, comm, pids: all.map(({ pid }) => pid).sort((a, b) => a - b), ...started };
+      const units = [...new Set(all.flatMap(({ unit }) => unit ?? []))].sort();
+      return {
+        kind: 'process',
+        key: `process/${comm}`,
+        comm,
+        pids: all.map(({ pid }) => pid).sort((a, b) => a - b),
+        ...(starts.length === 0 ? {} : { startedAt: Math.max(...starts) }),
+        ...(units.length === 0 ? {} : { units }),
+      };
     })
     .sort((a, b) => (a.key < b.key ? -1 : 1));
 }

@@ -1,5 +1,7 @@
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
 import t from 'tap';
-import { glimpse, readText, unitOf } from '../../../agent/host/files.ts';
+import { glimpse, inodeOf, linkOf, readText, unitOf } from '../../../agent/host/files.ts';
 
 t.test('a file of /proc, which says no size', async (t) => {
   const read = await readText('/proc/self/status');
@@ -8,7 +10,21 @@ t.test('a file of /proc, which says no size', async (t) => {
 
 t.test('absent is not failed', async (t) => {
   t.strictSame(await readText('/proc/sys/net/no-such-setting'), { kind: 'absent' });
-  t.match(await readText('/proc'), { kind: 'failed', reason: /EISDIR/ });
+  t.match(await readText('/proc'), { kind: 'failed', reason: 'is no regular file' });
+});
+
+t.test('a file of a container that somebody made to hold the agent up', async (t) => {
+  const path = join(t.testdir({}), 'config.conf');
+  execFileSync('mkfifo', [path]);
+  t.match(await readText(path), { kind: 'failed', reason: 'is no regular file' });
+  t.match(await readText(`/proc/self/root${path}`), { kind: 'failed', reason: 'is no regular file' });
+});
+
+t.test('links and numbers of files', async (t) => {
+  t.match(linkOf('/proc/self/ns/net'), /^net:\[\d+\]$/);
+  t.equal(linkOf('/proc/self/no-such'), undefined);
+  t.type(inodeOf('/proc/self/status'), 'number');
+  t.equal(inodeOf('/no-such'), undefined);
 });
 
 t.test('this very process', async (t) => {

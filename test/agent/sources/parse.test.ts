@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
 import t from 'tap';
+import { heldCapabilities } from '../../../agent/sources/capability.parse.ts';
 import { holdsRules, incompatibleTables, saveBackend, tablesOf } from '../../../agent/sources/iptables.parse.ts';
 import { mergeLists, readTables } from '../../../agent/sources/nftables.parse.ts';
-import { readProcess } from '../../../agent/sources/processes.parse.ts';
+import { readProcess, withoutSecrets } from '../../../agent/sources/processes.parse.ts';
+import { toolVersion, xtablesBackend } from '../../../agent/sources/tools.parse.ts';
 
 const fixture = (name: string): Buffer => readFileSync(new URL(`../../fixtures/${name}`, import.meta.url));
 
@@ -59,4 +61,61 @@ t.test('a process whose name holds a parenthesis', async (t) => {
     startedAt: 1_123_450,
   });
   t.notOk('startedAt' in readProcess({ pid: 7, bootedAt: Number.NaN, comm: 'a', cmdline: '', stat: '' }));
+});
+
+const commandLines: readonly (readonly [readonly string[], readonly string[]])[] = [
+  [
+    ['k3s', 'server', '--token', 'K10abc::server:x', '--data-dir', '/d'],
+    ['k3s', 'server', '--token', '***', '--data-dir', '/d'],
+  ],
+  [
+    ['k3s', '--agent-token=x', '--token-file=/t', '--node-ip=192.0.2.1'],
+    ['k3s', '--agent-token=***', '--token-file=/t', '--node-ip=192.0.2.1'],
+  ],
+  [
+    ['k3s', '--datastore-endpoint', 'mysql://u:p@tcp(db:3306)/k'],
+    ['k3s', '--datastore-endpoint', '***'],
+  ],
+  [
+    ['tailscaled', '--auth-key=tskey-1'],
+    ['tailscaled', '--auth-key=***'],
+  ],
+  [
+    ['x', 'postgres://user:pass@db/x'],
+    ['x', 'postgres://***@db/x'],
+  ],
+  [
+    ['kube-proxy', '--config=/c', '--proxy-mode', 'ipvs'],
+    ['kube-proxy', '--config=/c', '--proxy-mode', 'ipvs'],
+  ],
+  [
+    ['kubelet', '--tls-private-key-file=/k'],
+    ['kubelet', '--tls-private-key-file=/k'],
+  ],
+];
+for (const [given, kept] of commandLines) t.test(`secrets of ${given.slice(0, 3).join(' ')}`, async (t) => t.strictSame(withoutSecrets(given), kept));
+
+t.test('capabilities of /proc/self/status', async (t) => {
+  t.strictSame(heldCapabilities('Name:\tx\nCapEff:\t0000000000003000\n'), new Set(['CAP_NET_ADMIN', 'CAP_NET_RAW']));
+  t.ok(heldCapabilities('CapEff:\t000001ffffffffff\n')?.has('CAP_BPF'));
+  t.ok(heldCapabilities('CapEff:\t0000000000000002\n')?.has('CAP_DAC_READ_SEARCH'), 'who may write past permissions may read past them');
+  t.equal(heldCapabilities('nothing'), undefined);
+});
+
+const versions = [
+  ['nftables v1.0.6 (Lester Gooch #5)', '1.0.6'],
+  ['ip utility, iproute2-6.1.0, libbpf 1.1.2', '6.1.0'],
+  ['ip utility, iproute2-ss200127', '200127'],
+  ['ethtool version 6.1', '6.1'],
+  ['conntrack v1.4.7 (conntrack-tools)', '1.4.7'],
+  ['iptables-save v1.8.9 (nf_tables)', '1.8.9'],
+  ['no such option', undefined],
+] as const;
+for (const [text, version] of versions) t.test(`version of ${text}`, async (t) => t.equal(toolVersion(text), version));
+
+t.test('backends that tools name', async (t) => {
+  t.equal(xtablesBackend('iptables v1.8.9 (nf_tables)\n'), 'nf_tables');
+  t.equal(xtablesBackend('iptables v1.8.9 (legacy)\n'), 'legacy');
+  t.equal(xtablesBackend('iptables v1.6.1\n'), 'legacy');
+  t.equal(xtablesBackend('garbage'), undefined);
 });

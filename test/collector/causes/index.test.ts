@@ -1,6 +1,6 @@
 // The diagnosis as a whole: which detector takes which drift, and what every finding holds.
 import type { Expectation } from '../../../shared/model/expectation.ts';
-import type { Fact, ListenerFact } from '../../../shared/model/fact.ts';
+import type { Fact, ListenerFact, PodSocketsFact } from '../../../shared/model/fact.ts';
 import type { Finding } from '../../../shared/model/finding.ts';
 import type { Decider } from '../../../shared/model/outcome.ts';
 import { chainsFact, dropped, forward, proxyFact, refused, rightFact, rule } from '../compare/facts.ts';
@@ -36,6 +36,15 @@ const listener: ListenerFact = {
   port: 30080,
   processes: [{ comm: 'python3', pid: 77 }],
 };
+
+const listening = (address: string, more: Partial<PodSocketsFact>): PodSocketsFact => ({
+  kind: 'pod-sockets',
+  key: `podlisten/${address}`,
+  address,
+  ports: [],
+  loopbackPorts: [],
+  ...more,
+});
 
 const cases: readonly Case[] = [
   { name: 'a correct node has no findings', expect: [] },
@@ -91,6 +100,34 @@ const cases: readonly Case[] = [
     name: 'A03: a slip of a digit in targetPort',
     cluster: [...nodes, service('web'), slice('web', endpoints, { ports: [{ name: 'http', port: 8088 }] }), ...pods],
     expect: [{ cause: 'A03', severity: 'warning', confidence: 'likely', symptom: 'refused' }],
+  },
+  {
+    name: 'A03: nobody listens in the pod of this node',
+    facts: () => [listening('10.244.1.5', { ports: ['tcp/80', 'udp/8080'] })],
+    expect: [
+      {
+        cause: 'A03',
+        severity: 'warning',
+        confidence: 'likely',
+        symptom: 'refused',
+        summary: /none of their containers listens on 8080, but on 80: clients/ as unknown as string,
+        remedy: [/"targetPort":80/, /grep -F 10\.244\.1\.5/] as unknown as string[],
+      },
+    ],
+  },
+  {
+    name: 'A03: it listens for itself alone',
+    facts: () => [listening('10.244.1.5', { loopbackPorts: ['tcp/8080'] })],
+    expect: [
+      { cause: 'A03', summary: /the pod there listens on 8080 for itself alone/ as unknown as string, remedy: [/listen on 0\.0\.0\.0/] as unknown as string[] },
+    ],
+  },
+  { name: 'A03 twin: it listens', facts: () => [listening('10.244.1.5', { ports: ['tcp/8080'] })], expect: [] },
+  {
+    name: 'A03 twin: it listens, whatever the containers declare',
+    cluster: [...nodes, service('web'), slice('web', endpoints, { ports: [{ name: 'http', port: 8088 }] }), ...pods],
+    facts: () => [listening('10.244.1.5', { ports: ['tcp/8088'] })],
+    expect: [],
   },
   {
     name: 'A03 twin: pods that declare nothing prove nothing',

@@ -54,6 +54,16 @@ testCases([
     facts: () => [failed("iptables-save: Couldn't load match `comment': No such file or directory")],
     expect: [{ cause: 'D13', severity: 'warning', summary: /the module for comment/ as unknown as string }],
   },
+  {
+    name: 'D13: the kernel has not what the mode needs',
+    facts: () => [{ kind: 'kernel', key: 'kernel', user: 'ipvs', missing: ['ip_vs_rr'], available: ['ip_vs'] }],
+    expect: [{ cause: 'D13', severity: 'warning', summary: /has no ip_vs_rr, .* in ipvs mode needs/ as unknown as string }],
+  },
+  {
+    name: 'D13 twin: it only has to be loaded',
+    facts: () => [{ kind: 'kernel', key: 'kernel', user: 'ipvs', missing: [], available: ['ip_vs_rr'] }],
+    expect: [],
+  },
   { name: 'D13 twin: it failed for another reason', facts: () => [failed('iptables-save: Permission denied (you must be root)')], expect: [] },
   {
     name: 'D18: a virtual address has moved on',

@@ -1,5 +1,5 @@
 // Tunnels, bridges, routes and the network outside. The cases are constructed.
-import type { CounterFact, Fact, InterfaceFact, PortFact, RoutingFact } from '../../../shared/model/fact.ts';
+import type { CounterFact, Fact, InterfaceFact, PortFact, RoutingFact, TunnelFact } from '../../../shared/model/fact.ts';
 import type { Outcome } from '../../../shared/model/outcome.ts';
 import { dropped, forward, rule } from '../compare/facts.ts';
 import { node } from '../expect/cluster.ts';
@@ -45,7 +45,22 @@ const mtu = (tunnel: number, below = 1500): Fact[] => [device('flannel.1', { mtu
 const cloud = routing({}, ['30400: from 192.0.2.11 lookup 30400']);
 const group = { at: 0, node: '', kind: 'node', subject: 'security group sg-1' } as const;
 
+const tunnel = (broken: TunnelFact['broken']): TunnelFact => ({ kind: 'tunnel', key: 'tunnel/flannel.1', device: 'flannel.1', hops: 2, broken });
+
 testCases([
+  {
+    name: 'D17: the tunnel does not know the node at its end',
+    facts: () => [tunnel({ '10.244.2.0': 'no neighbour entry' })],
+    expect: [
+      {
+        cause: 'D17',
+        severity: 'warning',
+        symptom: 'timeout',
+        summary: /cannot send to 1 of its 2 next hops \(10\.244\.2\.0: no neighbour entry\)/ as unknown as string,
+      },
+    ],
+  },
+  { name: 'D17 twin: it knows all', facts: () => [tunnel({})], expect: [] },
   {
     name: 'C22: a firewall shuts the tunnel',
     facts: () => [overlay([dropped(null, rule('INPUT', '-j DROP'))])],
