@@ -194,6 +194,48 @@ static void print_arguments(const struct exec_record *record)
 		json_bool("argvCut", true);
 }
 
+/* The first arguments of an interpreter that are looked at: its script, and the line of -c, may come after options. */
+#define WORDS_LOOKED_AT 4
+
+static bool is_tool(struct portreeve_bpf *bpf, const char *word, size_t length)
+{
+	char comm[COMM_LENGTH] = {};
+	uint32_t class;
+
+	for (size_t i = length; i > 0; i--) {
+		if (word[i - 1] != '/')
+			continue;
+		word += i;
+		length -= i;
+		break;
+	}
+	memcpy(comm, word, length < COMM_LENGTH - 1 ? length : COMM_LENGTH - 1);
+	return length && !bpf_map_lookup_elem(bpf_map__fd(bpf->maps.tools), comm, &class) && class != INTERPRETER;
+}
+
+/* Shells and Pythons start all the time; those are told of whose arguments name a program of interest. */
+static bool names_tool(struct portreeve_bpf *bpf, const struct exec_record *record)
+{
+	uint32_t length = record->arguments_length < ARGUMENTS_LENGTH ? record->arguments_length : ARGUMENTS_LENGTH;
+	uint32_t at = strnlen(record->arguments, length) + 1;
+
+	for (int words = 0; words < WORDS_LOOKED_AT && at < length; words++) {
+		uint32_t end = at + strnlen(record->arguments + at, length - at);
+
+		while (at < end) {
+			uint32_t part = 0;
+
+			while (at + part < end && !strchr(" \t\n;|&", record->arguments[at + part]))
+				part++;
+			if (is_tool(bpf, record->arguments + at, part))
+				return true;
+			at += part + 1;
+		}
+		at = end + 1;
+	}
+	return false;
+}
+
 static void print_exec(const struct exec_record *record, uint32_t own_netns)
 {
 	static const char *const classes[] = { "", "tool", "interpreter", "daemon" };
@@ -320,7 +362,7 @@ static void told_now(const void *key, size_t length, uint64_t count)
 	entry->at = now_of(CLOCK_MONOTONIC);
 }
 
-void print_record(const void *data, uint32_t own_netns)
+void print_record(struct portreeve_bpf *bpf, const void *data, uint32_t own_netns)
 {
 	switch (*(const uint32_t *)data) {
 	case RECORD_DROP: {
@@ -330,9 +372,15 @@ void print_record(const void *data, uint32_t own_netns)
 		print_drop(&record->key, &record->value, own_netns);
 		break;
 	}
-	case RECORD_EXEC:
-		print_exec(data, own_netns);
+	case RECORD_EXEC: {
+		const struct exec_record *record = data;
+
+		if (record->class != INTERPRETER || names_tool(bpf, record))
+			print_exec(record, own_netns);
+		else
+			bpf_map_delete_elem(bpf_map__fd(bpf->maps.watched), &record->pid);
 		break;
+	}
 	case RECORD_EXIT:
 		print_exit(data);
 		break;

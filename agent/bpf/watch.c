@@ -162,10 +162,9 @@ static void say_hello(struct portreeve_bpf *bpf, const struct attached *attached
 
 static int on_record(void *context, void *data, size_t length)
 {
-	(void)context;
 	(void)length;
 	heard = true;
-	print_record(data, own_netns);
+	print_record(context, data, own_netns);
 	return 0;
 }
 
@@ -266,7 +265,7 @@ int watch(int argc, char **argv)
 	attach_all(bpf, options.calls, &attached);
 	find_ipvs_family(bpf);
 	drop_privileges();
-	ring = ring_buffer__new(bpf_map__fd(bpf->maps.ring), on_record, NULL, NULL);
+	ring = ring_buffer__new(bpf_map__fd(bpf->maps.ring), on_record, bpf, NULL);
 	if (!ring)
 		return refused("ring", errno, "the ring buffer cannot be read");
 	say_hello(bpf, &attached);

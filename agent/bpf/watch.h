@@ -34,7 +34,7 @@ void find_ipvs_family(struct portreeve_bpf *bpf);
 void run_command(struct portreeve_bpf *bpf, struct attached *attached, char *line);
 
 /* records.c */
-void print_record(const void *data, uint32_t own_netns);
+void print_record(struct portreeve_bpf *bpf, const void *data, uint32_t own_netns);
 /* Prints what was counted since it was told, at most once a second for each key. Whether there was anything. */
 bool sweep(struct portreeve_bpf *bpf, uint32_t own_netns);
 uint64_t count_of(struct portreeve_bpf *bpf, enum counter counter);

@@ -244,7 +244,10 @@ export class KernelWatch {
   }
 
   #hello(event: HelloEvent): void {
-    this.#probed({ hello: event, refused: undefined, ended: undefined });
+    // What audit stood in for is seen better now.
+    void this.#auditing?.close();
+    this.#auditing = undefined;
+    this.#probed({ hello: event, refused: undefined, ended: undefined, audit: { kind: 'not-asked' } });
     // What happened while nobody watched is not known.
     this.#options.onChanged(['iptables', 'ip6tables', 'ipset', 'ipvs', 'processes']);
   }

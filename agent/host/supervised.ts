@@ -39,6 +39,7 @@ export class Supervised {
   #followed: Followed | undefined;
   #restart: NodeJS.Timeout | undefined;
   #asking: NodeJS.Timeout | undefined;
+  #patience: NodeJS.Timeout | undefined;
   #pauseMs: number;
   #state: SupervisedState | undefined;
   #startedAt = 0;
@@ -69,6 +70,7 @@ export class Supervised {
     this.#closed = true;
     clearTimeout(this.#restart);
     clearInterval(this.#asking);
+    clearTimeout(this.#patience);
     await this.#followed?.close();
   }
 
@@ -89,10 +91,16 @@ export class Supervised {
   }
 
   #ask(): void {
-    if (!this.#answered) return this.#kill(`did not answer for ${this.#times.pingMs} ms`);
+    // Where it was this process that was busy, the answer is there and not read yet: it gets half the time again.
+    if (!this.#answered) this.#patience ??= setTimeout(() => this.#judge(), this.#times.pingMs / 2);
     this.#answered = false;
     this.send(`${this.#options.ping}\n`);
     if (this.#state?.kind === 'flooded' && performance.now() - this.#second.since > 2 * this.#times.pingMs) this.#tell({ kind: 'running' });
+  }
+
+  #judge(): void {
+    this.#patience = undefined;
+    if (!this.#answered) this.#kill(`did not answer for ${this.#times.pingMs} ms`);
   }
 
   #kill(reason: string): void {
@@ -120,6 +128,8 @@ export class Supervised {
 
   #ended(reason: string): void {
     clearInterval(this.#asking);
+    clearTimeout(this.#patience);
+    this.#patience = undefined;
     this.#tell({ kind: 'ended', reason });
     if (this.#closed) return;
     const well = performance.now() - this.#startedAt >= this.#times.wellMs;

@@ -2,7 +2,9 @@
 import { diagnoseNode } from '../../collector/causes/index.ts';
 import { compareNode } from '../../collector/compare/index.ts';
 import { expectationsFor } from '../../collector/expect/index.ts';
+import { proxyConfigurationOf } from '../../collector/expect/proxy.ts';
 import { healthPortsOf } from '../../collector/ingest/want.ts';
+import { faultsBetween } from '../../collector/kubernetes/faults.ts';
 import { type ClusterObjects, type ObjectFile, readObjects } from '../../collector/kubernetes/objects.ts';
 import { failure } from '../../shared/errors.ts';
 import { formatAddress, parseAddress } from '../../shared/model/address.ts';
@@ -83,21 +85,64 @@ export function checkNode({ files, objects, node: given, now }: CheckInput): Che
   const state = readNode(files, given === undefined ? {} : { node: given });
   const node = state.name !== '' ? state.name : nodeByAddress(state, objects);
   if (node === undefined) return undefined;
-  const expectations = expectationsFor(node, objects);
   const wanted = {
-    nodePorts: expectations.map(({ nodePort }) => nodePort),
+    nodePorts: expectationsFor(node, objects).map(({ nodePort }) => nodePort),
     peers: peersOf(node, objects),
     podNetworks: podNetworksOf(objects),
     ...healthPortsOf(objects),
   };
   const facts = new Map(nodeFacts({ ...state, name: node }, wanted).map((fact) => [fact.key, fact.kind === 'proxy' ? withStatus(fact, files) : fact]));
+  // The node itself says how its kube-proxy is configured.
+  const proxy = facts.get('proxy/kube-proxy');
+  const expectations = expectationsFor(node, objects, proxyConfigurationOf(node, objects, proxy?.kind === 'proxy' ? proxy : undefined));
   const drifts = compareNode({ node, facts, expectations, objects });
   const findings = diagnoseNode({ node, facts, expectations, drifts, objects, changes: [], now });
-  const doubts = state.issues.map(({ file, line, text, reason }) => `${file ?? ''}:${line}: ${reason}: ${text}`);
+  const doubts = [
+    ...foreignDoubts({ node, state, facts, objects }),
+    ...faultsBetween(objects).map(({ object, reason }) => `${object ?? ''}: ${reason}`),
+    ...state.issues.map(({ file, line, text, reason }) => `${file ?? ''}:${line}: ${reason}: ${text}`),
+  ];
   return { node, facts, expectations, drifts, findings, doubts };
 }
 
-const capturedObjects = /^(services|endpointslices|nodes|pods)\.(json|ya?ml)$/;
+interface Captured {
+  readonly node: string;
+  readonly state: NodeState;
+  readonly facts: ReadonlyMap<string, Fact>;
+  readonly objects: ClusterObjects;
+}
+
+/** Signs that the capture and the objects are of two clusters: every answer is then worth nothing, so this is said first. */
+function foreignDoubts({ node, state, facts, objects }: Captured): string[] {
+  const known = objects.nodes.get(node);
+  const own = ownAddresses(state);
+  const believed = known?.addresses.filter(({ type }) => type === 'InternalIP').map(({ address }) => canonical(address)) ?? [];
+  const claims = [...facts.values()].flatMap((fact) =>
+    fact.kind === 'nodeport' && fact.claimed.service !== undefined ? [fact.claimed.service.split(':')[0] as string] : [],
+  );
+  const strange = claims.filter((service) => !objects.services.has(service));
+  return [
+    ...(objects.nodes.size > 0 && known === undefined
+      ? [`the capture is of node ${node}, which is not among the objects (${[...objects.nodes.keys()].slice(0, 5).join(', ')}): are they of another cluster?`]
+      : []),
+    ...(own.size > 0 && believed.length > 0 && !believed.some((address) => own.has(address))
+      ? [`node ${node} has ${believed.join(', ')} by its object, which is on none of its interfaces: are the objects of another cluster, or an older one?`]
+      : []),
+    ...(strange.length > 2 && strange.length * 2 > claims.length
+      ? [
+          `the rules serve ${strange.length} NodePorts of Services that are not among the objects (${[...new Set(strange)].slice(0, 3).join(', ')} …): are they of another cluster?`,
+        ]
+      : []),
+  ];
+}
+
+function ownAddresses(state: NodeState): ReadonlySet<string> {
+  return new Set(
+    state.host.interfaces.filter(({ loopback }) => !loopback).flatMap(({ addresses }) => addresses.map(({ family, value }) => formatAddress(family, value))),
+  );
+}
+
+const capturedObjects = /^(services|endpointslices|nodes|pods|networkpolicies|configmaps|events)\.(json|ya?ml)$/;
 
 // A capture may hold its objects beside other JSON files; a directory of manifests may name its files as it likes.
 function objectFilesOf(files: ReadonlyMap<string, Buffer>): ObjectFile[] {
@@ -108,9 +153,7 @@ function objectFilesOf(files: ReadonlyMap<string, Buffer>): ObjectFile[] {
 }
 
 function nodeByAddress(state: NodeState, objects: ClusterObjects): string | undefined {
-  const own = new Set(
-    state.host.interfaces.filter(({ loopback }) => !loopback).flatMap(({ addresses }) => addresses.map(({ family, value }) => formatAddress(family, value))),
-  );
+  const own = ownAddresses(state);
   const found = [...objects.nodes.values()].find(({ addresses }) => addresses.some(({ type, address }) => type !== 'Hostname' && own.has(canonical(address))));
   return found?.name;
 }

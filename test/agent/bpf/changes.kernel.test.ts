@@ -81,6 +81,17 @@ t.test('who changes the network', { skip: noBpf, timeout: 60_000 }, async (t) =>
     t.equal(child.parents[0]?.comm, 'ufw');
     namespace.run('bash', script, 'reload');
     t.match(await exec((event) => event.class === 'interpreter' && event.argv.includes('reload')), { comm: 'bash', argv: ['bash', script, 'reload'] });
+    namespace.run('bash', '-e', '-c', 'true; /usr/sbin/iptables -S && exit 0');
+    t.match(await exec((event) => event.class === 'interpreter' && event.argv.includes('-e')), { comm: 'bash' });
+  });
+
+  await t.test('what else interpreters run is not told', async (t) => {
+    for (const line of ['true', 'echo iptablesque /iptables/x', '']) namespace.run('bash', '-c', line, 'unrelated');
+    namespace.run('nft', 'list', 'tables');
+    const last = await exec(({ argv }) => argv.includes('list'));
+    await ended(last.pid);
+    t.notOk(watching.events.some((event) => event.kind === 'exec' && event.argv.includes('unrelated')));
+    t.notOk(watching.events.some((event) => event.kind === 'exit' && event.comm === 'bash' && event.at > last.at));
   });
 
   await t.test('a daemon starts and ends', async (t) => {

@@ -73,6 +73,7 @@ t.test('a capability that comes later is used', async (t) => {
   const { kernel, until } = await watch(t, script);
   await until(() => kernel.sourceFact().rung === 'everything');
   t.match(kernel.sourceFact(), { outcome: 'facts', reason: undefined });
+  await until(() => kernel.pids.length === 1);
 });
 
 t.test('messages to ipset and IPVS have their sources read, and say who sent them', async (t) => {

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { commandsBetween, decidersOf, nothingWatched, type Watched, watchedOf } from '../../../agent/bpf/watched.ts';
+import { limits } from '../../../shared/limits.ts';
 import type { Fact, NodePortFact, NodePortKey } from '../../../shared/model/fact.ts';
 import { nodePortFactKey } from '../../../shared/model/fact.ts';
 import type { Outcome } from '../../../shared/model/outcome.ts';
@@ -59,6 +60,13 @@ t.test('the lines make of one what the other is', async (t) => {
     { numRuns: 50 },
   );
 });
+
+for (const count of [limits.bpfBackendsMax - 1, limits.bpfBackendsMax, limits.bpfBackendsMax + 1]) {
+  t.test(`${count} backends`, async (t) => {
+    const outcomes = Array.from({ length: count }, (_, i) => outcome(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}:80`));
+    t.equal(watchedOf(facts(fact(key(30080), ...outcomes))).backends.size, Math.min(count, limits.bpfBackendsMax));
+  });
+}
 
 t.test("who ends a client's packets, as the walk says", async (t) => {
   const drop = { by: 'rule' as const, text: '-A FORWARD -j DROP' };

@@ -69,6 +69,19 @@ t.test('one that hangs is killed', async (t) => {
   t.strictSame(states, [{ kind: 'running' }, { kind: 'ended', reason: 'did not answer for 150 ms' }, { kind: 'running' }]);
 });
 
+t.test('one that answered while this process was busy does not hang', async (t) => {
+  const { states, starts, until } = supervise({ t, script: `echo hello; ${well}` });
+  await until(() => states.length === 1);
+  for (let i = 0; i < 3; i++) {
+    const end = performance.now() + 3 * times.pingMs;
+    while (performance.now() < end);
+    await new Promise((resolve) => setTimeout(resolve, times.pingMs / 3));
+  }
+  await new Promise((resolve) => setTimeout(resolve, 2 * times.pingMs));
+  t.strictSame(states, [{ kind: 'running' }]);
+  t.equal(starts(), 1);
+});
+
 t.test('one that is stopped counts as hanging', async (t) => {
   const { states, until } = supervise({ t, script: firstTime('kill -STOP $$') });
   await until(() => states.at(-1)?.kind === 'running');
