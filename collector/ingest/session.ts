@@ -6,7 +6,7 @@ import { limits } from '../../shared/limits.ts';
 import type { SequencedChange } from '../../shared/model/change.ts';
 import type { Fact } from '../../shared/model/fact.ts';
 import { decodeFromAgent, encode } from '../../shared/wire/codec.ts';
-import type { AgentMessage, ChangesMessage, CollectorMessage, Hello, StateMessage, Trace, Traced } from '../../shared/wire/messages.ts';
+import type { AgentMessage, ChangesMessage, CollectorMessage, Hello, StateMessage, Trace, Traced, Want } from '../../shared/wire/messages.ts';
 import { readFact } from './facts.ts';
 import type { IngestOptions } from './ingest.ts';
 import { wantOf } from './want.ts';
@@ -49,7 +49,7 @@ export class AgentSession {
   #acknowledged = 0;
   #waiting = 0;
   #queue: Promise<void> = Promise.resolve();
-  #lastWant = '';
+  #lastWant: { readonly nodePorts: Want['nodePorts']; readonly others: string } | undefined;
   #refused = false;
   #ended = false;
 
@@ -75,9 +75,11 @@ export class AgentSession {
   sendWant(): void {
     if (this.#hello === undefined) return;
     const { want, left } = wantOf(this.#hello.node, this.#options.state.objects);
-    const text = JSON.stringify(want);
-    if (text === this.#lastWant) return;
-    this.#lastWant = text;
+    const { nodePorts, ...rest } = want;
+    const others = JSON.stringify(rest);
+    // The list is the same one for all nodes while nothing in it changes, and long.
+    if (nodePorts === this.#lastWant?.nodePorts && others === this.#lastWant.others) return;
+    this.#lastWant = { nodePorts, others };
     if (left > 0)
       this.#options.log.warn({ node: this.#hello.node, left }, 'some NodePorts do not fit in one message: the agent judges those it finds in rules');
     this.#send(want);
