@@ -5,11 +5,12 @@ import { type Family, formatAddress } from '../../shared/model/address.ts';
 import { type NodePortKey, nodePortFactKey, protocolNumbers } from '../../shared/model/fact.ts';
 import type { Outcome } from '../../shared/model/outcome.ts';
 import { claimsOf } from '../../shared/netfilter/claims.ts';
+import { outsideSources } from '../../shared/netfilter/clients.ts';
 import { primaryAddress } from '../../shared/netfilter/host.ts';
 import type { NodeState } from '../../shared/netfilter/node.ts';
 import { verdictOf } from '../../shared/netfilter/outcomes.ts';
 import { outcomeText, placed } from '../../shared/netfilter/walk.text.ts';
-import { outsideSources, walk } from '../../shared/netfilter/walk.ts';
+import { walk } from '../../shared/netfilter/walk.ts';
 import { readCapture } from '../capture.directory.ts';
 import { type Command, type Io, listOf, outputOption, type Parsed, requiredText, textOf } from '../command.ts';
 

@@ -53,7 +53,7 @@ export function transferred(end: Ended, way: Way, start: State): Ended {
   const { destination, destinationPort, dnatBy } = start;
   const original = { ...end.state.original, destinationPort: start.original.destinationPort };
   const state: State = { ...end.state, destination, destinationPort, dnatBy, original };
-  return { ...end, state, decider: end.decider === way.start.dnatBy && dnatBy !== undefined ? dnatBy : end.decider };
+  return { ...end, state, model: end, decider: end.decider === way.start.dnatBy && dnatBy !== undefined ? dnatBy : end.decider };
 }
 
 /**

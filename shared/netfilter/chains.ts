@@ -18,6 +18,8 @@ export interface Ended {
   readonly verdict: VerdictWord;
   readonly rejectWith?: string;
   readonly decider: Decider;
+  /** The end of an alike branch that this one was made from. */
+  readonly model?: Ended;
 }
 
 /** What a run through a chain leaves: accepted for this base chain, fallen through to the caller (or the policy), or ended. */
@@ -33,8 +35,11 @@ export interface Run extends Surroundings {
   readonly budget: { rules: number; branches: number };
 }
 
-/** Runs one state through a chain. `depth` counts jumps. */
-export function runChain(run: Run, chain: Chain, state: State, depth = 0): ChainRun {
+/** Runs one state through a base chain. */
+export const runChain = (run: Run, chain: Chain, state: State): ChainRun => runFrom(run, chain, { state, depth: 0 });
+
+/** `depth` counts jumps. */
+function runFrom(run: Run, chain: Chain, { state, depth }: { readonly state: State; readonly depth: number }): ChainRun {
   if (depth > limits.walkJumpsMax) return cut(state, `chains jump deeper than ${limits.walkJumpsMax}`);
   const accepted: State[] = [];
   const through: State[] = [];
@@ -108,7 +113,7 @@ function enter(run: Run, name: string, from: { readonly state: State; readonly r
   if (chain === undefined) {
     return { accepted: [], through: [], ended: [{ state: assume(from.state, from.rule, 'matched'), verdict: 'unknown', decider: deciderOf(from.rule) }] };
   }
-  return runChain(run, chain, from.state, from.depth + 1);
+  return runFrom(run, chain, { state: from.state, depth: from.depth + 1 });
 }
 
 interface Match {
@@ -144,7 +149,7 @@ function runRule(run: Run, rule: Rule, state: State): RuleRun {
     live = live.flatMap((each) => act(run, rule, { state: each, action: effect }));
   }
   const acted = rule.steps.some((step) => actionKinds.has(step.kind));
-  for (const each of live) matched.push({ state: acted ? each : noted(run, rule, each, 'matches'), verdict: undefined });
+  for (const each of live) matched.push({ state: acted ? each : noted(run, each, { rule, effect: 'matches' }), verdict: undefined });
   return { matched, unmatched };
 }
 
@@ -158,7 +163,7 @@ interface Conclusion {
 function conclude(run: Run, rule: Rule, conclusion: Conclusion): void {
   const { state, verdict, matched, unmatched } = conclusion;
   if (verdict.kind !== 'verdictMap') {
-    matched.push({ state: natKinds.has(verdict.kind) ? state : noted(run, rule, state, effectText(verdict)), verdict });
+    matched.push({ state: natKinds.has(verdict.kind) ? state : noted(run, state, { rule, effect: effectText(verdict) }), verdict });
     return;
   }
   const answer = divideByMap(state, verdict, run);
@@ -169,7 +174,7 @@ function conclude(run: Run, rule: Rule, conclusion: Conclusion): void {
   for (const hit of answer.hits) {
     const entered = hit.may === undefined ? hit.state : assume(hit.state, rule, 'matched');
     const word = hit.element.verdict ?? { kind: 'continue' };
-    matched.push({ state: noted(run, rule, entered, effectText(word)), verdict: word });
+    matched.push({ state: noted(run, entered, { rule, effect: effectText(word) }), verdict: word });
     if (hit.may !== undefined) unmatched.push(assume(hit.state, rule, 'passed over'));
   }
   unmatched.push(...answer.rest);
@@ -244,9 +249,7 @@ function act(run: Run, rule: Rule, given: { readonly state: State; readonly acti
   const { state, action } = given;
   switch (action.kind) {
     case 'setMark':
-      return [
-        noted(run, rule, { ...state, mark: ((state.mark & action.and) ^ action.xor) >>> 0 }, `mark ${hex(((state.mark & action.and) ^ action.xor) >>> 0)}`),
-      ];
+      return [marked(run, rule, { state, mark: ((state.mark & action.and) ^ action.xor) >>> 0 })];
     case 'setConnmark':
       return [{ ...state, connmark: ((state.connmark & action.and) ^ action.xor) >>> 0 }];
     case 'saveMark':
@@ -254,17 +257,18 @@ function act(run: Run, rule: Rule, given: { readonly state: State; readonly acti
     case 'restoreMark':
       return [{ ...state, mark: ((state.mark & ~action.markMask) ^ (state.connmark & action.connmarkMask)) >>> 0 }];
     case 'notrack':
-      return [noted(run, rule, run.beforeConntrack ? { ...state, conntrack: 'untracked' } : state, 'not tracked')];
+      return [noted(run, run.beforeConntrack ? { ...state, conntrack: 'untracked' } : state, { rule, effect: 'not tracked' })];
     case 'effectless':
-      return [noted(run, rule, state, action.name)];
+      return [noted(run, state, { rule, effect: action.name })];
     case 'unknownEffect':
-      return [noted(run, rule, { ...state, clouded: state.clouded ?? deciderOf(rule) }, `${action.name}: ${action.reason}`)];
+      return [noted(run, { ...state, clouded: state.clouded ?? deciderOf(rule) }, { rule, effect: `${action.name}: ${action.reason}` })];
   }
 }
 
-const hex = (value: number): string => `0x${value.toString(16)}`;
+const marked = (run: Run, rule: Rule, { state, mark }: { readonly state: State; readonly mark: number }): State =>
+  noted(run, { ...state, mark }, { rule, effect: `mark 0x${mark.toString(16)}` });
 
-function noted(run: Run, rule: Rule, state: State, effect: string): State {
+function noted(run: Run, state: State, { rule, effect }: { readonly rule: Rule; readonly effect: string }): State {
   if (!run.traced) return state;
   const certain = state.assumptions.at(-1)?.decider.text !== rule.text;
   return visited(state, { kind: 'rule', decider: deciderOf(rule), effect, certain }, run);

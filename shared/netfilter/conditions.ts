@@ -136,7 +136,7 @@ function judgeAddressType(state: State, condition: Condition & { kind: 'addressT
 /** Packets on loopback always pass (rpfilter_is_loopback, nft_fib_is_loopback). */
 function judgeReversePath(state: State, loose: boolean, around: Surroundings): Judgement {
   if (state.iif === 'lo') return yes;
-  const parts = routeDestinations(around.node.host, state.family, state.source, { mark: 0 });
+  const parts = routeDestinations(around.node.host, state.source, { family: state.family, mark: 0 });
   if (parts.some((part) => part.answer.kind === 'unknown')) return may('the routes back to the client are not known');
   const right = parts.filter(({ answer }) => answer.kind === 'route' && answer.route.type === 'unicast' && (loose || answer.route.device === state.iif));
   return judgeAddress(state, 'source', union(...right.map((part) => part.set)));

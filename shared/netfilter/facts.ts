@@ -13,11 +13,12 @@ import {
 } from '../model/fact.ts';
 import type { Outcome, Vantage } from '../model/outcome.ts';
 import { type Claim, chainsFact, claimsOf, proxyMode } from './claims.ts';
+import { outsideSources } from './clients.ts';
 import { type Listener, primaryAddress, routeDestinations } from './host.ts';
 import type { NodeState } from './node.ts';
 import type { Packet } from './packet.ts';
 import { proxySurroundings, surroundingFacts } from './surroundings.ts';
-import { outsideSources, walk } from './walk.ts';
+import { walk } from './walk.ts';
 
 /** What the collector asks for: the NodePorts of all Services, and who the peers and pods are. */
 export interface Wanted {
@@ -73,7 +74,7 @@ function clientsOfFamily(node: NodeState, family: Family, wanted: Wanted): reado
   const peers = union(...wanted.peers.flatMap((text) => addressSet(family, text)));
   const pods = union(...wanted.podNetworks.flatMap((text) => prefixSet(family, text)));
   const own = primaryAddress(node.host, family);
-  const localPods = routeDestinations(node.host, family, pods, { mark: 0 }).flatMap(({ set, answer }) =>
+  const localPods = routeDestinations(node.host, pods, { family, mark: 0 }).flatMap(({ set, answer }) =>
     answer.kind === 'route' && answer.route.type === 'unicast' && answer.route.gateway === undefined && answer.route.length > 0
       ? [{ set, device: answer.route.device }]
       : [],

@@ -94,17 +94,21 @@ export function conntrackWord(state: State, word: string, around: Pick<Surroundi
  */
 export function typeSet(family: Family, type: AddressType, context: { readonly around: Surroundings; readonly device: string | undefined }): IntervalSet {
   const { host } = context.around.node;
-  if (type === 'local' || type === 'anycast') return addressesOfType(host, family, type, context.device);
+  if (type === 'local' || type === 'anycast') return addressesOfType(host, { family, type, device: context.device });
   const multicast = family === 4 ? multicast4 : multicast6;
   if (type === 'multicast') return multicast;
-  const local = union(addressesOfType(host, family, 'local', context.device), addressesOfType(host, family, 'anycast', context.device), multicast);
+  const local = union(
+    addressesOfType(host, { family, type: 'local', device: context.device }),
+    addressesOfType(host, { family, type: 'anycast', device: context.device }),
+    multicast,
+  );
   if (family === 4) {
-    const broadcast = union([{ lo: 0n, hi: 0xffffffn }], single(0xffffffffn), addressesOfType(host, 4, 'broadcast', context.device));
+    const broadcast = union([{ lo: 0n, hi: 0xffffffn }], single(0xffffffffn), addressesOfType(host, { family: 4, type: 'broadcast', device: context.device }));
     if (type === 'broadcast') return broadcast;
     return type === 'unicast' ? subtract(everything(4), union(local, broadcast)) : [];
   }
   const others = subtract(everything(6), local);
-  const parts = routeDestinations(host, 6, others, { mark: 0 });
+  const parts = routeDestinations(host, others, { family: 6, mark: 0 });
   const reached = union(...parts.filter(({ answer }) => answer.kind === 'route' && answer.route.type === 'unicast').map(({ set }) => set));
   if (type === 'unicast') return reached;
   return type === 'unreachable' ? subtract(others, reached) : [];

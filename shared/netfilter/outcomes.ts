@@ -1,10 +1,11 @@
 // Turns the ends of a walk's branches into outcomes: merged where nothing tells them apart, split where the answer to some clients gets lost.
-import { formatPrefixes, type IntervalSet, intersect, subtract, union } from '../model/address.ts';
+import { formatEndpoint, formatPrefixes, type IntervalSet, intersect, subtract, union } from '../model/address.ts';
 import { type Decider, type Outcome, type ReplyProblem, symptomOf, type VerdictWord } from '../model/outcome.ts';
 import type { Ended } from './chains.ts';
 import type { NodeState } from './node.ts';
 import { isTranslated, type Packet, stationsOf } from './packet.ts';
-import { endpointText, type Sequel, type Walk, type WalkOptions } from './walk.ts';
+import type { Sequel } from './walk.answers.ts';
+import type { Walk, WalkOptions } from './walk.ts';
 
 interface Context {
   readonly packet: Packet;
@@ -101,7 +102,7 @@ function baseOutcome(ended: Ended, context: Context): Outcome {
   const unless = distinct([...clouds, ...state.assumptions.map((assumption) => assumption.decider), ...unreadDeciders(context.node)]);
   return {
     verdict: state.clouded === undefined ? ended.verdict : 'unknown',
-    dnat: isTranslated(state) && destination !== undefined ? endpointText(state.family, destination.lo, state.destinationPort) : null,
+    dnat: isTranslated(state) && destination !== undefined ? formatEndpoint(state.family, destination.lo, state.destinationPort) : null,
     masquerade: state.nat !== undefined,
     weight: Math.round(state.weight * 1e9) / 1e9,
     ...(ended.rejectWith === undefined ? {} : { rejectWith: ended.rejectWith }),

@@ -2,10 +2,10 @@
 import { contains, type Family, formatAddress, type IntervalSet, parseAddress, parsePrefix, single } from '../model/address.ts';
 import { type Protocol, protocolNumbers } from '../model/fact.ts';
 import { type Vantage, vantages } from '../model/outcome.ts';
+import { outsideSources } from './clients.ts';
 import { addressesOfType, primaryAddress } from './host.ts';
 import type { NodeState } from './node.ts';
 import type { Packet } from './packet.ts';
-import { outsideSources } from './walk.ts';
 
 /** A packet in words. `src` may be a prefix: the walk then answers for all of it. Absent `src`: all of the outside world (external), or the node's own address. */
 export interface PacketDescription {
@@ -86,7 +86,7 @@ function destinationOf(node: NodeState, text: string | undefined, family: Family
 function defaultSources(node: NodeState, vantage: Vantage, destination: { readonly family: Family; readonly value: bigint }): IntervalSet {
   if (vantage !== 'node') return outsideSources(node, destination.family);
   // A process of the node that talks to an address of the node uses that address.
-  const own = contains(addressesOfType(node.host, destination.family, 'local'), destination.value)
+  const own = contains(addressesOfType(node.host, { family: destination.family, type: 'local' }), destination.value)
     ? destination.value
     : primaryAddress(node.host, destination.family);
   return own === undefined ? outsideSources(node, destination.family) : single(own);

@@ -2,12 +2,13 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { outsideSources } from '../../shared/netfilter/clients.ts';
 import { primaryAddress } from '../../shared/netfilter/host.ts';
 import { type IptablesTable, parseIptables } from '../../shared/netfilter/iptables.parse.ts';
 import { replaceChain } from '../../shared/netfilter/iptables.replace.ts';
 import { readNode } from '../../shared/netfilter/node.read.ts';
 import type { NodeState } from '../../shared/netfilter/node.ts';
-import { outsideSources, walk } from '../../shared/netfilter/walk.ts';
+import { walk } from '../../shared/netfilter/walk.ts';
 import { median, timedWork } from './compared.ts';
 import { writeIptablesDump } from './iptables-dump.ts';
 import { hostFiles } from './node.files.ts';

@@ -1,10 +1,11 @@
 // Branches that are not walked again because nothing tells them apart from one that was: what a walk with traces, which walks each branch by itself, says too.
 import t from 'tap';
 import { formatAddress, single } from '../../../shared/model/address.ts';
+import { outsideSources } from '../../../shared/netfilter/clients.ts';
 import { readNode } from '../../../shared/netfilter/node.read.ts';
 import type { NodeState } from '../../../shared/netfilter/node.ts';
 import type { Packet } from '../../../shared/netfilter/packet.ts';
-import { outsideSources, walk } from '../../../shared/netfilter/walk.ts';
+import { walk } from '../../../shared/netfilter/walk.ts';
 
 const services = 6;
 const endpoints = 4;
