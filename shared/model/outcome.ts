@@ -86,7 +86,7 @@ function rejectSymptom(word: string): Symptom {
 }
 
 /** A decider from the place of a rule. */
-export function deciderOf(rule: { readonly place: RulePlace; readonly text: string; readonly counter?: { readonly packets: bigint } }): Decider {
+export function deciderOf(rule: { readonly place: RulePlace; readonly text: string; readonly counter?: { readonly packets: bigint } | undefined }): Decider {
   const { backend, family, table, chain, number, line, handle } = rule.place;
   return {
     by: 'rule',

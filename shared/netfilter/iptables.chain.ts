@@ -1,9 +1,10 @@
 // The chains of an iptables dump: places in the text, made and decoded when they are asked for.
-import { bracket, ruleSpan, skipBlanks } from './iptables.bytes.ts';
+import { bracket, letterI, ruleSpan, skipBlanks } from './iptables.bytes.ts';
+import type { DecodedRule } from './iptables.decode.ts';
 import type { QuickLook } from './iptables.look.ts';
 import type { ChainNames } from './iptables.names.ts';
 import type { ShapedDecoder } from './iptables.shape.ts';
-import type { Backend, Counter, Rule } from './rule.ts';
+import type { Backend, Counter, Rule, RulePlace } from './rule.ts';
 import type { BaseChain, Chain } from './ruleset.ts';
 
 /** The text as bytes, its lines, and what each line is. */
@@ -20,7 +21,7 @@ export interface IptablesDump {
   readonly chains: DumpedChains;
   /** What a quick look at the rules found. */
   readonly look: QuickLook;
-  readonly decoded: DecodedChains;
+  readonly decoded: DecodedRules;
 }
 
 /** All chains of a dump by number, whatever their table: names and places only. */
@@ -118,27 +119,24 @@ export class TableChains implements ReadonlyMap<string, IptablesChain> {
   }
 }
 
-/** Keeps the number of decoded rules within bounds: a walk to every NodePort comes through hundreds of thousands, most of them once. */
-export class DecodedChains {
-  #chains: IptablesChain[] = [];
-  #rules = 0;
+/** The rules that were decoded lately: a walk to every NodePort comes through hundreds of thousands, most of them once. */
+export class DecodedRules {
+  /** Each line has one slot, which it shares with the lines that are a multiple of their number away. */
+  readonly #slots: (IptablesRule | undefined)[] = Array.from({ length: slotCount });
 
-  /** A chain begins to keep decoded rules. */
-  add(chain: IptablesChain): void {
-    this.#chains.push(chain);
+  /** The rule of a line (from 1). */
+  get(line: number): IptablesRule | undefined {
+    const rule = this.#slots[line & (slotCount - 1)];
+    return rule?.line === line ? rule : undefined;
   }
 
-  /** One more rule is kept. */
-  count(): void {
-    if (++this.#rules <= decodedRulesMax) return;
-    for (const chain of this.#chains) chain.forget();
-    this.#chains = [];
-    this.#rules = 0;
+  keep(rule: IptablesRule): void {
+    this.#slots[rule.line & (slotCount - 1)] = rule;
   }
 }
 
-/** At about half a kilobyte each. */
-const decodedRulesMax = 32_768;
+/** A power of two; rules have about half a kilobyte each. */
+const slotCount = 4096;
 
 /** A chain of a dump. Rules are kept as places in the text; a decoded rule is kept for a while. */
 export class IptablesChain implements Chain {
@@ -151,7 +149,6 @@ export class IptablesChain implements Chain {
   readonly #table: DumpTable;
   /** Where its rules begin among those of all chains. */
   readonly #first: number;
-  #rules: (Rule | undefined)[] | undefined;
 
   constructor(dump: IptablesDump, table: DumpTable, id: number) {
     const { names, lines, builtin, firstRules } = dump.chains;
@@ -178,36 +175,70 @@ export class IptablesChain implements Chain {
   }
 
   rule(index: number): Rule {
-    const kept = this.#rules?.[index];
-    if (kept !== undefined) return kept;
     const { decoded } = this.#dump;
-    const rule = this.#decode(index);
-    decoded.count();
-    if (this.#rules === undefined) {
-      this.#rules = [];
-      decoded.add(this);
-    }
-    this.#rules[index] = rule;
+    const line = this.lineOf(index);
+    const kept = decoded.get(line);
+    if (kept !== undefined) return kept;
+    const rule = new IptablesRule(this.#dump, { table: this.#table, chain: this.name, number: index + 1 }, line);
+    decoded.keep(rule);
     return rule;
   }
+}
 
-  /** Lets go of its decoded rules. */
-  forget(): void {
-    this.#rules = undefined;
+/** A rule of a dump: its steps are decoded at once, the rest when it is asked for. */
+class IptablesRule implements Rule {
+  /** From 1. */
+  readonly line: number;
+  readonly steps: Rule['steps'];
+  readonly #dump: IptablesDump;
+  readonly #at: RuleAt;
+  readonly #decoded: Pick<DecodedRule, 'comment' | 'counter'>;
+  #text: string | undefined;
+  #place: RulePlace | undefined;
+
+  constructor(dump: IptablesDump, at: RuleAt, line: number) {
+    this.line = line;
+    this.#dump = dump;
+    this.#at = at;
+    const decoded = line === dump.cutLine ? cutRule : decode(dump, at, line);
+    this.steps = decoded.steps;
+    this.#decoded = decoded;
   }
 
-  #decode(index: number): Rule {
-    const { bytes, lineStarts, cutLine } = this.#dump;
-    const line = this.lineOf(index);
-    const text = ruleText(this.#dump, line - 1, this.name);
-    const { backend, family, name: table, decoder } = this.#table;
-    const place = { backend, family, table, chain: this.name, number: index + 1, line };
-    if (line === cutLine) return { place, text, steps: cutSteps };
-    const { steps, comment, counter: given } = decoder.decode(text);
-    const counter = counterAt(bytes, lineStarts[line - 1] as number) ?? given;
-    if (counter === undefined) return comment === undefined ? { place, text, steps } : { place, text, steps, comment };
-    return comment === undefined ? { place, text, steps, counter } : { place, text, steps, comment, counter };
+  get place(): RulePlace {
+    const { table, chain, number } = this.#at;
+    this.#place ??= { backend: table.backend, family: table.family, table: table.name, chain, number, line: this.line };
+    return this.#place;
   }
+
+  get text(): string {
+    this.#text ??= ruleText(this.#dump, this.line - 1, this.#at.chain);
+    return this.#text;
+  }
+
+  get comment(): string | undefined {
+    return this.#decoded.comment;
+  }
+
+  get counter(): Counter | undefined {
+    if (this.line === this.#dump.cutLine) return undefined;
+    return counterAt(this.#dump.bytes, this.#dump.lineStarts[this.line - 1] as number) ?? this.#decoded.counter;
+  }
+}
+
+/** Where a rule stands; `number` counts from 1 within the chain. */
+interface RuleAt {
+  readonly table: DumpTable;
+  readonly chain: string;
+  readonly number: number;
+}
+
+function decode(dump: IptablesDump, { table, chain }: RuleAt, line: number): DecodedRule {
+  const { bytes, lineStarts } = dump;
+  const [start, stop] = ruleSpan(bytes, lineStarts[line - 1] as number, lineStarts[line] as number);
+  if (bytes[start + 1] !== letterI) return table.decoder.decode(bytes, start, stop);
+  const text = Buffer.from(ruleText(dump, line - 1, chain));
+  return table.decoder.decode(text, 0, text.length);
 }
 
 /** The rule of a line (from 0) as `-A` writes it, without counters. */
@@ -219,10 +250,14 @@ export function ruleText({ bytes, lineStarts }: IptablesDump, line: number, chai
 
 /** Why a line is not believed. */
 export const cutReason = 'the dump ends in the middle of this line';
-const cutSteps: Rule['steps'] = [
-  { kind: 'may', module: 'truncated', reason: cutReason },
-  { kind: 'unknown', name: 'truncated', reason: cutReason },
-];
+const cutRule: Pick<DecodedRule, 'steps' | 'comment' | 'counter'> = {
+  steps: [
+    { kind: 'may', module: 'truncated', reason: cutReason },
+    { kind: 'unknown', name: 'truncated', reason: cutReason },
+  ],
+  comment: undefined,
+  counter: undefined,
+};
 
 function counterAt(bytes: Buffer, lineStart: number): Counter | undefined {
   const at = skipBlanks(bytes, lineStart, bytes.length);

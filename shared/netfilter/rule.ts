@@ -33,8 +33,8 @@ export interface Rule {
   /** As the tool prints it: `-A FORWARD -p tcp …` or nft's `tcp dport 8080 drop`. */
   readonly text: string;
   readonly steps: readonly Step[];
-  readonly comment?: string;
-  readonly counter?: Counter;
+  readonly comment?: string | undefined;
+  readonly counter?: Counter | undefined;
 }
 
 export type Step = Condition | Action | Verdict;
@@ -204,22 +204,38 @@ export interface NatMap {
   readonly holds: readonly ('address' | 'port')[];
 }
 
-/** The kinds of steps that are verdicts; a rule's last step is one of them, or the rule goes on to the next. */
-export const verdictKinds: ReadonlySet<Step['kind']> = new Set([
-  'accept',
-  'drop',
-  'reject',
-  'return',
-  'continue',
-  'jump',
-  'goto',
-  'queue',
-  'dnat',
-  'snat',
-  'masquerade',
-  'redirect',
-  'netmap',
-  'tproxy',
-  'verdictMap',
-  'unknown',
-] as const);
+/** Whether a step is one that must hold for the rule to go on. Asked for every step of every rule: the frequent kinds come first. */
+export function isCondition(step: Step): step is Condition {
+  switch (step.kind) {
+    case 'address':
+    case 'number':
+    case 'random':
+    case 'interface':
+    case 'conntrackState':
+    case 'conntrackStatus':
+    case 'conntrackDirection':
+    case 'addressType':
+    case 'reversePath':
+    case 'ipset':
+    case 'lookup':
+    case 'recent':
+    case 'may':
+    case 'never':
+      return true;
+    default:
+      return false;
+  }
+}
+
+/** Whether a step is a verdict. A rule's last step is one, or the rule goes on to the next. */
+export const isVerdict = (step: Step): step is Verdict => !actionKinds.has(step.kind) && !isCondition(step);
+
+const actionKinds: ReadonlySet<Step['kind']> = new Set<Action['kind']>([
+  'setMark',
+  'setConnmark',
+  'saveMark',
+  'restoreMark',
+  'notrack',
+  'effectless',
+  'unknownEffect',
+]);

@@ -63,9 +63,10 @@ function laterPackets(walker: Walker, branch: Ended): readonly Ended[] {
   const { state } = branch;
   if (state.protocol !== 6 || (branch.verdict !== 'forward' && branch.verdict !== 'local')) return [];
   const next = successor(walker);
-  const { undo: _, ...base } = state;
+  const destination = { address: state.destination, port: state.destinationPort };
+  const virtual = state.ipvs === undefined ? undefined : { address: state.ipvs.virtual.destination, port: state.ipvs.virtual.destinationPort };
   const packet: State = {
-    ...base,
+    ...state,
     // Without an entry of its own a later packet begins one, which the kernel takes for a connection that stands already.
     conntrack: isUntracked(state) ? 'new' : state.conntrack === 'new' ? 'established' : state.conntrack,
     tcpFlags: 0x10,
@@ -75,7 +76,7 @@ function laterPackets(walker: Walker, branch: Ended): readonly Ended[] {
     source: state.original.source,
     destination: state.original.destination,
     destinationPort: state.original.destinationPort,
-    ...(state.dnat ? { undo: { destination: state.destination, destinationPort: state.destinationPort, ...state.ipvs?.virtual } } : {}),
+    undo: state.dnat ? { destination: virtual ?? destination } : undefined,
     ...(state.ipvs === undefined ? {} : { ipvs: { ...state.ipvs, pending: true }, protocol: 6, source: state.original.source }),
   };
   if (walker.packet.vantage === 'node') leave(next, { ...packet, iif: undefined });
@@ -85,13 +86,13 @@ function laterPackets(walker: Walker, branch: Ended): readonly Ended[] {
 
 /** The answer to a packet that got through, as whoever took it sends it: translations are undone on its way. */
 function replyState(node: NodeState, state: State): State {
+  const { original } = state;
   const undo = {
-    ...(state.nat === undefined ? {} : { destination: state.original.source }),
-    ...(state.dnat ? { source: state.original.destination, sourcePort: state.original.destinationPort } : {}),
+    ...(state.nat === undefined ? {} : { destination: { address: original.source, port: original.sourcePort } }),
+    ...(state.dnat ? { source: { address: original.destination, port: original.destinationPort } } : {}),
   };
-  const { undo: _, ...base } = state;
   return {
-    ...base,
+    ...state,
     direction: 'reply',
     conntrack: answerTracking(state),
     ...(state.ipvs?.server.method === 'masquerade' ? { ipvs: { ...state.ipvs, pending: true } } : {}),
@@ -104,7 +105,7 @@ function replyState(node: NodeState, state: State): State {
     mark: 0,
     path: undefined,
     dnatBy: undefined,
-    ...(Object.keys(undo).length === 0 ? {} : { undo }),
+    undo: state.nat === undefined && !state.dnat ? undefined : undo,
   };
 }
 

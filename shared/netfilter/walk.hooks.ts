@@ -1,6 +1,7 @@
 // Runs branches of a walk through one hook: its base chains by priority, with the NAT core, connection tracking and IPVS among them.
 import type { Decider } from '../model/outcome.ts';
-import { coalesce, type Run, runChain } from './chains.ts';
+import { type Run, runChain } from './chains.ts';
+import { coalesce } from './coalesce.ts';
 import { conntrackPriority, ingressChains, type Stop, stopsOf } from './hooks.ts';
 import { type State, type Station, visited } from './packet.ts';
 import type { Hook } from './rule.ts';
@@ -39,19 +40,19 @@ export function atIngress(walker: Walker, start: State): readonly State[] {
 const isIdle = (stop: Stop): boolean => stop.kind === 'chain' && stop.chain.length === 0 && stop.base.policy === 'accept';
 
 /** Whether connection tracking has not seen the packet anywhere before. */
-const isUnseen = (state: State): boolean => state.iif !== 'lo' && state.attached !== true && state.ipvs?.pending !== false;
+const isUnseen = (state: State): boolean => state.iif !== 'lo' && !state.attached && state.ipvs?.pending !== false;
 
 /** A packet after the first as it is after the NAT core has made its translation, from that core's priority on. */
 function undone(translated: State, hook: Hook, priority: number): State {
   const state = fromVirtual(translated, hook, priority);
   if (state.undo === undefined || state.conntrack === 'untracked') return state;
-  const { undo, ...rest } = state;
-  if (undo.destination !== undefined && (hook === 'prerouting' || hook === 'output') && priority >= natPriorities[hook]) {
-    const { destination, destinationPort, ...left } = undo;
-    return { ...rest, destination, ...('destinationPort' in undo ? { destinationPort } : {}), ...('source' in left ? { undo: left } : {}) };
+  const { destination, source } = state.undo;
+  if (destination !== undefined && (hook === 'prerouting' || hook === 'output') && priority >= natPriorities[hook]) {
+    return { ...state, destination: destination.address, destinationPort: destination.port, undo: source === undefined ? undefined : { source } };
   }
-  if (undo.source !== undefined && hook === 'postrouting' && priority >= natPriorities[hook])
-    return { ...rest, source: undo.source, sourcePort: undo.sourcePort };
+  if (source !== undefined && hook === 'postrouting' && priority >= natPriorities[hook]) {
+    return { ...state, source: source.address, sourcePort: source.port, undo: undefined };
+  }
   return state;
 }
 
