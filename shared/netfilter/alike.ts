@@ -19,7 +19,9 @@ export interface Way {
 /** The ways that packets of one node went so far. */
 export class Ways {
   readonly #boundaries: Boundaries;
-  readonly #ways: Way[] = [];
+  /** By weight: Services of different numbers of endpoints differ in the weights of their branches. */
+  readonly #ways = new Map<number, Way[]>();
+  #count = 0;
 
   constructor(boundaries: Boundaries) {
     this.#boundaries = boundaries;
@@ -27,19 +29,26 @@ export class Ways {
 
   /** A way that an alike packet went. */
   find(start: State): Way | undefined {
-    return this.#ways.find((way) => areAlike(way.start, start, this.#boundaries));
+    return this.#ways.get(start.weight)?.find((way) => areAlike(way.start, start, this.#boundaries));
   }
 
   /** Keeps a way, unless its ends tell of the packet's own address. */
   keep(way: Way): void {
     if (!way.ended.every((end) => isTransferable(end, way.start))) return;
-    if (this.#ways.length >= waysMax) this.#ways.shift();
-    this.#ways.push(way);
+    if (this.#count >= waysMax) {
+      this.#ways.clear();
+      this.#count = 0;
+    }
+    const near = this.#ways.get(way.start.weight);
+    if (near === undefined) this.#ways.set(way.start.weight, [way]);
+    else near.push(way);
+    this.#count++;
+    for (const end of way.ended) end.kept = {};
   }
 }
 
-/** Services of different numbers of endpoints differ in the weights of their branches. */
-const waysMax = 64;
+/** At two or three kilobytes each. */
+const waysMax = 512;
 
 /** Whether a packet is one that ways are kept for: a connection's first, translated to one IPv4 address. */
 export function goesToEndpoint({ destination, dnat, family, direction, conntrack, nat, ipvs }: State): boolean {
@@ -53,7 +62,7 @@ export function transferred(end: Ended, way: Way, start: State): Ended {
   const { destination, destinationPort, dnatBy } = start;
   const original = { ...end.state.original, destinationPort: start.original.destinationPort };
   const state: State = { ...end.state, destination, destinationPort, dnatBy, original };
-  return { ...end, state, model: end, decider: end.decider === way.start.dnatBy && dnatBy !== undefined ? dnatBy : end.decider };
+  return { ...end, state, decider: end.decider === way.start.dnatBy && dnatBy !== undefined ? dnatBy : end.decider };
 }
 
 /**
@@ -76,11 +85,11 @@ interface Boundaries {
 
 /** The ways of a node's packets; undefined where rules look at packets in a manner that this does not follow. `group`: what else decides how packets go on. */
 export function waysOf(node: NodeState, group: string): Ways | undefined {
-  let ways = knownWays.get(node);
-  if (ways === undefined) knownWays.set(node, (ways = { boundaries: boundariesOf(node), groups: new Map() }));
-  if (ways.boundaries === undefined) return undefined;
-  let own = ways.groups.get(group);
-  if (own === undefined) ways.groups.set(group, (own = new Ways(ways.boundaries)));
+  let known = knownWays.get(node);
+  if (known === undefined) knownWays.set(node, (known = { boundaries: boundariesOf(node), groups: new Map() }));
+  if (known.boundaries === undefined) return undefined;
+  let own = known.groups.get(group);
+  if (own === undefined) known.groups.set(group, (own = new Ways(known.boundaries)));
   return own;
 }
 const knownWays = new WeakMap<NodeState, { readonly boundaries: Boundaries | undefined; readonly groups: Map<string, Ways> }>();
@@ -174,28 +183,49 @@ function partOf(boundaries: readonly number[], value: number): number {
 }
 
 /** Whether two packets differ in nothing but addresses and ports of one part, and in the rule that translated them. */
-function areAlike(a: State, b: State, { addresses, ports }: Boundaries): boolean {
-  if (a.weight !== b.weight || !isSamePart(ports, a.destinationPort, b.destinationPort)) return false;
-  if (!isSamePart(addresses, Number(a.destination[0]?.lo), Number(b.destination[0]?.lo))) return false;
-  if (!isSamePart(ports, a.original.destinationPort, b.original.destinationPort)) return false;
-  if (!isSameSet(a.source, b.source) || !isSameSet(a.original.source, b.original.source)) return false;
-  return isSame(a, b, ownOfState) && isSame(a.original, b.original, ownOfOriginal);
-}
+const areAlike = (a: State, b: State, { addresses, ports }: Boundaries): boolean =>
+  isSameBefore(a, b) &&
+  isSamePart(ports, a.destinationPort, b.destinationPort) &&
+  isSamePart(ports, a.original.destinationPort, b.original.destinationPort) &&
+  isSamePart(addresses, Number(a.destination[0]?.lo), Number(b.destination[0]?.lo));
 
 const isSamePart = (boundaries: readonly number[], a: number | undefined, b: number | undefined): boolean =>
   a === b || (a !== undefined && b !== undefined && partOf(boundaries, a) === partOf(boundaries, b));
 
-/** Fields that are compared by themselves. */
-const ownOfState: ReadonlySet<string> = new Set(['source', 'destination', 'destinationPort', 'original', 'dnatBy']);
-const ownOfOriginal: ReadonlySet<string> = new Set(['source', 'destinationPort']);
+/** Equality of all fields but those that alike packets differ in. Field by field, as it is asked for every endpoint. */
+const isSameBefore = (a: State, b: State): boolean =>
+  a.family === b.family &&
+  a.protocol === b.protocol &&
+  isSameSet(a.source, b.source) &&
+  a.sourcePort === b.sourcePort &&
+  a.iif === b.iif &&
+  a.oif === b.oif &&
+  a.mark === b.mark &&
+  a.connmark === b.connmark &&
+  isSame(a.icmp, b.icmp) &&
+  a.tcpFlags === b.tcpFlags &&
+  a.attached === b.attached &&
+  isSame(a.ipvs, b.ipvs) &&
+  a.conntrack === b.conntrack &&
+  a.direction === b.direction &&
+  isSame(a.settled, b.settled) &&
+  a.dnat === b.dnat &&
+  isSame(a.nat, b.nat) &&
+  isSame(a.undo, b.undo) &&
+  isSameSet(a.original.source, b.original.source) &&
+  isSameSet(a.original.destination, b.original.destination) &&
+  a.original.sourcePort === b.original.sourcePort &&
+  a.weight === b.weight &&
+  isSame(a.assumptions, b.assumptions) &&
+  isSame(a.clouded, b.clouded) &&
+  a.path === b.path;
 
-/** Deep equality of all fields but some: a field that packets get in future is compared too. */
-function isSame(a: unknown, b: unknown, except?: ReadonlySet<string>): boolean {
+/** Deep equality. */
+function isSame(a: unknown, b: unknown): boolean {
   if (a === b) return true;
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
   if (Array.isArray(a)) return Array.isArray(b) && a.length === b.length && a.every((each, index) => isSame(each, b[index]));
   const [left, right] = [a, b] as [Record<string, unknown>, Record<string, unknown>];
   const names = Object.keys(left);
-  if (names.length !== Object.keys(right).length) return false;
-  return names.every((name) => except?.has(name) === true || (name in right && isSame(left[name], right[name])));
+  return names.length === Object.keys(right).length && names.every((name) => name in right && isSame(left[name], right[name]));
 }

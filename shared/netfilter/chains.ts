@@ -10,6 +10,7 @@ import { type Assumption, type State, visited } from './packet.ts';
 import { type Action, type Condition, isCondition, isVerdict, type Rule, type Step, type Verdict } from './rule.ts';
 import type { Chain } from './ruleset.ts';
 import { translate } from './translate.ts';
+import type { Sequel } from './walk.answers.ts';
 
 /** A branch of the walk that came to its end. */
 export interface Ended {
@@ -17,8 +18,8 @@ export interface Ended {
   readonly verdict: VerdictWord;
   readonly rejectWith?: string | undefined;
   readonly decider: Decider;
-  /** The end of an alike branch that this one was made from. */
-  readonly model?: Ended;
+  /** What this end has in common with those of alike branches; absent for one that others are not told by. */
+  kept?: { sequel?: Sequel };
 }
 
 /** What a run through a base chain leaves: accepted, fallen through to the policy, or ended. */

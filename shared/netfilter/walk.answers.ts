@@ -1,5 +1,6 @@
 // The answer of a walk's branches, followed back to the client, and the client's next packet: a connection needs both.
 import { type Family, type IntervalSet, single } from '../model/address.ts';
+import type { ReplyProblem } from '../model/outcome.ts';
 import { speaksForAll } from './alike.ts';
 import type { Ended } from './chains.ts';
 import { interfaceOfAddress, routeDestinations, routeTo } from './host.ts';
@@ -10,43 +11,51 @@ import { arrive, leave } from './walk.course.ts';
 import { isLocal } from './walk.routing.ts';
 import { type Walker, withSource } from './walker.ts';
 
-/** What follows the first packet of a branch: the ends of its answers, and of the client's next packet. */
-export interface Sequel {
-  readonly answers: readonly Ended[];
-  readonly later: readonly Ended[];
+/** What some clients lose although the first packet of their branch got through or was answered: the answer, or a later packet of theirs. */
+export interface Loss {
+  readonly field: 'reply' | 'later';
+  readonly problem: ReplyProblem;
+  readonly clients: IntervalSet;
 }
 
-/** The sequels of all branches that are answered at all. */
-export function sequelsOf(walker: Walker): ReadonlyMap<Ended, Sequel> {
-  const sequels = new Map<Ended, Sequel>();
-  for (const branch of walker.ended) {
-    if (branch.verdict === 'drop' || branch.verdict === 'unknown') continue;
-    sequels.set(branch, sequelAsBefore(walker, branch));
-  }
-  return sequels;
-}
+/** What follows the first packet of a branch, as far as something gets lost. */
+export type Sequel = readonly Loss[];
 
-/** Alike branches are answered alike, as long as nothing names an address on the way. */
-function sequelAsBefore(walker: Walker, branch: Ended): Sequel {
-  const model = branch.model ?? branch;
-  const known = knownSequels.get(model);
+/** The sequel of a branch. Alike branches are answered alike, as long as nothing names an address on the way. */
+export function sequelOf(walker: Walker, branch: Ended): Sequel {
+  if (branch.verdict === 'drop' || branch.verdict === 'unknown') return nothingLost;
+  const known = branch.kept?.sequel;
   if (known !== undefined) return known;
-  const sequel = sequelOf(walker, branch);
-  const ends = [...sequel.answers, ...sequel.later];
-  const isShared = ends.every(({ verdict, decider }) => verdict === 'forward' || verdict === 'local' || speaksForAll(decider));
-  if (isShared) knownSequels.set(model, sequel);
+  const [answers, later] = [answersOf(walker, branch), laterPackets(walker, branch)];
+  const sequel = [...lossesOf(branch, answers, 'reply'), ...lossesOf(branch, later, 'later')];
+  const isShared = [...answers, ...later].every(({ verdict, decider }) => verdict === 'forward' || verdict === 'local' || speaksForAll(decider));
+  if (isShared && branch.kept !== undefined) branch.kept.sequel = sequel;
   return sequel;
 }
-const knownSequels = new WeakMap<Ended, Sequel>();
 
-function sequelOf(walker: Walker, branch: Ended): Sequel {
+const nothingLost: Sequel = [];
+
+function lossesOf(branch: Ended, ends: readonly Ended[], field: Loss['field']): readonly Loss[] {
+  return ends.filter((end) => isLost(branch, end)).map((end) => ({ field, problem: problemOf(end), clients: end.state.original.source }));
+}
+
+const isLost = (branch: Ended, { state, verdict }: Ended): boolean =>
+  state.clouded !== undefined || (verdict !== 'forward' && verdict !== 'local' && !(verdict === 'refused' && branch.verdict === 'local'));
+
+function problemOf({ state, verdict, decider }: Ended): ReplyProblem {
+  const certain = state.assumptions.length === 0 && state.clouded === undefined;
+  const word = !certain || verdict === 'unknown' ? 'unknown' : verdict === 'reject' ? 'reject' : 'drop';
+  return { verdict: word, decidedBy: state.clouded ?? decider };
+}
+
+function answersOf(walker: Walker, branch: Ended): readonly Ended[] {
   const back = successor(walker);
   const { verdict, state } = branch;
   if (verdict === 'reject' || verdict === 'refused') for (const answer of refusals(walker.node, branch)) leave(back, answer);
   else if (verdict === 'local') leave(back, { ...replyState(walker.node, state), iif: undefined });
   // Servers that IPVS only passes packets on to answer the client themselves.
   else if (!isPassedOn(branch)) arrive(back, replyState(walker.node, state));
-  return { answers: back.ended, later: laterPackets(walker, branch) };
+  return back.ended;
 }
 
 const isPassedOn = ({ verdict, state: { ipvs } }: Ended): boolean => verdict === 'forward' && ipvs !== undefined && ipvs.server.method !== 'masquerade';

@@ -1,7 +1,7 @@
 // The course of packets from hook to hook: into the node, through it and out of it, as far as a socket, another machine or a refusal.
 import { formatEndpoint } from '../model/address.ts';
 import { type Protocol, protocolNumbers } from '../model/fact.ts';
-import { goesToEndpoint, transferred, waysOf } from './alike.ts';
+import { goesToEndpoint, transferred } from './alike.ts';
 import { forwardingSetting, listenersFor } from './host.ts';
 import { type State, visited } from './packet.ts';
 import { atHook, atIngress } from './walk.hooks.ts';
@@ -24,9 +24,8 @@ export function leave(walker: Walker, start: State): void {
 
 /** Branches that nothing tells apart from one that was walked before end as it did. */
 function routeAsBefore(walker: Walker, state: State): void {
-  const { node, packet, ties, options, budget, ended } = walker;
-  const ways = options.traced || !goesToEndpoint(state) ? undefined : waysOf(node, `${packet.vantage} ${ties}`);
-  if (ways === undefined) return routeIn(walker, state);
+  const { ways, budget, ended } = walker;
+  if (ways === undefined || !goesToEndpoint(state)) return routeIn(walker, state);
   const known = ways.find(state);
   if (known !== undefined && known.rules < budget.rules) {
     budget.rules -= known.rules;

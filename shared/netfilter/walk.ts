@@ -3,12 +3,13 @@
 import { limits } from '../limits.ts';
 import { single, size } from '../model/address.ts';
 import type { Outcome } from '../model/outcome.ts';
+import { waysOf } from './alike.ts';
 import { hasTies, type TieOrder } from './hooks.ts';
 import { interfaceOfAddress, routeTo } from './host.ts';
 import type { NodeState } from './node.ts';
 import { eitherWay, outcomesOf, sameOutcomes } from './outcomes.ts';
 import type { Packet, State, Station } from './packet.ts';
-import { sequelsOf } from './walk.answers.ts';
+import { sequelOf } from './walk.answers.ts';
 import { arrive, leave } from './walk.course.ts';
 import type { Walker } from './walker.ts';
 
@@ -33,13 +34,20 @@ export function walk(node: NodeState, packet: Packet, options: WalkOptions): Wal
   return sameOutcomes(walked, otherwise) ? walked : eitherWay(walked, otherwise);
 }
 
-function walkOnce(node: NodeState, packet: Packet, options: WalkOptions & { readonly ties: TieOrder }): Walk {
-  const { ties, ...shown } = options;
-  const walker: Walker = { node, packet, options: shown, ties, ended: [], budget: { rules: limits.walkRulesMax, branches: limits.walkBranchesMax } };
+function walkOnce(node: NodeState, packet: Packet, { ties, traced, reply }: WalkOptions & { readonly ties: TieOrder }): Walk {
+  const walker: Walker = {
+    node,
+    packet,
+    ties,
+    options: { traced, reply },
+    ways: traced || packet.vantage === 'node' ? undefined : waysOf(node, `${packet.vantage} ${ties}`),
+    ended: [],
+    budget: { rules: limits.walkRulesMax, branches: limits.walkBranchesMax },
+  };
   const start = firstState(node, packet);
   if (packet.vantage === 'node') leave(walker, start);
   else arrive(walker, start);
-  return outcomesOf(walker.ended, { packet, node, options: shown, sequels: options.reply ? sequelsOf(walker) : undefined });
+  return outcomesOf(walker, reply ? (branch) => sequelOf(walker, branch) : undefined);
 }
 
 function firstState(node: NodeState, packet: Packet): State {

@@ -1,6 +1,7 @@
 // One walk in progress: what it walks on, what is left of its budget, and its branches that came to their end.
 import { type IntervalSet, intersect, subtract } from '../model/address.ts';
 import type { Decider } from '../model/outcome.ts';
+import type { Ways } from './alike.ts';
 import type { Ended } from './chains.ts';
 import type { TieOrder } from './hooks.ts';
 import type { NodeState } from './node.ts';
@@ -12,6 +13,8 @@ export interface Walker {
   readonly packet: Packet;
   readonly options: WalkOptions;
   readonly ties: TieOrder;
+  /** The ways that packets went before; absent where each is to be walked by itself. */
+  readonly ways: Ways | undefined;
   /** In the order of their discovery. */
   readonly ended: Ended[];
   readonly budget: { rules: number; branches: number };
