@@ -128,13 +128,14 @@ function hostIntervals({ host }: NodeState): readonly Interval[] {
 
 /** The steps that packets after the first routing decision, answers and later packets can meet: all but those that only a connection's first packet meets. */
 function* stepsAfterRouting(table: Table): Iterable<Step> {
-  const reached = new Set<Chain>(baseChainsOf(table).filter(({ base }) => base?.type !== 'nat' || (base.hook !== 'prerouting' && base.hook !== 'output')));
-  for (const chain of reached) {
-    for (let index = 0; index < chain.length; index++) {
-      for (const step of chain.rule(index).steps) {
+  const first = baseChainsOf(table).filter(({ base }) => base?.type !== 'nat' || (base.hook !== 'prerouting' && base.hook !== 'output'));
+  const reached = new Set(first.map(({ name }) => name));
+  for (const name of reached) {
+    const chain = table.chains.get(name);
+    for (let index = 0; index < (chain?.length ?? 0); index++) {
+      for (const step of (chain as Chain).rule(index).steps) {
         yield step;
-        const next = step.kind === 'jump' || step.kind === 'goto' ? table.chains.get(step.chain) : undefined;
-        if (next !== undefined) reached.add(next);
+        if (step.kind === 'jump' || step.kind === 'goto') reached.add(step.chain);
       }
     }
   }

@@ -6,6 +6,7 @@ import { coalesce } from './coalesce.ts';
 import { judge } from './conditions.ts';
 import type { Surroundings } from './fields.ts';
 import { divideByMap } from './lookup.ts';
+import { marksAgain } from './marks.ts';
 import { type Assumption, type State, visited } from './packet.ts';
 import { type Action, type Condition, isCondition, isVerdict, type Rule, type Step, type Verdict } from './rule.ts';
 import type { Chain } from './ruleset.ts';
@@ -86,6 +87,10 @@ class Course {
   #rule(rule: Rule, state: State, to: Destinations): void {
     const run = this.#run;
     const { steps } = rule;
+    if (!run.traced && marksAgain(run.table, rule, state)) {
+      to.next.push(state);
+      return;
+    }
     let live = state;
     let acted = false;
     for (let i = 0; i < steps.length; i++) {

@@ -1,9 +1,10 @@
-// The chains of an iptables dump: places in the text, made and decoded when they are asked for.
+// The chains of an iptables dump and their rules: places in the text, made and decoded when they are asked for.
 import { bracket, letterI, ruleSpan, skipBlanks } from './iptables.bytes.ts';
 import type { DecodedRule } from './iptables.decode.ts';
 import type { QuickLook } from './iptables.look.ts';
 import type { ChainNames } from './iptables.names.ts';
 import type { ShapedDecoder } from './iptables.shape.ts';
+import { Recent } from './recent.ts';
 import type { Backend, Counter, Rule, RulePlace } from './rule.ts';
 import type { BaseChain, Chain } from './ruleset.ts';
 
@@ -21,7 +22,8 @@ export interface IptablesDump {
   readonly chains: DumpedChains;
   /** What a quick look at the rules found. */
   readonly look: QuickLook;
-  readonly decoded: DecodedRules;
+  /** Rules that were decoded lately, by line from 1: a walk to every NodePort comes through hundreds of thousands, most of them once. */
+  readonly decoded: Recent<Rule>;
 }
 
 /** All chains of a dump by number, whatever their table: names and places only. */
@@ -56,13 +58,18 @@ export class TableChains implements ReadonlyMap<string, IptablesChain> {
   /** The table's number within the dump. */
   readonly #number: number;
   readonly #ids: Uint32Array;
-  readonly #made = new Map<number, IptablesChain>();
+  readonly #long = new Map<number, IptablesChain>();
+  readonly #short: Recent<IptablesChain>;
+  /** The name that was looked up last, and its chain: a jump is asked for twice, when it is decoded and when it is walked. */
+  #lastName = '';
+  #lastId = -1;
 
   constructor(dump: IptablesDump, table: DumpTable & { readonly number: number; readonly ids: Uint32Array }) {
     this.#dump = dump;
     this.#table = table;
     this.#number = table.number;
     this.#ids = table.ids;
+    this.#short = new Recent(table.ids.length, 1024);
   }
 
   get size(): number {
@@ -70,11 +77,11 @@ export class TableChains implements ReadonlyMap<string, IptablesChain> {
   }
 
   has(name: string): boolean {
-    return this.#dump.chains.names.named(this.#number, name) >= 0;
+    return this.#named(name) >= 0;
   }
 
   get(name: string): IptablesChain | undefined {
-    const id = this.#dump.chains.names.named(this.#number, name);
+    const id = this.#named(name);
     return id < 0 ? undefined : this.#chain(id);
   }
 
@@ -112,31 +119,25 @@ export class TableChains implements ReadonlyMap<string, IptablesChain> {
     return count;
   }
 
+  #named(name: string): number {
+    if (name === this.#lastName) return this.#lastId;
+    this.#lastName = name;
+    this.#lastId = this.#dump.chains.names.named(this.#number, name);
+    return this.#lastId;
+  }
+
   #chain(id: number): IptablesChain {
-    let chain = this.#made.get(id);
-    if (chain === undefined) this.#made.set(id, (chain = new IptablesChain(this.#dump, this.#table, id)));
+    const known = this.#short.get(id + 1) ?? this.#long.get(id);
+    if (known !== undefined) return known;
+    const chain = new IptablesChain(this.#dump, this.#table, id);
+    if (chain.length > shortChain || chain.base !== undefined) this.#long.set(id, chain);
+    else this.#short.keep(id + 1, chain);
     return chain;
   }
 }
 
-/** The rules that were decoded lately: a walk to every NodePort comes through hundreds of thousands, most of them once. */
-export class DecodedRules {
-  /** Each line has one slot, which it shares with the lines that are a multiple of their number away. */
-  readonly #slots: (IptablesRule | undefined)[] = Array.from({ length: slotCount });
-
-  /** The rule of a line (from 1). */
-  get(line: number): IptablesRule | undefined {
-    const rule = this.#slots[line & (slotCount - 1)];
-    return rule?.line === line ? rule : undefined;
-  }
-
-  keep(rule: IptablesRule): void {
-    this.#slots[rule.line & (slotCount - 1)] = rule;
-  }
-}
-
-/** A power of two; rules have about half a kilobyte each. */
-const slotCount = 4096;
+/** Rules of a chain that is made anew when it was not asked for lately. Others are kept, with what is found out about them. */
+const shortChain = 16;
 
 /** A chain of a dump. Rules are kept as places in the text; a decoded rule is kept for a while. */
 export class IptablesChain implements Chain {
@@ -179,40 +180,49 @@ export class IptablesChain implements Chain {
     const line = this.lineOf(index);
     const kept = decoded.get(line);
     if (kept !== undefined) return kept;
-    const rule = new IptablesRule(this.#dump, { table: this.#table, chain: this.name, number: index + 1 }, line);
-    decoded.keep(rule);
+    const rule = new IptablesRule(this, index, line);
+    decoded.keep(line, rule);
     return rule;
+  }
+
+  get dump(): IptablesDump {
+    return this.#dump;
+  }
+
+  get table(): DumpTable {
+    return this.#table;
   }
 }
 
+/** As many as are decoded on the way to a few hundred NodePorts, at a quarter of a kilobyte each. */
+export const decodedRulesMax = 4096;
+
 /** A rule of a dump: its steps are decoded at once, the rest when it is asked for. */
 class IptablesRule implements Rule {
-  /** From 1. */
-  readonly line: number;
   readonly steps: Rule['steps'];
-  readonly #dump: IptablesDump;
-  readonly #at: RuleAt;
+  readonly #chain: IptablesChain;
+  readonly #index: number;
+  /** From 1. */
+  readonly #line: number;
   readonly #decoded: Pick<DecodedRule, 'comment' | 'counter'>;
   #text: string | undefined;
-  #place: RulePlace | undefined;
 
-  constructor(dump: IptablesDump, at: RuleAt, line: number) {
-    this.line = line;
-    this.#dump = dump;
-    this.#at = at;
-    const decoded = line === dump.cutLine ? cutRule : decode(dump, at, line);
+  constructor(chain: IptablesChain, index: number, line: number) {
+    const decoded = line === chain.dump.cutLine ? cutRule : decode(chain, line);
     this.steps = decoded.steps;
+    this.#chain = chain;
+    this.#index = index;
+    this.#line = line;
     this.#decoded = decoded;
   }
 
   get place(): RulePlace {
-    const { table, chain, number } = this.#at;
-    this.#place ??= { backend: table.backend, family: table.family, table: table.name, chain, number, line: this.line };
-    return this.#place;
+    const { backend, family, name: table } = this.#chain.table;
+    return { backend, family, table, chain: this.#chain.name, number: this.#index + 1, line: this.#line };
   }
 
   get text(): string {
-    this.#text ??= ruleText(this.#dump, this.line - 1, this.#at.chain);
+    this.#text ??= this.#chain.text(this.#index);
     return this.#text;
   }
 
@@ -221,23 +231,16 @@ class IptablesRule implements Rule {
   }
 
   get counter(): Counter | undefined {
-    if (this.line === this.#dump.cutLine) return undefined;
-    return counterAt(this.#dump.bytes, this.#dump.lineStarts[this.line - 1] as number) ?? this.#decoded.counter;
+    const { bytes, lineStarts, cutLine } = this.#chain.dump;
+    return this.#line === cutLine ? undefined : (counterAt(bytes, lineStarts[this.#line - 1] as number) ?? this.#decoded.counter);
   }
 }
 
-/** Where a rule stands; `number` counts from 1 within the chain. */
-interface RuleAt {
-  readonly table: DumpTable;
-  readonly chain: string;
-  readonly number: number;
-}
-
-function decode(dump: IptablesDump, { table, chain }: RuleAt, line: number): DecodedRule {
+function decode({ dump, table, name }: IptablesChain, line: number): DecodedRule {
   const { bytes, lineStarts } = dump;
   const [start, stop] = ruleSpan(bytes, lineStarts[line - 1] as number, lineStarts[line] as number);
   if (bytes[start + 1] !== letterI) return table.decoder.decode(bytes, start, stop);
-  const text = Buffer.from(ruleText(dump, line - 1, chain));
+  const text = Buffer.from(ruleText(dump, line - 1, name));
   return table.decoder.decode(text, 0, text.length);
 }
 

@@ -1,9 +1,10 @@
 // Reads what `iptables-save`, `ip6tables-save` or `iptables -S` printed: scans the text once, groups rules by chain, and decodes a rule when it is asked for.
 import { ruleSpan } from './iptables.bytes.ts';
-import { cutReason, DecodedRules, type DumpedChains, type IptablesChain, type IptablesDump, TableChains } from './iptables.chain.ts';
+import { cutReason, type DumpedChains, decodedRulesMax, type IptablesChain, type IptablesDump, TableChains } from './iptables.chain.ts';
 import type { DecodeContext } from './iptables.options.ts';
 import { type IptablesOptions, lineKind, type Scan, scanIptables, type TableScan } from './iptables.scan.ts';
 import { ShapedDecoder } from './iptables.shape.ts';
+import { Recent } from './recent.ts';
 import type { NftSet, Parsed, Table } from './ruleset.ts';
 
 /** A parsed dump; `dump` holds the text and what became of each line. */
@@ -70,7 +71,7 @@ function finish(scan: Scan, isChain?: DecodeContext['isChain']): IptablesParsed 
   const lineStarts = starts.values.subarray(0, lineCount + 1);
   const chains = chainsOf(scan, lineStarts);
   const lineKinds = kinds.subarray(0, lineCount);
-  const dump: IptablesDump = { bytes, lineCount, lineStarts, lineKinds, cutLine, chains, look: scan.look, decoded: new DecodedRules() };
+  const dump: IptablesDump = { bytes, lineCount, lineStarts, lineKinds, cutLine, chains, look: scan.look, decoded: new Recent(lineCount, decodedRulesMax) };
   return { tables: scan.tables.map((table) => tableOf(dump, table, isChain)), issues: scan.issues, dump };
 }
 
