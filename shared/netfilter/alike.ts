@@ -209,7 +209,8 @@ const isSameBefore = (a: State, b: State): boolean =>
   isSame(a.ipvs, b.ipvs) &&
   a.conntrack === b.conntrack &&
   a.direction === b.direction &&
-  isSame(a.settled, b.settled) &&
+  a.settledDestination === b.settledDestination &&
+  a.settledSource === b.settledSource &&
   a.dnat === b.dnat &&
   isSame(a.nat, b.nat) &&
   isSame(a.undo, b.undo) &&

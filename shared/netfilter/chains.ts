@@ -1,6 +1,7 @@
 // Runs a packet set through one chain and all it jumps to: rule by rule, splitting where rules tell packets apart, forking where a rule cannot be judged.
 import { limits } from '../limits.ts';
 import { type Decider, deciderOf, type VerdictWord } from '../model/outcome.ts';
+import { Branches } from './branches.ts';
 import { candidateRules } from './chain.index.ts';
 import { coalesce } from './coalesce.ts';
 import { judge } from './conditions.ts';
@@ -40,7 +41,7 @@ export interface Run extends Surroundings {
 export function runChain(run: Run, chain: Chain, state: State): ChainRun {
   const course = new Course(run);
   const through = course.chain(chain, state);
-  return { accepted: course.accepted, through, ended: course.ended };
+  return { accepted: course.accepted, through: through.list, ended: course.ended };
 }
 
 /** A packet set on its way through a base chain. */
@@ -60,37 +61,36 @@ class Course {
   }
 
   /** Runs a state through a chain; yields what comes back to the caller. */
-  chain(chain: Chain, state: State): readonly State[] {
+  chain(chain: Chain, state: State): Branches {
     const run = this.#run;
     const before = { accepted: this.accepted.length, ended: this.ended.length };
     if (this.#depth > limits.walkJumpsMax) return this.#cut(state, before, `chains jump deeper than ${limits.walkJumpsMax}`);
-    const through: State[] = [];
-    let live: readonly State[] = [state];
+    let live = new Branches();
+    live.add(state);
+    const to = { next: new Branches(), through: new Branches() };
     const candidates = candidateRules(chain, state);
     const count = candidates?.length ?? chain.length;
     for (let i = 0; i < count && live.length > 0; i++) {
       const rule = chain.rule(candidates === undefined ? i : (candidates[i] as number));
       if (--run.budget.rules < 0) return this.#cut(state, before, `more than ${limits.walkRulesMax} rules were visited`);
       if (!run.traced && isEffectless(rule)) continue;
-      const next: State[] = [];
-      for (const each of live) this.#rule(rule, each, { next, through });
-      live = coalesce(next);
+      to.next.clear();
+      for (let j = 0; j < live.length; j++) this.#rule(rule, live.at(j), to);
+      to.next.coalesce();
+      [live, to.next] = [to.next, live];
       if (live.length > run.budget.branches) return this.#cut(state, before, `more than ${limits.walkBranchesMax} branches`);
     }
     this.#join(before.accepted);
-    if (through.length === 0) return live;
-    for (const each of live) through.push(each);
-    return coalesce(through);
+    to.through.addAll(live);
+    to.through.coalesce();
+    return to.through;
   }
 
   /** Runs a state through a rule. Conditions between two effects are judged together, so that one unjudgeable rule forks once. */
   #rule(rule: Rule, state: State, to: Destinations): void {
     const run = this.#run;
     const { steps } = rule;
-    if (!run.traced && marksAgain(run.table, rule, state)) {
-      to.next.push(state);
-      return;
-    }
+    if (!run.traced && marksAgain(run.table, rule, state)) return to.next.add(state);
     let live = state;
     let acted = false;
     for (let i = 0; i < steps.length; i++) {
@@ -107,7 +107,7 @@ class Course {
       live = act(run, live, { rule, action: effect as Action });
       acted = true;
     }
-    to.next.push(acted ? live : noted(run, live, { rule, effect: 'matches' }));
+    to.next.add(acted ? live : noted(run, live, { rule, effect: 'matches' }));
   }
 
   #conclude(rule: Rule, { state, verdict }: Match, to: Destinations): void {
@@ -123,29 +123,27 @@ class Course {
       const entered = hit.may === undefined ? hit.state : assume(hit.state, rule, 'matched');
       const word = hit.element.verdict ?? { kind: 'continue' };
       matched.push({ state: noted(run, entered, { rule, effect: effectText(word) }), verdict: word });
-      if (hit.may !== undefined) to.next.push(assume(hit.state, rule, 'passed over'));
+      if (hit.may !== undefined) to.next.add(assume(hit.state, rule, 'passed over'));
     }
-    to.next.push(...answer.rest);
+    for (const each of answer.rest) to.next.add(each);
     for (const match of matched) this.#follow(rule, match, to);
   }
 
   #follow(rule: Rule, { state, verdict }: Match, to: Destinations): void {
     switch (verdict.kind) {
       case 'continue':
-        to.next.push(state);
+        to.next.add(state);
         return;
       case 'accept':
         this.accepted.push(state);
         return;
       case 'return':
-        to.through.push(state);
+        to.through.add(state);
         return;
       case 'jump':
-      case 'goto': {
-        const back = this.#enter(verdict.chain, state, rule);
-        for (const each of back) (verdict.kind === 'jump' ? to.next : to.through).push(each);
-        return;
-      }
+        return to.next.addAll(this.#enter(verdict.chain, state, rule));
+      case 'goto':
+        return to.through.addAll(this.#enter(verdict.chain, state, rule));
       case 'drop':
         this.ended.push({ state, verdict: 'drop', decider: deciderOf(rule) });
         return;
@@ -158,22 +156,22 @@ class Course {
       case 'unknown':
       case 'tproxy':
         this.ended.push({ state: assume(state, rule, 'matched'), verdict: 'unknown', decider: deciderOf(rule) });
-        to.next.push(assume(state, rule, 'passed over'));
+        to.next.add(assume(state, rule, 'passed over'));
         return;
       default: {
         const translated = translate(this.#run, state, { verdict, rule });
-        this.accepted.push(...translated.states);
-        to.next.push(...translated.untouched);
-        this.ended.push(...translated.ended);
+        for (const each of translated.states) this.accepted.push(each);
+        for (const each of translated.untouched) to.next.add(each);
+        for (const each of translated.ended) this.ended.push(each);
       }
     }
   }
 
-  #enter(name: string, state: State, rule: Rule): readonly State[] {
+  #enter(name: string, state: State, rule: Rule): Branches {
     const chain = this.#run.table.chains.get(name);
     if (chain === undefined) {
       this.ended.push({ state: assume(state, rule, 'matched'), verdict: 'unknown', decider: deciderOf(rule) });
-      return [];
+      return new Branches();
     }
     this.#depth++;
     const back = this.chain(chain, state);
@@ -192,18 +190,18 @@ class Course {
     this.#joinedTo = accepted.length;
   }
 
-  #cut(state: State, before: { readonly accepted: number; readonly ended: number }, reason: string): readonly State[] {
+  #cut(state: State, before: { readonly accepted: number; readonly ended: number }, reason: string): Branches {
     this.accepted.length = before.accepted;
     this.ended.length = before.ended;
     this.ended.push({ state, verdict: 'unknown', decider: { by: 'rule', text: `the walk was cut: ${reason}` } });
-    return [];
+    return new Branches();
   }
 }
 
 /** Where a rule sends what it does not end: to the next rule, or back to the chain's caller. */
 interface Destinations {
-  readonly next: State[];
-  readonly through: State[];
+  next: Branches;
+  readonly through: Branches;
 }
 
 interface Match {
@@ -229,7 +227,7 @@ interface Judged {
   readonly from: number;
   readonly to: number;
   /** Takes what the conditions do not hold for. */
-  readonly unmatched: State[];
+  readonly unmatched: Branches;
 }
 
 /** The packets that some conditions hold for; undefined for none. */
@@ -243,10 +241,10 @@ function judgeAll(run: Run, state: State, { rule, from, to, unmatched }: Judged)
       case 'yes':
         break;
       case 'no':
-        unmatched.push(live);
+        unmatched.add(live);
         return undefined;
       case 'split':
-        unmatched.push(judgement.no);
+        unmatched.add(judgement.no);
         live = judgement.yes;
         break;
       case 'chance':
@@ -258,13 +256,13 @@ function judgeAll(run: Run, state: State, { rule, from, to, unmatched }: Judged)
     }
   }
   if (chance <= 0) {
-    unmatched.push(live);
+    unmatched.add(live);
     return undefined;
   }
-  if (chance < 1) unmatched.push({ ...live, weight: live.weight * (1 - chance) });
+  if (chance < 1) unmatched.add({ ...live, weight: live.weight * (1 - chance) });
   const passing = chance < 1 ? { ...live, weight: live.weight * chance } : live;
   if (doubt === 'none') return passing;
-  unmatched.push(doubt === 'memory' ? live : assume(passing, rule, 'passed over'));
+  unmatched.add(doubt === 'memory' ? live : assume(passing, rule, 'passed over'));
   const matched = assume(passing, rule, 'matched');
   return doubt === 'memory' ? { ...matched, weight: 0 } : matched;
 }

@@ -42,8 +42,8 @@ const wentTheSameWay = (a: State, b: State): boolean =>
   a.connmark === b.connmark &&
   a.conntrack === b.conntrack &&
   a.dnat === b.dnat &&
-  a.settled.destination === b.settled.destination &&
-  a.settled.source === b.settled.source &&
+  a.settledDestination === b.settledDestination &&
+  a.settledSource === b.settledSource &&
   a.nat?.kind === b.nat?.kind &&
   a.iif === b.iif &&
   a.oif === b.oif &&

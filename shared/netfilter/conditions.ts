@@ -113,7 +113,7 @@ function judgeStatus(state: State, anyOf: readonly string[], around: Surrounding
   const held = (word: string): boolean | undefined => {
     if (word === 'dnat') return state.dnat;
     // A source replaced by itself may still have got another port.
-    if (word === 'snat') return state.nat === undefined && state.settled.source ? undefined : state.nat !== undefined;
+    if (word === 'snat') return state.nat === undefined && state.settledSource ? undefined : state.nat !== undefined;
     if (word === 'seen-reply') return state.direction === 'reply';
     if (word === 'confirmed' || word === 'assured') return state.direction === 'reply' ? (word === 'assured' ? undefined : true) : false;
     return false;

@@ -52,7 +52,8 @@ export interface State {
   readonly conntrack: 'related' | 'new' | 'established' | 'invalid' | 'untracked';
   readonly direction: 'original' | 'reply';
   /** The NAT core has decided about destination or source of this connection: it asks no further NAT chain, even if nothing was changed in fact. */
-  readonly settled: { readonly destination: boolean; readonly source: boolean };
+  readonly settledDestination: boolean;
+  readonly settledSource: boolean;
   /** Set by a DNAT or REDIRECT that changed something (IPS_DST_NAT); what the client addressed is in `original`. */
   readonly dnat: boolean;
   /** The rule that translated the destination. */

@@ -95,7 +95,7 @@ function translated(
   if (hook === 'output' && state.ipvs !== undefined) return [state];
   // A packet that came around over loopback has its translation already; each kind is set up once for a connection.
   if (state.iif === 'lo' && hook === 'prerouting') return [state];
-  const isSettled = (each: State): boolean => (hook === 'prerouting' || hook === 'output' ? each.settled.destination : each.settled.source);
+  const isSettled = (each: State): boolean => (hook === 'prerouting' || hook === 'output' ? each.settledDestination : each.settledSource);
   let live: readonly State[] = [state];
   for (const chain of chains) {
     live = live.flatMap((each) => (isSettled(each) ? [each] : throughChain(walker, hook, { ...chain, state: each, beforeConntrack: false })));
