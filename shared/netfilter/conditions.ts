@@ -89,8 +89,9 @@ function judgeNumber(state: State, condition: Condition & { kind: 'number' }): J
     if (condition.mask === undefined && field.endsWith('Port')) return judgeClientPort(condition.set);
     return may(`${field} is not known beforehand`);
   }
-  const masked = condition.mask === undefined ? value : value & condition.mask;
-  return holds(condition.set.some(({ lo, hi }) => lo <= masked && masked <= hi));
+  const masked = condition.mask === undefined ? value : BigInt(value) & condition.mask;
+  for (const { lo, hi } of condition.set) if (lo <= masked && masked <= hi) return yes;
+  return no;
 }
 
 /** A port that is not known is one that the client's system chose: an ephemeral one, 32768 to 65535 in today's systems. */

@@ -46,7 +46,7 @@ export class ShapedDecoder {
     const value = this.#value;
     value.bytes = bytes;
     const steps = model.steps.slice();
-    let said: Place | undefined;
+    const filled = new FilledRule(steps, model, bytes);
     for (let i = 0; i < slots.length; i++) {
       const { option, place } = slots[i] as Slot;
       value.start = holes[2 * i] as number;
@@ -54,10 +54,10 @@ export class ShapedDecoder {
       if (value.isBang) return undefined;
       const step = option === comment ? undefined : option.make(value, steps[place] as Step, this.#context);
       if (step !== undefined) steps[place] = step;
-      else if (option === comment) said = new Place(bytes, value.start, value.end);
+      else if (option === comment) filled.saying(value);
       else return undefined;
     }
-    return new FilledRule(steps, said ?? model.comment);
+    return filled;
   }
 }
 
@@ -80,15 +80,25 @@ interface Slot {
 /** A decoded rule whose comment is read when it is asked for. */
 class FilledRule implements DecodedRule {
   readonly steps: readonly Step[];
-  readonly #comment: Place | string | undefined;
+  readonly #model: DecodedRule;
+  readonly #bytes: Buffer;
+  /** Where the comment stands; 0 and 0 where it is the model's. */
+  #commentStart = 0;
+  #commentEnd = 0;
 
-  constructor(steps: readonly Step[], comment: Place | string | undefined) {
+  constructor(steps: readonly Step[], model: DecodedRule, bytes: Buffer) {
     this.steps = steps;
-    this.#comment = comment;
+    this.#model = model;
+    this.#bytes = bytes;
+  }
+
+  saying({ start, end }: Place): void {
+    this.#commentStart = start;
+    this.#commentEnd = end;
   }
 
   get comment(): string | undefined {
-    return this.#comment instanceof Place ? this.#comment.text : this.#comment;
+    return this.#commentStart === 0 ? this.#model.comment : this.#bytes.toString('utf8', this.#commentStart, this.#commentEnd);
   }
 
   get counter(): undefined {

@@ -111,7 +111,7 @@ function valueOf(part: FixedKeyPart, state: State, around: Surroundings): FieldV
     }
     case 'number': {
       const value = numberValue(state, part.field);
-      return value === undefined ? { kind: 'unknown', reason: `${part.field} is not known beforehand` } : { kind: 'number', value };
+      return value === undefined ? { kind: 'unknown', reason: `${part.field} is not known beforehand` } : { kind: 'number', value: BigInt(value) };
     }
     case 'interface':
       return { kind: 'name', name: part.field === 'in' ? state.iif : part.field === 'out' ? state.oif : undefined };

@@ -8,17 +8,23 @@ type Mark = Action & { readonly kind: 'setMark' };
 
 /** Whether a rule that looks at the source does nothing to a packet but set the mark that it has. */
 export function marksAgain(table: Table, { steps }: Rule, { mark }: State): boolean {
-  const [first] = steps;
-  const last = steps[steps.length - 1];
-  if (first?.kind !== 'address' || first.field !== 'source' || (last?.kind !== 'jump' && last?.kind !== 'setMark')) return false;
+  const first = steps[0];
+  if (first?.kind !== 'address' || first.field !== 'source') return false;
+  const last = steps[steps.length - 1] as Step;
+  if (last.kind !== 'jump' && last.kind !== 'setMark') return false;
   const marks = last.kind === 'setMark' ? [last] : marksOfChain(table, last.chain);
-  return marks?.every(({ and, xor }) => ((mark & and) ^ xor) >>> 0 === mark) === true && haveOnlyConditions(steps);
+  if (marks === undefined) return false;
+  for (const { and, xor } of marks) if (((mark & and) ^ xor) >>> 0 !== mark) return false;
+  return onlyDivides(steps);
 }
 
-const haveOnlyConditions = (steps: readonly Step[]): boolean => steps.every((step, index) => index === steps.length - 1 || divides.has(step.kind));
+/** Whether all steps before the last hold for certain or not, or divide the packets. */
+function onlyDivides(steps: readonly Step[]): boolean {
+  for (let index = 0; index < steps.length - 1; index++) if (!dividing.has((steps[index] as Step).kind)) return false;
+  return true;
+}
 
-/** Conditions that hold for certain or not, or divide the packets. */
-const divides: ReadonlySet<Step['kind']> = new Set(['address', 'number', 'interface', 'conntrackState', 'conntrackDirection', 'addressType']);
+const dividing: ReadonlySet<Step['kind']> = new Set(['address', 'number', 'interface', 'conntrackState', 'conntrackDirection', 'addressType']);
 
 /** The marks that a chain's rules set; undefined if they do anything else. */
 function marksOfChain(table: Table, name: string): readonly Mark[] | undefined {
@@ -41,7 +47,7 @@ function readMarks(table: Table, name: string): readonly Mark[] | undefined {
   for (let index = 0; index < chain.length; index++) {
     const { steps } = chain.rule(index);
     const last = steps.at(-1);
-    if (last?.kind !== 'setMark' || !haveOnlyConditions(steps)) return undefined;
+    if (last?.kind !== 'setMark' || !onlyDivides(steps)) return undefined;
     marks.push(last);
   }
   return marks;

@@ -100,7 +100,7 @@ const doubtsOf = ({ clouded, assumptions }: State, unread: readonly Decider[]): 
 const unreadDeciders = (node: NodeState): readonly Decider[] => distinct(node.unread.map((what) => ({ by: 'rule', text: `${what} could not be read` })));
 
 function merge(parts: readonly Part[]): readonly Part[] {
-  if (parts.length < 2) return parts;
+  if (goApart(parts)) return parts;
   const sameClients = new Merged((a, b) => isSameSet(a.clients, b.clients) && isSameOutcome(a.outcome, b.outcome));
   for (const part of parts) {
     sameClients.add(part, (other) => ({ ...other, outcome: { ...other.outcome, weight: sumOf(other.outcome.weight, part.outcome.weight) } }));
@@ -108,6 +108,13 @@ function merge(parts: readonly Part[]): readonly Part[] {
   const sameWeight = new Merged((a, b) => a.outcome.weight === b.outcome.weight && isSameOutcome(a.outcome, b.outcome));
   for (const part of sameClients.parts) sameWeight.add(part, (other) => ({ ...other, clients: union(other.clients, part.clients) }));
   return sameWeight.parts;
+}
+
+/** Whether all go to endpoints of their own, as they do from most NodePorts: none of them is another's equal. */
+function goApart(parts: readonly Part[]): boolean {
+  const endpoints = new Set<string | null>();
+  for (const { outcome } of parts) endpoints.add(outcome.dnat);
+  return endpoints.size === parts.length;
 }
 
 const sumOf = (a: number, b: number): number => Math.min(1, Math.round((a + b) * 1e9) / 1e9);

@@ -78,10 +78,12 @@ function firstState(node: NodeState, packet: Packet): State {
     nat: undefined,
     original: { source: packet.sources, destination, destinationPort: packet.destinationPort, sourcePort: packet.sourcePort },
     weight: 1,
-    assumptions: [],
+    assumptions: noAssumptions,
     path: undefined,
   };
 }
+
+const noAssumptions: State['assumptions'] = [];
 
 /** The interface that packets from outside come in by: the one towards the client, else that of the address they are sent to. */
 function incomingInterface(node: NodeState, packet: Packet): string | undefined {
