@@ -82,7 +82,7 @@ export class TableChains implements ReadonlyMap<string, IptablesChain> {
 
   get(name: string): IptablesChain | undefined {
     const id = this.#named(name);
-    return id < 0 ? undefined : this.#chain(id);
+    return id < 0 ? undefined : this.#chain(id, name);
   }
 
   *keys(): MapIterator<string> {
@@ -126,12 +126,14 @@ export class TableChains implements ReadonlyMap<string, IptablesChain> {
     return this.#lastId;
   }
 
-  #chain(id: number): IptablesChain {
-    const known = this.#short.get(id + 1) ?? this.#long.get(id);
+  #chain(id: number, name?: string): IptablesChain {
+    const { firstRules, names } = this.#dump.chains;
+    const isShort = (firstRules[id + 1] as number) - (firstRules[id] as number) <= shortChain;
+    const known = isShort ? this.#short.get(id + 1) : this.#long.get(id);
     if (known !== undefined) return known;
-    const chain = new IptablesChain(this.#dump, this.#table, id);
-    if (chain.length > shortChain || chain.base !== undefined) this.#long.set(id, chain);
-    else this.#short.keep(id + 1, chain);
+    const chain = new IptablesChain(this.#dump, this.#table, { id, name: name ?? names.text(id) });
+    if (isShort) this.#short.keep(id + 1, chain);
+    else this.#long.set(id, chain);
     return chain;
   }
 }
@@ -139,58 +141,57 @@ export class TableChains implements ReadonlyMap<string, IptablesChain> {
 /** Rules of a chain that is made anew when it was not asked for lately. Others are kept, with what is found out about them. */
 const shortChain = 16;
 
-/** A chain of a dump. Rules are kept as places in the text; a decoded rule is kept for a while. */
+/** A chain of a dump: its rules are kept as places in the text. */
 export class IptablesChain implements Chain {
   readonly name: string;
-  readonly line: number;
-  readonly base?: BaseChain;
-  readonly counter?: Counter;
   readonly length: number;
-  readonly #dump: IptablesDump;
-  readonly #table: DumpTable;
+  readonly dump: IptablesDump;
+  readonly table: DumpTable;
+  readonly #id: number;
   /** Where its rules begin among those of all chains. */
   readonly #first: number;
 
-  constructor(dump: IptablesDump, table: DumpTable, id: number) {
-    const { names, lines, builtin, firstRules } = dump.chains;
-    this.#dump = dump;
-    this.#table = table;
-    this.name = names.text(id);
-    this.line = lines[id] as number;
+  constructor(dump: IptablesDump, table: DumpTable, { id, name }: { readonly id: number; readonly name: string }) {
+    const { firstRules } = dump.chains;
+    this.dump = dump;
+    this.table = table;
+    this.name = name;
+    this.#id = id;
     this.#first = firstRules[id] as number;
     this.length = (firstRules[id + 1] as number) - this.#first;
-    const own = builtin.get(id);
-    if (own !== undefined) this.base = own.base;
-    if (own?.counter !== undefined) this.counter = own.counter;
+  }
+
+  get line(): number {
+    return this.dump.chains.lines[this.#id] as number;
+  }
+
+  get base(): BaseChain | undefined {
+    return this.dump.chains.builtin.get(this.#id)?.base;
+  }
+
+  get counter(): Counter | undefined {
+    return this.dump.chains.builtin.get(this.#id)?.counter;
   }
 
   /** The line, from 1, of the rule at an index. */
   lineOf(index: number): number {
-    const line = index >= 0 && index < this.length ? this.#dump.chains.ruleLines[this.#first + index] : undefined;
+    const line = index >= 0 && index < this.length ? this.dump.chains.ruleLines[this.#first + index] : undefined;
     if (line === undefined) throw new RangeError(`Chain ${this.name} has ${this.length} rules, there is no index ${index}.`);
     return line + 1;
   }
 
   text(index: number): string {
-    return ruleText(this.#dump, this.lineOf(index) - 1, this.name);
+    return ruleText(this.dump, this.lineOf(index) - 1, this.name);
   }
 
   rule(index: number): Rule {
-    const { decoded } = this.#dump;
+    const { decoded } = this.dump;
     const line = this.lineOf(index);
     const kept = decoded.get(line);
     if (kept !== undefined) return kept;
     const rule = new IptablesRule(this, index, line);
     decoded.keep(line, rule);
     return rule;
-  }
-
-  get dump(): IptablesDump {
-    return this.#dump;
-  }
-
-  get table(): DumpTable {
-    return this.#table;
   }
 }
 
