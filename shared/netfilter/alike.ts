@@ -1,6 +1,6 @@
 // Recognises branches of walks that the rest of the way cannot tell apart: the endpoints of a cluster differ in address and port, and seldom in what happens to
 // them after the routing decision, so that it is walked once for all of them.
-import { type Interval, isSameSet } from '../model/address.ts';
+import { contains, type Interval, isSameSet } from '../model/address.ts';
 import type { Decider } from '../model/outcome.ts';
 import type { Ended } from './chains.ts';
 import type { NodeState } from './node.ts';
@@ -16,11 +16,16 @@ export interface Way {
   readonly rules: number;
 }
 
+interface KeptWay extends Way {
+  /** It holds for endpoints that are not among the clients: an endpoint that is its own client (hairpin) meets something else, unless its address is replaced. */
+  readonly isForeign: boolean;
+}
+
 /** The ways that packets of one node went so far. */
 export class Ways {
   readonly #boundaries: Boundaries;
   /** By weight: Services of different numbers of endpoints differ in the weights of their branches. */
-  readonly #ways = new Map<number, Way[]>();
+  readonly #ways = new Map<number, KeptWay[]>();
   #count = 0;
 
   constructor(boundaries: Boundaries) {
@@ -29,19 +34,23 @@ export class Ways {
 
   /** A way that an alike packet went. */
   find(start: State): Way | undefined {
-    return this.#ways.get(start.weight)?.find((way) => areAlike(way.start, start, this.#boundaries));
+    const near = this.#ways.get(start.weight);
+    if (near === undefined) return undefined;
+    for (const way of near) if (areAlike(way.start, start, this.#boundaries) && !(way.isForeign && isOwnClient(start))) return way;
+    return undefined;
   }
 
   /** Keeps a way, unless its ends tell of the packet's own address. */
   keep(way: Way): void {
-    if (!way.ended.every((end) => isTransferable(end, way.start))) return;
+    const isForeign = way.ended.some(({ verdict, state }) => verdict === 'forward' && state.nat === undefined);
+    if ((isForeign && isOwnClient(way.start)) || !way.ended.every((end) => isTransferable(end, way.start))) return;
     if (this.#count >= waysMax) {
       this.#ways.clear();
       this.#count = 0;
     }
     const near = this.#ways.get(way.start.weight);
-    if (near === undefined) this.#ways.set(way.start.weight, [way]);
-    else near.push(way);
+    if (near === undefined) this.#ways.set(way.start.weight, [{ ...way, isForeign }]);
+    else near.push({ ...way, isForeign });
     this.#count++;
     for (const end of way.ended) end.kept = {};
   }
@@ -60,19 +69,20 @@ export function goesToEndpoint({ destination, dnat, family, direction, conntrack
 /** The end of a branch as an alike packet meets it. */
 export function transferred(end: Ended, way: Way, start: State): Ended {
   const { destination, destinationPort, dnatBy } = start;
-  const original = { ...end.state.original, destinationPort: start.original.destinationPort };
+  const original =
+    end.state.original.source === way.start.original.source ? start.original : { ...end.state.original, destinationPort: start.original.destinationPort };
   const state: State = { ...end.state, destination, destinationPort, dnatBy, original };
   return { ...end, state, decider: end.decider === way.start.dnatBy && dnatBy !== undefined ? dnatBy : end.decider };
 }
 
-/**
- * Rules and policies speak for all alike packets; sockets and routes are named with the address. An endpoint that is its own client (hairpin) is told apart
- * by its exact address, unless the client's is replaced.
- */
+/** Rules and policies speak for all alike packets; sockets and routes are named with the address. */
 function isTransferable({ state, decider, verdict }: Ended, start: State): boolean {
   const isKept = state.destination === start.destination && state.destinationPort === start.destinationPort && state.conntrack === 'new';
-  return isKept && (verdict === 'forward' ? state.nat !== undefined && decider === start.dnatBy : speaksForAll(decider));
+  return isKept && (verdict === 'forward' ? decider === start.dnatBy : speaksForAll(decider));
 }
+
+/** Whether the endpoint that a packet goes to is one of the clients that it comes from. */
+const isOwnClient = ({ source, destination }: State): boolean => contains(source, (destination[0] as Interval).lo);
 
 /** Whether a decider is the same for alike packets. */
 export const speaksForAll = ({ by }: Decider): boolean => by === 'rule' || by === 'policy' || by === 'sysctl';

@@ -97,7 +97,7 @@ export function routeDestinations(host: Host, destinations: IntervalSet, query: 
   const parts: RoutedPart[] = [];
   let rest = destinations;
   if (!host.known.routes) return [{ set: rest, answer: { kind: 'unknown', reason: 'the routes of the node were not read' } }];
-  for (const rule of rulesOf(host, query.family)) {
+  for (const rule of policyOf(host, query.family).rules) {
     if (rest.length === 0) break;
     const applies = ruleApplies(rule, query);
     if (applies === 'no') continue;
@@ -113,20 +113,16 @@ export function routeDestinations(host: Host, destinations: IntervalSet, query: 
   return parts;
 }
 
-/** The routing decision for one destination. Remembered for each host, as walks ask the same again and again. */
+/** The routing decision for one destination. Remembered for each host where nothing but the destination decides, as walks ask the same again and again. */
 export function routeTo(host: Host, destination: bigint, query: RouteQuery): RouteAnswer {
-  const plain = rulesOf(host, query.family).every(
-    (rule) => rule.mark === undefined && rule.iif === undefined && rule.oif === undefined && rule.source === undefined,
-  );
-  if (!plain) return (routeDestinations(host, single(destination), query)[0] as RoutedPart).answer;
-  let answers = remembered.get(host);
-  if (answers === undefined) remembered.set(host, (answers = new Map()));
-  const key = query.family === 4 ? destination : destination | (1n << 128n);
-  let answer = answers.get(key);
-  if (answer === undefined) answers.set(key, (answer = (routeDestinations(host, single(destination), query)[0] as RoutedPart).answer));
+  const { answers } = policyOf(host, query.family);
+  let answer = answers?.get(destination);
+  if (answer === undefined) {
+    answer = (routeDestinations(host, single(destination), query)[0] as RoutedPart).answer;
+    answers?.set(destination, answer);
+  }
   return answer;
 }
-const remembered = new WeakMap<Host, Map<bigint, RouteAnswer>>();
 
 /** Addresses of a type, of all interfaces or of one. */
 export interface WantedAddresses {
@@ -227,19 +223,25 @@ function makeDefaultRules(family: Family): readonly RoutingRule[] {
   }));
 }
 
-function rulesOf(host: Host, family: Family): readonly RoutingRule[] {
-  let byFamily = sortedRules.get(host);
-  if (byFamily === undefined) {
-    const sorted = (wanted: Family): readonly RoutingRule[] => {
-      const own = host.rules.filter((rule) => rule.family === wanted);
-      return own.length === 0 ? defaultRules[wanted] : [...own].sort((a, b) => a.priority - b.priority);
-    };
-    byFamily = { 4: sorted(4), 6: sorted(6) };
-    sortedRules.set(host, byFamily);
-  }
-  return byFamily[family];
+/** The policy rules of a family in order, and what was answered by them where only destinations count. */
+interface Policy {
+  readonly rules: readonly RoutingRule[];
+  readonly answers: Map<bigint, RouteAnswer> | undefined;
 }
-const sortedRules = new WeakMap<Host, Record<Family, readonly RoutingRule[]>>();
+const policies = new WeakMap<Host, Readonly<Record<Family, Policy>>>();
+
+function policyOf(host: Host, family: Family): Policy {
+  let known = policies.get(host);
+  if (known === undefined) policies.set(host, (known = { 4: readPolicy(host, 4), 6: readPolicy(host, 6) }));
+  return known[family];
+}
+
+function readPolicy(host: Host, family: Family): Policy {
+  const own = host.rules.filter((rule) => rule.family === family);
+  const rules = own.length === 0 ? defaultRules[family] : [...own].sort((a, b) => a.priority - b.priority);
+  const isPlain = rules.every(({ mark, iif, oif, source }) => mark === undefined && iif === undefined && oif === undefined && source === undefined);
+  return { rules, answers: isPlain ? new Map() : undefined };
+}
 
 function ruleApplies(rule: RoutingRule, query: RouteQuery): 'yes' | 'no' | 'may' {
   const tests: ('yes' | 'no' | 'may')[] = [];

@@ -1,4 +1,5 @@
 // The chains of an iptables dump and their rules: places in the text, made and decoded when they are asked for.
+import { type Decider, deciderOf } from '../model/outcome.ts';
 import { bracket, letterI, ruleSpan, skipBlanks } from './iptables.bytes.ts';
 import type { DecodedRule } from './iptables.decode.ts';
 import type { QuickLook } from './iptables.look.ts';
@@ -207,6 +208,7 @@ class IptablesRule implements Rule {
   readonly #line: number;
   readonly #decoded: Pick<DecodedRule, 'comment' | 'counter'>;
   #text: string | undefined;
+  #decider: Decider | undefined;
 
   constructor(chain: IptablesChain, index: number, line: number) {
     const decoded = line === chain.dump.cutLine ? cutRule : decode(chain, line);
@@ -225,6 +227,11 @@ class IptablesRule implements Rule {
   get text(): string {
     this.#text ??= this.#chain.text(this.#index);
     return this.#text;
+  }
+
+  get decider(): Decider {
+    this.#decider ??= deciderOf({ place: this.place, text: this.text, counter: this.counter });
+    return this.#decider;
   }
 
   get comment(): string | undefined {

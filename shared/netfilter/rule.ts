@@ -1,6 +1,7 @@
 // A rule as the walk reads it, whichever tool wrote it: steps from left to right, conditions first failing ends the rule. Both `iptables.decode.ts` and
 // `nft.parse.ts` end here, so that there is one evaluator for all backends. Every kind here is either judged by the walk or says that it may match.
 import type { Family, IntervalSet } from '../model/address.ts';
+import type { Decider } from '../model/outcome.ts';
 
 /** Which program's tables: the legacy x_tables of the kernel, iptables over nf_tables, or nf_tables written natively. */
 export type Backend = 'legacy' | 'iptables-nft' | 'nft';
@@ -35,6 +36,8 @@ export interface Rule {
   readonly steps: readonly Step[];
   readonly comment?: string | undefined;
   readonly counter?: Counter | undefined;
+  /** The rule as one that decides, where its reader keeps that: walks from several vantages then share it. */
+  readonly decider?: Decider;
 }
 
 export type Step = Condition | Action | Verdict;

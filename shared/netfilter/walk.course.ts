@@ -10,7 +10,7 @@ import { end, type Walker } from './walker.ts';
 
 /** A packet from outside: ingress, prerouting, the routing decision, then in or through. */
 export function arrive(walker: Walker, start: State): void {
-  for (const state of atHook(walker, 'prerouting', atIngress(walker, start))) routeAsBefore(walker, state);
+  for (const state of atHook(walker, 'prerouting', atIngress(walker, start))) asBefore(walker, state, routeIn);
 }
 
 /** A packet of a process on the node: output, the routing decision again, postrouting, and perhaps back in over loopback. */
@@ -18,14 +18,14 @@ export function leave(walker: Walker, start: State): void {
   for (const part of routed(walker, start)) {
     const out = isLocal(part.answer) ? { device: 'lo' } : outDevice(walker, part);
     if (out === undefined) continue;
-    for (const sent of atHook(walker, 'output', [{ ...part.state, oif: out.device }])) routeOut(walker, sent);
+    for (const sent of atHook(walker, 'output', [{ ...part.state, oif: out.device }])) asBefore(walker, sent, routeOut);
   }
 }
 
 /** Branches that nothing tells apart from one that was walked before end as it did. */
-function routeAsBefore(walker: Walker, state: State): void {
+function asBefore(walker: Walker, state: State, route: (walker: Walker, state: State) => void): void {
   const { ways, budget, ended } = walker;
-  if (ways === undefined || !goesToEndpoint(state)) return routeIn(walker, state);
+  if (ways === undefined || !goesToEndpoint(state)) return route(walker, state);
   const known = ways.find(state);
   if (known !== undefined && known.rules < budget.rules) {
     budget.rules -= known.rules;
@@ -33,7 +33,7 @@ function routeAsBefore(walker: Walker, state: State): void {
     return;
   }
   const [first, rules] = [ended.length, budget.rules];
-  routeIn(walker, state);
+  route(walker, state);
   ways.keep({ start: state, ended: ended.slice(first), rules: rules - budget.rules });
 }
 

@@ -40,7 +40,7 @@ function walkOnce(node: NodeState, packet: Packet, { ties, traced, reply }: Walk
     packet,
     ties,
     options: { traced, reply },
-    ways: traced || packet.vantage === 'node' ? undefined : waysOf(node, `${packet.vantage} ${ties}`),
+    ways: traced ? undefined : waysOf(node, `${packet.vantage} ${ties}`),
     ended: [],
     budget: { rules: limits.walkRulesMax, branches: limits.walkBranchesMax },
   };
