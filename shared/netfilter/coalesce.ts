@@ -1,7 +1,7 @@
 // Joins branches of a walk that went different ways and are the same again, so that their number follows the differences that matter and not the rules visited.
 import { isSameSet, union } from '../model/address.ts';
 import type { Decider } from '../model/outcome.ts';
-import type { Assumption, State } from './packet.ts';
+import type { Assumption, Nat, State } from './packet.ts';
 
 /** Weights of the same sources add up, sources of the same weight unite, and an assumption that made no difference is forgotten. The list itself if none joins. */
 export function coalesce(states: readonly State[]): readonly State[] {
@@ -44,10 +44,17 @@ const wentTheSameWay = (a: State, b: State): boolean =>
   a.dnat === b.dnat &&
   a.settledDestination === b.settledDestination &&
   a.settledSource === b.settledSource &&
-  a.nat?.kind === b.nat?.kind &&
+  isSameNat(a.nat, b.nat) &&
   a.iif === b.iif &&
   a.oif === b.oif &&
-  a.ipvs?.server.line === b.ipvs?.server.line;
+  a.ipvs?.server.line === b.ipvs?.server.line &&
+  isSamePlace(a.clouded, b.clouded);
+
+const isSameNat = (a: Nat | undefined, b: Nat | undefined): boolean =>
+  a === b || (a?.kind === b?.kind && (a?.kind !== 'snat' || b?.kind !== 'snat' || a.address === b.address));
+
+const isSamePlace = (a: Decider | undefined, b: Decider | undefined): boolean =>
+  a === b || (a !== undefined && b !== undefined && placeText(a) === placeText(b));
 
 function joinGroup(group: readonly State[]): readonly State[] {
   const joined: State[] = [];

@@ -184,7 +184,7 @@ const longestVarying = Math.max(...[...varying.keys()].map((name) => name.length
 /** Where the words of a rule begin behind `-A CHAIN`: at the blank before the first. */
 function afterChain(bytes: Buffer, start: number, stop: number): number {
   let at = start + '-A '.length;
-  while (at < stop && bytes[at] !== space) at++;
+  while (at < stop && (bytes[at] as number) > space) at++;
   return Math.min(at, stop);
 }
 

@@ -40,14 +40,17 @@ t.test('law: rules of any values and order of options are decoded by shape as th
     fc.tuple(fc.constantFrom('-s', '! -s', '-d', '! -d', '--source'), address).map((pair) => pair.join(' ')),
     fc.constantFrom('443', '80:90', 'http', '0:65535', '99999', '00080', '').map((port) => `-p tcp -m tcp --dport ${port}`),
     fc.constantFrom('-p udp -m multiport --dports 1,2', '-m iprange --src-range 10.0.0.1-10.0.0.2', '-m mark --mark 0x4000/0x4000', '-c 1 2', '--foo 1'),
-    fc.constantFrom('"a -> b"', 'plain', '"say \\"x\\""', '"-j DROP"', '"open', "it's", '""').map((text) => `-m comment --comment ${text}`),
+    fc
+      .constantFrom('"a -> b"', 'plain', '"say \\"x\\""', '"-j DROP"', '"open', "it's", '""', '', '!', '"!"', '! x', 'grün', '"ende" -j')
+      .map((text) => `-m comment --comment ${text}`),
     fc.constantFrom('0.5', '0.33333333349', '1.0', '1.5', '2', 'x', '1e-3').map((chance) => `-m statistic --mode random --probability ${chance}`),
     fc.constantFrom('-j MINE', '-j YOURS', '-j ACCEPT', '-j', '-j "MINE"', '-g MINE', '-j NOBODY', '--jump=MINE'),
     fc.constantFrom('10.0.0.1:80', '10.0.0.1', ':80', '[fd00::1]:80', '10.0.0.1-10.0.0.9:1-2', 'x:y').map((to) => `-j DNAT --to-destination ${to}`),
     fc.constantFrom('10.0.0.1:80', '10.0.0.2:81').map((to) => `-j DNAT --to-destination ${to} --random --persistent`),
   );
+  const blanks = fc.constantFrom(' ', ' ', ' ', '  ', '\t');
   const rules = fc.array(
-    fc.array(option, { maxLength: 5 }).map((options) => ['-A X', ...options].join(' ')),
+    fc.tuple(fc.array(option, { maxLength: 5 }), blanks).map(([options, blank]) => ['-A X', ...options].join(blank)),
     { minLength: 2, maxLength: 30 },
   );
   for (const family of [4, 6] as const) {
