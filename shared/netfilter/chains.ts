@@ -103,33 +103,34 @@ class Course {
       }
       const effect = steps[i];
       if (effect === undefined) break;
-      if (isVerdict(effect as Step)) return this.#conclude(rule, { state: live, verdict: effect as Verdict }, to);
+      if (isVerdict(effect as Step)) return this.#conclude({ rule, state: live, verdict: effect as Verdict }, to);
       live = act(run, live, { rule, action: effect as Action });
       acted = true;
     }
     to.next.add(acted ? live : noted(run, live, { rule, effect: 'matches' }));
   }
 
-  #conclude(rule: Rule, { state, verdict }: Match, to: Destinations): void {
+  #conclude(match: Match, to: Destinations): void {
     const run = this.#run;
+    const { rule, state, verdict } = match;
     if (verdict.kind !== 'verdictMap') {
-      const isNat = natKinds.has(verdict.kind);
-      return this.#follow(rule, { state: isNat || !run.traced ? state : noted(run, state, { rule, effect: effectText(verdict) }), verdict }, to);
+      const isNoted = run.traced && !natKinds.has(verdict.kind);
+      return this.#follow(isNoted ? { ...match, state: noted(run, state, { rule, effect: effectText(verdict) }) } : match, to);
     }
     const answer = divideByMap(state, verdict, run);
-    if (answer.kind === 'unreadable') return this.#follow(rule, { state, verdict: { kind: 'unknown', name: 'vmap', reason: answer.reason } }, to);
+    if (answer.kind === 'unreadable') return this.#follow({ ...match, verdict: { kind: 'unknown', name: 'vmap', reason: answer.reason } }, to);
     const matched: Match[] = [];
     for (const hit of answer.hits) {
       const entered = hit.may === undefined ? hit.state : assume(hit.state, rule, 'matched');
       const word = hit.element.verdict ?? { kind: 'continue' };
-      matched.push({ state: noted(run, entered, { rule, effect: effectText(word) }), verdict: word });
+      matched.push({ rule, state: noted(run, entered, { rule, effect: effectText(word) }), verdict: word });
       if (hit.may !== undefined) to.next.add(assume(hit.state, rule, 'passed over'));
     }
     for (const each of answer.rest) to.next.add(each);
-    for (const match of matched) this.#follow(rule, match, to);
+    for (const each of matched) this.#follow(each, to);
   }
 
-  #follow(rule: Rule, { state, verdict }: Match, to: Destinations): void {
+  #follow({ rule, state, verdict }: Match, to: Destinations): void {
     switch (verdict.kind) {
       case 'continue':
         to.next.add(state);
@@ -204,7 +205,9 @@ interface Destinations {
   readonly through: Branches;
 }
 
+/** A packet set that a rule has a verdict for. */
 interface Match {
+  readonly rule: Rule;
   readonly state: State;
   readonly verdict: Verdict;
 }
@@ -221,11 +224,14 @@ function isEffectless({ steps }: Rule): boolean {
   return true;
 }
 
-interface Judged {
+/** Conditions among a rule's steps, up to but without `to`. */
+interface Conditions {
   readonly rule: Rule;
-  /** The conditions among the rule's steps, up to but without `to`. */
   readonly from: number;
   readonly to: number;
+}
+
+interface Judged extends Conditions {
   /** Takes what the conditions do not hold for. */
   readonly unmatched: Branches;
 }
@@ -244,6 +250,11 @@ function judgeAll(run: Run, state: State, { rule, from, to, unmatched }: Judged)
         unmatched.add(live);
         return undefined;
       case 'split':
+        // What another condition does not hold for anyway need not be divided, and joined again.
+        if (isRefused(run, live, { rule, from: i + 1, to })) {
+          unmatched.add(live);
+          return undefined;
+        }
         unmatched.add(judgement.no);
         live = judgement.yes;
         break;
@@ -265,6 +276,12 @@ function judgeAll(run: Run, state: State, { rule, from, to, unmatched }: Judged)
   unmatched.add(doubt === 'memory' ? live : assume(passing, rule, 'passed over'));
   const matched = assume(passing, rule, 'matched');
   return doubt === 'memory' ? { ...matched, weight: 0 } : matched;
+}
+
+/** Whether one of the conditions holds for none of the packets. */
+function isRefused(run: Run, state: State, { rule, from, to }: Conditions): boolean {
+  for (let i = from; i < to; i++) if (judge(state, rule.steps[i] as Condition, run).kind === 'no') return true;
+  return false;
 }
 
 type Doubt = 'none' | 'memory' | 'open';

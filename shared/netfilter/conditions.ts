@@ -21,7 +21,7 @@ function needsConnection(condition: Condition): boolean {
     case 'conntrackDirection':
       return true;
     case 'address':
-      return condition.field.startsWith('original') || condition.field.startsWith('reply');
+      return condition.field !== 'source' && condition.field !== 'destination';
     case 'number':
       return condition.field.startsWith('original');
     default:

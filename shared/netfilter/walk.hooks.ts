@@ -131,15 +131,24 @@ interface ChainEntry {
 
 function throughChain(walker: Walker, hook: Hook, { table, chain, base, state, beforeConntrack }: ChainEntry): readonly State[] {
   const run: Run = { node: walker.node, table, hook, beforeConntrack, traced: walker.options.traced, budget: walker.budget };
-  const station: Station = { kind: 'chain', hook, priority: base.priority, backend: table.backend, family: table.family, table: table.name, chain: chain.name };
-  const { accepted, through, ended } = runChain(run, chain, visited(state, station, run));
-  walker.ended.push(...ended);
+  const { accepted, through, ended } = runChain(run, chain, run.traced ? visited(state, stationOf(hook, { table, chain, base }), run) : state);
+  for (const each of ended) walker.ended.push(each);
   if (through.length === 0) return accepted;
   if (base.policy === 'accept') return [...accepted, ...through];
   const decider = policyDecider(table, chain, base);
   for (const each of through) end(walker, visited(each, { kind: 'policy', decider }, run), { verdict: 'drop', decider });
   return accepted;
 }
+
+const stationOf = (hook: Hook, { table, chain, base }: Pick<ChainEntry, 'table' | 'chain' | 'base'>): Station => ({
+  kind: 'chain',
+  hook,
+  priority: base.priority,
+  backend: table.backend,
+  family: table.family,
+  table: table.name,
+  chain: chain.name,
+});
 
 const policyDecider = (table: Table, chain: Chain, base: BaseChain): Decider => ({
   by: 'policy',
