@@ -3,8 +3,8 @@ import { formatPrefixes, type IntervalSet, intersect, subtract, union } from '..
 import { type Decider, type Outcome, type ReplyProblem, symptomOf, type VerdictWord } from '../model/outcome.ts';
 import type { Ended } from './chains.ts';
 import type { NodeState } from './node.ts';
-import { isTranslated, type Packet, stationsOf } from './packet.ts';
-import { endpointText, type Sequel, type Walk, type WalkOptions } from './walk.ts';
+import { type Assumption, isTranslated, type Packet, pathOf } from './packet.ts';
+import { type Branch, endpointText, type Sequel, type Walk, type WalkOptions } from './walk.ts';
 
 interface Context {
   readonly packet: Packet;
@@ -26,10 +26,19 @@ export function outcomesOf(ended: readonly Ended[], context: Context): Walk {
   const merged = merge(parts);
   const shown = merged.filter((part) => !isSubsumed(part, merged)).map((part) => withSources(part, context.packet));
   const order = [...shown].sort((a, b) => b.weight - a.weight);
-  const branches = context.options.traced
-    ? parts.map((part) => ({ stations: stationsOf(part.ended.state.path), outcome: withSources(part, context.packet) }))
-    : [];
+  const branches = context.options.traced ? parts.map((part) => branchOf(part, context)) : [];
   return { outcomes: order, branches };
+}
+
+function branchOf(part: Part, { packet }: Context): Branch {
+  const { assumptions, path } = part.ended.state;
+  const steps = pathOf(path);
+  // An assumption that made no difference may have been forgotten since.
+  const assumed = steps.map((step) => {
+    const differs = assumptions.findIndex((each, index) => step.assumptions[index] !== each);
+    return differs < 0 ? assumptions.length : differs;
+  });
+  return { stations: steps.map(({ station }) => station), outcome: withSources(part, packet), assumptions, assumed };
 }
 
 /** What all outcomes say together: one word, `mixed` where certain outcomes differ, `unknown` where rules that we cannot judge make the difference. */
@@ -57,14 +66,37 @@ export function sameOutcomes(a: Walk, b: Walk): boolean {
 
 /** Both walks, each outcome depending on which chain the kernel runs first; what both have is certain. */
 export function eitherWay(a: Walk, b: Walk): Walk {
-  const tie: Decider = { by: 'rule', text: 'chains of different tables have the same priority, and the order of their registration is not known' };
   const key = (outcome: Outcome): string => `${outcomeKey(outcome)} ${outcome.weight} ${outcome.sources?.join() ?? ''}`;
   const [inA, inB] = [a, b].map((walked) => new Set(walked.outcomes.map(key))) as [Set<string>, Set<string>];
   const doubt = (outcome: Outcome): Outcome =>
     inA.has(key(outcome)) && inB.has(key(outcome)) ? outcome : { ...outcome, unless: [...(outcome.unless ?? []), tie] };
   const outcomes = [...a.outcomes, ...b.outcomes.filter((outcome) => !inA.has(key(outcome)))].map(doubt);
-  return { outcomes, branches: [...a.branches, ...b.branches] };
+  return { outcomes, branches: eitherBranches(a, b, new Set(outcomes.filter(({ unless }) => unless?.includes(tie)).map(outcomeKeyUntied))) };
 }
+
+/** What `eitherWay` doubts; as an assumption it matched where the chains run in the order of the dump. */
+export const tie: Decider = { by: 'rule', text: 'chains of different tables have the same priority, and the order of their registration is not known' };
+
+const outcomeKeyUntied = ({ unless = [], ...outcome }: Outcome): string => {
+  const others = unless.filter((decider) => decider !== tie);
+  return outcomeKey(others.length === 0 ? outcome : { ...outcome, unless: others });
+};
+
+/** The branches of both orders; those that come to the same in both are shown once. */
+function eitherBranches(a: Walk, b: Walk, doubted: ReadonlySet<string>): readonly Branch[] {
+  const isDoubted = ({ outcome }: Branch): boolean => doubted.has(outcomeKeyUntied(outcome));
+  return [
+    ...a.branches.map((branch) => (isDoubted(branch) ? tiedBranch(branch, { decider: tie, matched: true }) : branch)),
+    ...b.branches.filter(isDoubted).map((branch) => tiedBranch(branch, { decider: tie, matched: false })),
+  ];
+}
+
+const tiedBranch = (branch: Branch, assumption: Assumption): Branch => ({
+  ...branch,
+  outcome: { ...branch.outcome, unless: [...(branch.outcome.unless ?? []), assumption.decider] },
+  assumptions: [assumption, ...branch.assumptions],
+  assumed: branch.assumed.map((count) => count + 1),
+});
 
 function partsOf(ended: Ended, context: Context): readonly Part[] {
   const { state } = ended;

@@ -13,7 +13,7 @@ import type { IpvsServer } from './ipvs.parse.ts';
 import { aloneText } from './ipvs.text.ts';
 import type { NodeState } from './node.ts';
 import { eitherWay, outcomesOf, sameOutcomes } from './outcomes.ts';
-import { isTranslated, type Packet, type State, type Station, visited } from './packet.ts';
+import { type Assumption, isTranslated, type Packet, type State, type Station, visited } from './packet.ts';
 import type { Hook } from './rule.ts';
 import type { BaseChain, Chain, Table } from './ruleset.ts';
 import { natAddress } from './translate.ts';
@@ -27,8 +27,18 @@ export interface WalkOptions {
 
 export interface Walk {
   readonly outcomes: readonly Outcome[];
-  /** The branches with their stations, when traced; in the order of the outcomes' discovery. */
-  readonly branches: readonly { readonly stations: readonly Station[]; readonly outcome: Outcome }[];
+  /** The branches, when traced; in the order of the outcomes' discovery. */
+  readonly branches: readonly Branch[];
+}
+
+/** One way through the hooks. Branches that came to the same again on the way are one, with the stations of the first. */
+export interface Branch {
+  readonly stations: readonly Station[];
+  readonly outcome: Outcome;
+  /** What it takes of rules that cannot be judged, in the order in which they were met. */
+  readonly assumptions: readonly Assumption[];
+  /** How many of them were made by each station. */
+  readonly assumed: readonly number[];
 }
 
 /** Walks first packets of connections. Pure: the same node and packet give the same answer. */
