@@ -61,8 +61,9 @@ function destinations(state: State, addresses: IntervalSet | undefined, target: 
     const next: State = { ...state, destination, destinationPort: port, ...translated, settled: { ...state.settled, destination: true }, weight };
     if (!target.run.traced) return next;
     const [first] = destination;
-    const effect = `DNAT to ${first === undefined ? '' : formatAddress(state.family, first.lo)}${port === undefined ? '' : ` port ${port}`}`;
-    return visited(next, { kind: 'rule', decider, effect, certain: true }, target.run);
+    const address = first === undefined ? '' : formatAddress(state.family, first.lo);
+    const bare = state.family === 6 && port !== undefined ? `[${address}]` : address;
+    return visited(next, { kind: 'rule', decider, effect: `DNAT to ${bare}${port === undefined ? '' : `:${port}`}`, certain: true }, target.run);
   };
   if (addresses === undefined) return [apply(state.destination, state.weight)];
   const choices = size(addresses);

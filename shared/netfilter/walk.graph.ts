@@ -66,7 +66,10 @@ interface Context {
   readonly packet: string;
 }
 
-const laneOf = (id: string): Lane => ({ id, kind: hookOfLane(id), title: laneTitles[hookOfLane(id)] ?? hookOfLane(id).toUpperCase() });
+const laneOf = (id: string): Lane => ({ id, kind: hookOfLane(id), title: laneTitle(id) });
+
+/** A lane in words: a hook by its name. */
+export const laneTitle = (id: string): string => laneTitles[hookOfLane(id)] ?? hookOfLane(id).toUpperCase();
 
 const laneTitles: Readonly<Record<string, string>> = { client: 'CLIENT', routing: 'ROUTING', end: 'VERDICT', reply: 'ANSWER', later: 'LATER PACKETS' };
 

@@ -32,9 +32,9 @@ export function meaningOf({ verdict, rejectWith, masquerade }: Pick<EndNode, 've
     case 'drop':
       return ['the client hears nothing, and times out'];
     case 'reject':
-      return [`the client is told: ${rejectWith ?? 'an error'}`];
+      return [`the client is told ${rejectWith ?? 'an error'}`];
     case 'refused':
-      return ['the client is told: connection refused'];
+      return ['the client is told that nothing listens'];
     case 'local':
       return [];
     case 'unknown':
@@ -129,16 +129,26 @@ export function effectsText({ shown, more }: Listed<GraphRule>): string {
   return first.startsWith('DNAT to ') ? `DNAT to one of ${all}` : `${first} (${all})`;
 }
 
-/** What holds of the edges from one node of a fork to one of the next: share, clients, doubts. Empty where it needs no word. */
+/** What holds of the edges from one node of a fork to one of the next: share, doubts, clients. Empty where it needs no word. */
 export function edgeText(edges: readonly GraphEdge[], fork: Fork): string {
   const [first] = edges;
   if (first === undefined) return '';
-  const clients = first.sources === undefined || edges.length > 1 ? [] : [sourcesText(first.sources, first.most === true ? 'most' : 'some')];
-  const isPart = first.weight < fork.share - 1e-5;
-  const share = first.weight === 0 ? ['clients it remembers'] : isPart ? [`${edges.length > 1 ? 'up to ' : ''}${percent(first.weight)}`] : [];
-  const doubts = first.unless === undefined ? [] : [first.unless.map((doubt) => doubtText(doubt, fork.nodes.get(first.to))).join(' and ')];
-  const said = [...share, ...doubts, ...clients];
+  const isSameOf = (textOf: (edge: GraphEdge) => string): boolean => edges.every((edge) => textOf(edge) === textOf(first));
+  const areSameClients = isSameOf(({ sources }) => sources?.shown.join() ?? '');
+  const clients = areSameClients && first.sources !== undefined ? [sourcesText(first.sources, first.most === true ? 'most' : 'some')] : [];
+  const doubts = (edge: GraphEdge): string => (edge.unless ?? []).map((doubt) => doubtText(doubt, fork.nodes.get(edge.to))).join(' and ');
+  const [certain, doubtful] = [edges.find(({ unless }) => unless === undefined), edges.find(({ unless }) => unless !== undefined)];
+  if (areSameClients && edges.length === 2 && certain !== undefined && doubtful !== undefined) {
+    return [percent(certain.weight), `or ${percent(certain.weight + doubtful.weight)} ${doubts(doubtful)}`, ...clients].join(', ');
+  }
+  const said = [shareText(edges, fork.share), isSameOf(doubts) ? doubts(first) : '', ...clients].filter((part) => part !== '');
   return said.length === 0 && fork.edges.some(({ weight }) => weight === 0) ? 'new clients' : said.join(', ');
+}
+
+function shareText(edges: readonly GraphEdge[], share: number): string {
+  const most = Math.max(...edges.map(({ weight }) => weight));
+  if (most === 0) return 'clients it remembers';
+  return most < share - 1e-5 ? `${edges.length > 1 ? 'up to ' : ''}${percent(most)}` : '';
 }
 
 /** A node with all edges that leave it. */

@@ -8,6 +8,7 @@ import type { WalkGraph } from '../../../shared/netfilter/walk.graph.model.ts';
 import { graphOf } from '../../../shared/netfilter/walk.graph.ts';
 import { outsideSources, type Walk, walk } from '../../../shared/netfilter/walk.ts';
 import { dockerHost, ipsets, iptables, kubeProxy, native } from '../../labs/kernel/rulesets.ts';
+import { capturedNode } from '../../support/captures.ts';
 import { nodeWith, save } from '../../support/node.ts';
 
 export interface Traced {
@@ -127,3 +128,123 @@ const arenaWalks: fc.Arbitrary<Traced> = fc
 
 /** Walks of all kinds. */
 export const randomWalks: fc.Arbitrary<Traced> = fc.oneof(arenaWalks, forkedWalks);
+
+export interface DrawnCase {
+  readonly name: string;
+  readonly traced: Traced;
+  readonly graph: WalkGraph;
+}
+
+/** The walks whose drawings and texts are kept as they were looked at. */
+export function drawnCases(): readonly DrawnCase[] {
+  const captured = (name: string, capture: string, packet = 'dport=30080') => ({ name, traced: traced(capturedNode(capture), packet) });
+  const made = (name: string, service: Service, packet = 'src=198.51.100.0/24,dport=30080') => ({ name, traced: traced(serviceNode(service), packet) });
+  return [
+    captured('healthy-iptables', '01-healthy-iptables-nft'),
+    captured('healthy-nftables', '02-healthy-nftables'),
+    captured('forward-drop', '09-forward-drop-target-port'),
+    captured('raw-drop', '10-raw-prerouting-drop'),
+    captured('ufw-default-deny', '11-ufw-default-deny'),
+    captured('nft-reject', '12-nft-forward-reject'),
+    captured('session-affinity', '01-healthy-iptables-nft', 'dport=30084'),
+    captured('external-policy-local', '01-healthy-iptables-nft', 'dport=30087'),
+    captured('from-the-node', '01-healthy-iptables-nft', 'vantage=node,dport=30080'),
+    captured('ipvs', 'ipvs-healthy'),
+    captured('ipvs-server-missing', 'ipvs-realserver-missing'),
+    captured('firewalld', 'firewalld-nftables/1-default', 'dst=192.0.2.1,dport=30080'),
+    made('ten-endpoints', { endpoints: 10 }),
+    made('one-of-ten-dropped', {
+      endpoints: 10,
+      filter: ['-A FORWARD -d 10.244.1.10/32 -p tcp -m tcp --dport 8002 -m comment --comment "closed by hand" -j DROP'],
+    }),
+    made('answer-lost', { endpoints: 3, filter: ['-A FORWARD -p tcp -m tcp --sport 8000:8002 -j DROP'] }),
+    made('later-packets-lost', { endpoints: 3, filter: ['-A FORWARD -s 198.51.100.64/26 -m conntrack --ctstate ESTABLISHED -j DROP'] }),
+    made('doubt-and-clients', {
+      endpoints: 2,
+      filter: [
+        'FORWARD DROP',
+        '-A FORWARD -s 198.51.100.0/28 -j ACCEPT',
+        '-A FORWARD -p tcp -m tcp --dport 8000 -m limit --limit 10/sec -j ACCEPT',
+        '-A FORWARD -s 198.51.100.128/25 -j REJECT --reject-with icmp-port-unreachable',
+      ],
+    }),
+  ].map((each) => ({ ...each, graph: graphed(each.traced) }));
+}
+
+const syntax = [
+  '"',
+  "'",
+  '`',
+  '<',
+  '>',
+  '&',
+  '#',
+  '%%',
+  '%%{init: {}}%%',
+  '<script>',
+  '</title>',
+  ']]>',
+  '<!--',
+  '-->',
+  '&amp;',
+  '<br/>',
+  'end',
+  'subgraph',
+  'click n1',
+  'style n1:fill#x;',
+  'classDef a:#b;',
+  '---',
+  '[',
+  ']',
+  '{',
+  '}',
+  '(',
+  ')',
+  '|',
+  '\\',
+  '\n',
+  '\t',
+  ';',
+  '_a_',
+  '**b**',
+  '~~',
+  '1. x',
+  '- y',
+  '* q',
+  '$$x$$',
+  '@',
+  '^',
+  '"]',
+  'n1["x"]',
+  ':::bad',
+  '\u202e',
+  '\0',
+  '\u001b[31m',
+  '\u0301\u0301\u0301\u0301',
+  '\ufdfd',
+  '日本',
+  'עברית',
+  '😀',
+  '\ud800',
+  '\ufffe',
+  'x'.repeat(10_000),
+];
+
+/** What a rule's comment, or a name, may hold at worst. */
+export const hostileText: fc.Arbitrary<string> = fc
+  .array(fc.oneof(fc.constantFrom(...syntax), fc.string({ unit: 'binary', maxLength: 6 })), { minLength: 1, maxLength: 12 })
+  .map((parts) => parts.join(''));
+
+/** A graph whose rules, names, routes and addresses say something else. */
+export function withTexts(graph: WalkGraph, texts: readonly string[]): WalkGraph {
+  let next = 0;
+  const change = (value: unknown, key: string): unknown => {
+    if (typeof value === 'string') return changed.has(key) ? `${texts[next++ % texts.length]}${value}` : value;
+    if (Array.isArray(value)) return value.map((each) => change(each, key === 'shown' ? 'text' : key));
+    if (typeof value !== 'object' || value === null) return value;
+    return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, change(each, name)]));
+  };
+  return change(graph, '') as WalkGraph;
+}
+
+const changed: ReadonlySet<string> = new Set(['text', 'chain', 'table', 'effect', 'packet', 'address', 'title', 'actor', 'rejectWith']);
