@@ -106,7 +106,7 @@ function isSound(parts: readonly Part[], { shares }: EdgeContext): boolean {
 function weighedParts(parts: readonly Part[], { shares }: EdgeContext): GraphEdge[] {
   const classes = shares.classes.filter((each) => parts.some(({ branches }) => meet(each.branches, branches)));
   return parts.flatMap(({ from, to, branches, assumptions }) => {
-    const unless = assumptions.map((alike): EdgeDoubt => {
+    const unless = assumptions.slice(0, limits.drawingListMax).map((alike): EdgeDoubt => {
       const [{ decider, matched }] = alike as [Assumption, ...Assumption[]];
       return { decider, matched, more: new Set(alike.map(assumptionKey)).size - 1 };
     });

@@ -1,13 +1,15 @@
 // The drawing of a walk as data: what it must hold of any walk, and what it leaves out when there is too much.
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
+import { Compile } from 'typebox/compile';
 import { limits } from '../../../shared/limits.ts';
 import { parseAddress, parsePrefix } from '../../../shared/model/address.ts';
 import type { Decider } from '../../../shared/model/outcome.ts';
 import type { GraphEdge, GraphNode, WalkGraph } from '../../../shared/netfilter/walk.graph.model.ts';
+import { isDrawable, walkGraph } from '../../../shared/netfilter/walk.graph.schema.ts';
 import { graphOf } from '../../../shared/netfilter/walk.graph.ts';
 import { capturedNode } from '../../support/captures.ts';
-import { graphed, randomWalks, serviceNode, type Traced, traced } from './drawing.ts';
+import { type DrawnCase, drawnCases, graphed, randomWalks, serviceNode, type Traced, traced } from '../../support/drawn.ts';
 
 const runs = { numRuns: Number(process.env['RUNS'] ?? 200), seed: Number(process.env['SEED'] ?? 1) };
 
@@ -89,6 +91,19 @@ t.test('for one client, and one saying of the rules that cannot be judged, the e
 t.test('a graph is plain JSON', async (t) => {
   const graph = graphed(traced(capturedNode('01-healthy-iptables-nft'), 'dport=30080'));
   t.strictSame(JSON.parse(JSON.stringify(graph)), graph);
+});
+
+t.test('the schema holds of every graph, and of no other', async (t) => {
+  const schema = Compile(walkGraph);
+  holds(t, (_, graph) => (schema.Check(graph) && isDrawable(graph) ? undefined : JSON.stringify([...schema.Errors(graph)].slice(0, 3))));
+  for (const { graph } of drawnCases()) t.ok(schema.Check(graph) && isDrawable(graph));
+  const [{ graph }] = drawnCases() as [DrawnCase];
+  const [first, second] = graph.edges as [GraphEdge, GraphEdge];
+  t.notOk(schema.Check({ ...graph, verdict: 'fine' }));
+  t.notOk(schema.Check({ ...graph, packet: 'x'.repeat(limits.drawingTextMax + 1) }));
+  for (const edges of [[{ ...first, from: first.to, to: first.from }], [...graph.edges, { ...second, to: 'n999' }], []])
+    t.notOk(isDrawable({ ...graph, edges }));
+  t.notOk(isDrawable({ ...graph, lanes: graph.lanes.slice(1) }));
 });
 
 t.test('endpoints that are alike are drawn once', async (t) => {

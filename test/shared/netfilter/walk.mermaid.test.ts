@@ -4,8 +4,8 @@ import fc from 'fast-check';
 import t from 'tap';
 import { limits } from '../../../shared/limits.ts';
 import { walkMermaid } from '../../../shared/netfilter/walk.mermaid.ts';
+import { drawnCases, graphed, hostileText, randomWalks, serviceNode, traced, withTexts } from '../../support/drawn.ts';
 import { golden } from '../../support/golden.ts';
-import { drawnCases, graphed, hostileText, randomWalks, serviceNode, traced, withTexts } from './drawing.ts';
 
 const label = String.raw`"(?:[\p{L}\p{N}\p{M} .,:/()+='→◄…✓✕’·-]|#\d+;|<br/>)*"`;
 const shapes = [

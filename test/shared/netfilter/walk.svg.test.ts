@@ -8,8 +8,8 @@ import { columnsOf } from '../../../shared/netfilter/visible.ts';
 import type { WalkGraph } from '../../../shared/netfilter/walk.graph.model.ts';
 import { type Layout, type Line, layoutOf, measures, type PlacedCard } from '../../../shared/netfilter/walk.layout.ts';
 import { drawingStyle, walkSvg } from '../../../shared/netfilter/walk.svg.ts';
+import { type DrawnCase, drawnCases, graphed, hostileText, randomWalks, serviceNode, traced, withTexts } from '../../support/drawn.ts';
 import { golden } from '../../support/golden.ts';
-import { type DrawnCase, drawnCases, graphed, hostileText, randomWalks, serviceNode, traced, withTexts } from './drawing.ts';
 
 /** Elements of a drawing. */
 const known = new Set(['svg', 'title', 'desc', 'style', 'rect', 'text', 'path', 'g', 'circle']);

@@ -4,8 +4,8 @@ import t from 'tap';
 import type { Outcome } from '../../../shared/model/outcome.ts';
 import { outcomeText, walkText, wayCount } from '../../../shared/netfilter/walk.text.ts';
 import type { Walk } from '../../../shared/netfilter/walk.ts';
+import { type DrawnCase, drawnCases, serviceNode, traced } from '../../support/drawn.ts';
 import { golden } from '../../support/golden.ts';
-import { type DrawnCase, drawnCases, serviceNode, traced } from './drawing.ts';
 
 const cases = drawnCases();
 const walkOf = (name: string): Walk => (cases.find((each) => each.name === name) as DrawnCase).traced.walked;

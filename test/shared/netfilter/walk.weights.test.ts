@@ -4,7 +4,7 @@ import t from 'tap';
 import { parsePrefix } from '../../../shared/model/address.ts';
 import type { Assumption } from '../../../shared/netfilter/packet.ts';
 import type { Branch } from '../../../shared/netfilter/walk.ts';
-import { randomWalks, serviceNode, traced } from './drawing.ts';
+import { randomWalks, serviceNode, traced } from '../../support/drawn.ts';
 
 t.test('of one client, and under one saying of the rules, the weights are 1', async (t) => {
   let doubts = 0;

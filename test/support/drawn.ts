@@ -1,15 +1,15 @@
 // What the tests of drawings share: traced walks of captures, of made-up nodes and of random rulesets, and the graphs of them.
 import fc from 'fast-check';
-import { type Family, parseAddress } from '../../../shared/model/address.ts';
-import type { NodeState } from '../../../shared/netfilter/node.ts';
-import { packetText, parsePacketText } from '../../../shared/netfilter/packet.parse.ts';
-import type { Packet } from '../../../shared/netfilter/packet.ts';
-import type { WalkGraph } from '../../../shared/netfilter/walk.graph.model.ts';
-import { graphOf } from '../../../shared/netfilter/walk.graph.ts';
-import { outsideSources, type Walk, walk } from '../../../shared/netfilter/walk.ts';
-import { dockerHost, ipsets, iptables, kubeProxy, native } from '../../labs/kernel/rulesets.ts';
-import { capturedNode } from '../../support/captures.ts';
-import { nodeWith, save } from '../../support/node.ts';
+import { type Family, parseAddress } from '../../shared/model/address.ts';
+import type { NodeState } from '../../shared/netfilter/node.ts';
+import { packetText, parsePacketText } from '../../shared/netfilter/packet.parse.ts';
+import type { Packet } from '../../shared/netfilter/packet.ts';
+import type { WalkGraph } from '../../shared/netfilter/walk.graph.model.ts';
+import { graphOf } from '../../shared/netfilter/walk.graph.ts';
+import { outsideSources, type Walk, walk } from '../../shared/netfilter/walk.ts';
+import { dockerHost, ipsets, iptables, kubeProxy, native } from '../labs/kernel/rulesets.ts';
+import { capturedNode } from './captures.ts';
+import { nodeWith, save } from './node.ts';
 
 export interface Traced {
   readonly walked: Walk;
