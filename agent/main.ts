@@ -44,7 +44,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       ...(spool === undefined ? {} : { spool: { spool, left } }),
       ...(options.tokenFile === undefined ? {} : { tokenFile: options.tokenFile }),
       onWant: (want) => observer.want(want),
-      onTrace: (trace) => traceLive(observer.node, trace.packet),
+      onTrace: (trace) => traceLive(observer.node, trace.packet, observer.wanted),
       onNotice: notice,
     });
     closers.push(() => uplink.close());

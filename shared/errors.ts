@@ -12,6 +12,7 @@ const table = {
   COLLECTOR_UNREACHABLE: (url: string, reason: string) =>
     `no collector answers at ${url}: ${reason}. Start one with "portreeve collector" or name it with --server or PORTREEVE_SERVER`,
   COLLECTOR_REFUSED: (status: number, detail: string) => `the collector answered ${status}: ${detail}`,
+  NO_DRAWING: (reason: string) => `the walk cannot be drawn: ${reason}`,
   FRAME_INVALID: (type: string, reason: string) => `malformed ${type} message: ${reason}`,
   FRAME_TOO_LARGE: (bytes: number, max: number) => `a message of ${bytes} bytes is over the limit of ${max}`,
   LISTEN_NEEDS_LOOPBACK: (host: string) => `${host} is not a loopback address: --no-auth and plain ws:/http: are accepted on loopback addresses only`,

@@ -27,6 +27,19 @@ export const limits = {
   walkRulesMax: 2_000_000,
   /** Depth of jumps; the kernel refuses more than 16 for nft and a stack's worth for x_tables. */
   walkJumpsMax: 512,
+  /** Ways in one drawing of a walk, alike ones counted once; the drawing says how many more there are. */
+  drawingWaysMax: 16,
+  /** Steps of one way in a drawing; of a longer one the middle is left out. */
+  drawingStepsMax: 64,
+  /** Nodes in one drawing. */
+  drawingNodesMax: 200,
+  /** Endpoints, rules and prefixes that one node or edge of a drawing names. */
+  drawingListMax: 24,
+  /** Characters of one text in a drawing (a rule, a name); all texts together are kept to `drawingCharactersMax`. */
+  drawingTextMax: 2_000,
+  drawingCharactersMax: 200_000,
+  /** Characters of a drawing in Mermaid: its programs refuse more than 50,000. */
+  mermaidCharactersMax: 45_000,
   /** Findings, changes … in one API answer. */
   apiItemsMax: 1_000,
   /** Milliseconds between heartbeats; a peer that misses one is cut off. */

@@ -71,8 +71,10 @@ function join(a: State, b: State): State | undefined {
   const sameSource = isSameSet(a.source, b.source) && isSameSet(a.original.source, b.original.source);
   const sameAssumptions = assumeTheSame(a, b);
   if (sameSource && sameAssumptions) return { ...a, weight: Math.min(1, a.weight + b.weight) };
-  if (sameSource && isComplement(a.assumptions, b.assumptions)) return { ...a, assumptions: a.assumptions.slice(0, -1), weight: Math.max(a.weight, b.weight) };
-  if (sameAssumptions && Math.abs(a.weight - b.weight) < 1e-12) {
+  const sameWeight = Math.abs(a.weight - b.weight) < 1e-12;
+  // Of unequal weights more branches are to come together first, or the assumption makes a difference after all: in how many connections go this way.
+  if (sameSource && sameWeight && isComplement(a.assumptions, b.assumptions)) return { ...a, assumptions: a.assumptions.slice(0, -1) };
+  if (sameAssumptions && sameWeight) {
     const source = union(a.source, b.source);
     const isOriginal = a.source === a.original.source && b.source === b.original.source;
     return { ...a, source, original: { ...a.original, source: isOriginal ? source : union(a.original.source, b.original.source) } };

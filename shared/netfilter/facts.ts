@@ -60,13 +60,14 @@ export function nodeFacts(node: NodeState, wanted: Wanted): Fact[] {
 }
 
 /** Who the clients of each vantage are, in one family. */
-interface Clients {
+export interface Clients {
   readonly vantage: Vantage;
   readonly sources: IntervalSet;
   readonly iif?: string;
 }
 
-function clientsOf(node: NodeState, wanted: Wanted): Readonly<Record<Family, readonly Clients[]>> {
+/** The clients of each vantage that facts are made for. */
+export function clientsOf(node: NodeState, wanted: Wanted): Readonly<Record<Family, readonly Clients[]>> {
   return { 4: clientsOfFamily(node, 4, wanted), 6: clientsOfFamily(node, 6, wanted) };
 }
 

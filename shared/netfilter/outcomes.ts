@@ -3,9 +3,9 @@ import { formatEndpoint, formatPrefixes, type IntervalSet, intersect, isSameSet,
 import { type Decider, type Outcome, type ReplyProblem, symptomOf, type VerdictWord } from '../model/outcome.ts';
 import type { Ended } from './chains.ts';
 import type { NodeState } from './node.ts';
-import { isTranslated, type Packet, type State, stationsOf } from './packet.ts';
+import { type Assumption, isTranslated, type Packet, pathOf, type State } from './packet.ts';
 import type { Sequel } from './walk.answers.ts';
-import type { Walk } from './walk.ts';
+import type { Branch, Walk } from './walk.ts';
 import type { Walker } from './walker.ts';
 
 /** One end of a branch for one set of clients, before merging. */
@@ -25,8 +25,19 @@ export function outcomesOf({ ended, packet, node, options }: Walker, sequel: ((b
   const merged = merge(parts);
   const shown = merged.filter((part) => !isSubsumed(part, merged)).map((part) => withSources(part, packet));
   const order = shown.sort((a, b) => b.weight - a.weight);
-  const branches = options.traced ? parts.map((part) => ({ stations: stationsOf(part.ended.state.path), outcome: withSources(part, packet) })) : [];
+  const branches = options.traced ? parts.map((part) => branchOf(part, packet)) : [];
   return { outcomes: order, branches };
+}
+
+function branchOf(part: Part, packet: Packet): Branch {
+  const { assumptions, path } = part.ended.state;
+  const steps = pathOf(path);
+  // An assumption that made no difference may have been forgotten since.
+  const assumed = steps.map((step) => {
+    const differs = assumptions.findIndex((each, index) => step.assumptions[index] !== each);
+    return differs < 0 ? assumptions.length : differs;
+  });
+  return { stations: steps.map(({ station }) => station), outcome: withSources(part, packet), assumptions, assumed };
 }
 
 /** What all outcomes say together: one word, `mixed` where certain outcomes differ, `unknown` where rules that we cannot judge make the difference. */
@@ -54,14 +65,39 @@ export function sameOutcomes(a: Walk, b: Walk): boolean {
 
 /** Both walks, each outcome depending on which chain the kernel runs first; what both have is certain. */
 export function eitherWay(a: Walk, b: Walk): Walk {
-  const tie: Decider = { by: 'rule', text: 'chains of different tables have the same priority, and the order of their registration is not known' };
   const key = (outcome: Outcome): string => `${outcomeKey(outcome)} ${outcome.weight} ${outcome.sources?.join() ?? ''}`;
   const [inA, inB] = [a, b].map((walked) => new Set(walked.outcomes.map(key))) as [Set<string>, Set<string>];
   const doubt = (outcome: Outcome): Outcome =>
     inA.has(key(outcome)) && inB.has(key(outcome)) ? outcome : { ...outcome, unless: [...(outcome.unless ?? []), tie] };
   const outcomes = [...a.outcomes, ...b.outcomes.filter((outcome) => !inA.has(key(outcome)))].map(doubt);
-  return { outcomes, branches: [...a.branches, ...b.branches] };
+  return { outcomes, branches: eitherBranches(a, b, outcomes) };
 }
+
+/** What `eitherWay` doubts; as an assumption it matched where the chains run in the order of the dump. */
+export const tie: Decider = { by: 'rule', text: 'chains of different tables have the same priority, and the order of their registration is not known' };
+
+const outcomeKeyUntied = ({ unless = [], ...outcome }: Outcome): string => {
+  const others = unless.filter((decider) => decider !== tie);
+  return outcomeKey(others.length === 0 ? outcome : { ...outcome, unless: others });
+};
+
+/** The branches of both orders; those that come to the same in both are shown once. */
+function eitherBranches(a: Walk, b: Walk, outcomes: readonly Outcome[]): readonly Branch[] {
+  if (a.branches.length === 0 && b.branches.length === 0) return [];
+  const doubted = new Set(outcomes.filter(({ unless }) => unless?.includes(tie)).map(outcomeKeyUntied));
+  const isDoubted = ({ outcome }: Branch): boolean => doubted.has(outcomeKeyUntied(outcome));
+  return [
+    ...a.branches.map((branch) => (isDoubted(branch) ? tiedBranch(branch, { decider: tie, matched: true }) : branch)),
+    ...b.branches.filter(isDoubted).map((branch) => tiedBranch(branch, { decider: tie, matched: false })),
+  ];
+}
+
+const tiedBranch = (branch: Branch, assumption: Assumption): Branch => ({
+  ...branch,
+  outcome: { ...branch.outcome, unless: [...(branch.outcome.unless ?? []), assumption.decider] },
+  assumptions: [assumption, ...branch.assumptions],
+  assumed: branch.assumed.map((count) => count + 1),
+});
 
 function partsOf(ended: Ended, unread: readonly Decider[], sequel: Sequel | undefined): readonly Part[] {
   const clients = ended.state.original.source;

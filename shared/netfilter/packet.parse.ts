@@ -1,5 +1,5 @@
 // Reads a packet that a person or program describes (`dst=10.0.0.1,dport=30080`) against the node it is sent to.
-import { contains, type Family, formatAddress, type IntervalSet, parseAddress, parsePrefix, single } from '../model/address.ts';
+import { contains, type Family, formatAddress, formatPrefixes, type IntervalSet, parseAddress, parsePrefix, single } from '../model/address.ts';
 import { type Protocol, protocolNumbers } from '../model/fact.ts';
 import { type Vantage, vantages } from '../model/outcome.ts';
 import { outsideSources } from './clients.ts';
@@ -100,10 +100,9 @@ function portOf(value: string | number | undefined): number | 'bad' | undefined 
 
 /** A packet in a few words, as the first line of a trace. */
 export function packetText(packet: Packet): string {
-  const [first] = packet.sources;
-  const one = packet.sources.length === 1 && first !== undefined && first.lo === first.hi;
-  const from = one ? formatAddress(packet.family, first.lo) : 'every source';
+  const prefixes = packet.sources.length > 2 ? [] : formatPrefixes(packet.family, packet.sources);
+  const from = prefixes.length === 0 || prefixes.length > 3 ? 'every source' : prefixes.join(', ');
   const protocol = (Object.keys(protocolNumbers) as Protocol[]).find((name) => protocolNumbers[name] === packet.protocol) ?? `protocol ${packet.protocol}`;
   const to = formatAddress(packet.family, packet.destination);
-  return `${packet.vantage} ${from} → ${packet.family === 6 ? `[${to}]` : to}:${packet.destinationPort}/${protocol}`;
+  return `${packet.vantage}: ${from} → ${packet.family === 6 ? `[${to}]` : to}:${packet.destinationPort}/${protocol}`;
 }

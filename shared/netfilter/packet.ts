@@ -90,6 +90,8 @@ export interface Undo {
 export interface PathNode {
   readonly parent: PathNode | undefined;
   readonly station: Station;
+  /** What was assumed by then. */
+  readonly assumptions: readonly Assumption[];
 }
 
 /** What a person sees of one step of the walk. */
@@ -144,12 +146,12 @@ export const isTranslated = ({ dnat, ipvs }: State): boolean => dnat || (ipvs?.p
 
 /** The same branch with one more station on its path, if paths are kept. */
 export function visited(state: State, station: Station, traced: { readonly traced: boolean }): State {
-  return traced.traced ? { ...state, path: { parent: state.path, station } } : state;
+  return traced.traced ? { ...state, path: { parent: state.path, station, assumptions: state.assumptions } } : state;
 }
 
-/** The stations of a branch from first to last. */
-export function stationsOf(path: PathNode | undefined): readonly Station[] {
-  const stations: Station[] = [];
-  for (let node = path; node !== undefined; node = node.parent) stations.push(node.station);
-  return stations.reverse();
+/** The steps of a branch from first to last. */
+export function pathOf(path: PathNode | undefined): readonly PathNode[] {
+  const nodes: PathNode[] = [];
+  for (let node = path; node !== undefined; node = node.parent) nodes.push(node);
+  return nodes.reverse();
 }

@@ -74,8 +74,9 @@ function translated(state: State, destination: IntervalSet, { ports, rule, run }
   };
   if (!run.traced) return next;
   const [first] = destination;
-  const effect = `DNAT to ${first === undefined ? '' : formatAddress(state.family, first.lo)}${port === undefined ? '' : ` port ${port}`}`;
-  return visited(next, { kind: 'rule', decider, effect, certain: true }, run);
+  const address = first === undefined ? '' : formatAddress(state.family, first.lo);
+  const bare = state.family === 6 && port !== undefined ? `[${address}]` : address;
+  return visited(next, { kind: 'rule', decider, effect: `DNAT to ${bare}${port === undefined ? '' : `:${port}`}`, certain: true }, run);
 }
 
 function byMap(

@@ -8,7 +8,7 @@ import { hasTies, type TieOrder } from './hooks.ts';
 import { interfaceOfAddress, routeTo } from './host.ts';
 import type { NodeState } from './node.ts';
 import { eitherWay, outcomesOf, sameOutcomes } from './outcomes.ts';
-import type { Packet, State, Station } from './packet.ts';
+import type { Assumption, Packet, State, Station } from './packet.ts';
 import { sequelOf } from './walk.answers.ts';
 import { arrive, leave } from './walk.course.ts';
 import type { Walker } from './walker.ts';
@@ -22,8 +22,18 @@ export interface WalkOptions {
 
 export interface Walk {
   readonly outcomes: readonly Outcome[];
-  /** The branches with their stations, when traced; in the order of the outcomes' discovery. */
-  readonly branches: readonly { readonly stations: readonly Station[]; readonly outcome: Outcome }[];
+  /** The branches, when traced; in the order of the outcomes' discovery. */
+  readonly branches: readonly Branch[];
+}
+
+/** One way through the hooks. Branches that came to the same again on the way are one, with the stations of the first. */
+export interface Branch {
+  readonly stations: readonly Station[];
+  readonly outcome: Outcome;
+  /** What it takes of rules that cannot be judged, in the order in which they were met. */
+  readonly assumptions: readonly Assumption[];
+  /** How many of them were made by each station. */
+  readonly assumed: readonly number[];
 }
 
 /** Walks first packets of connections. Pure: the same node and packet give the same answer. */

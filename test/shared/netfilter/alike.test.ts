@@ -145,7 +145,7 @@ t.test('packets that differ in anything else are not alike', (t) => {
     weight: 0.5,
     assumptions: [{ decider: rule('-m limit'), matched: true }],
     clouded: rule('-j HMARK'),
-    path: { parent: undefined, station: { kind: 'hook', hook: 'forward', text: '' } },
+    path: { parent: undefined, station: { kind: 'hook', hook: 'forward', text: '' }, assumptions: [] },
   };
   t.same(Object.keys(different).sort(), Object.keys(start).sort(), 'every field is tried');
   // The rule that translated a packet is what alike packets may differ in.

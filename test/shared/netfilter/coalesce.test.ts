@@ -79,6 +79,20 @@ t.test('an assumption that made no difference is forgotten', (t) => {
   t.end();
 });
 
+t.test('an assumption is kept while more connections go this way with it than without', (t) => {
+  const [half, whole] = [from(all, { assumptions: assuming(1), weight: 0.5 }), from(all, { assumptions: assuming(-1) })];
+  t.same(coalesce([half, whole]), [half, whole]);
+  t.same(coalesce([whole, half]), [whole, half]);
+  for (const branches of [
+    [half, half, whole],
+    [half, whole, half],
+    [whole, half, half],
+  ]) {
+    t.same(coalesce(branches), [from(all)], 'halves come together first');
+  }
+  t.end();
+});
+
 t.test('what makes a difference from here on keeps branches apart', (t) => {
   const snat = (address: bigint): State['nat'] => ({ kind: 'snat', address });
   const different: readonly (readonly [string, Partial<State>, Partial<State>])[] = [
