@@ -1,5 +1,5 @@
 // Joins branches of a walk that went different ways and are the same again, so that their number follows the differences that matter and not the rules visited.
-import { isSameSet, union } from '../model/address.ts';
+import { intersect, isSameSet, union } from '../model/address.ts';
 import type { Decider } from '../model/outcome.ts';
 import type { Assumption, Nat, State } from './packet.ts';
 
@@ -74,13 +74,17 @@ function join(a: State, b: State): State | undefined {
   const sameWeight = Math.abs(a.weight - b.weight) < 1e-12;
   // Of unequal weights more branches are to come together first, or the assumption makes a difference after all: in how many connections go this way.
   if (sameSource && sameWeight && isComplement(a.assumptions, b.assumptions)) return { ...a, assumptions: a.assumptions.slice(0, -1) };
-  if (sameAssumptions && sameWeight) {
+  if (sameAssumptions && sameWeight && (a.weight === 0 || !haveCommonSources(a, b))) {
     const source = union(a.source, b.source);
     const isOriginal = a.source === a.original.source && b.source === b.original.source;
     return { ...a, source, original: { ...a.original, source: isOriginal ? source : union(a.original.source, b.original.source) } };
   }
   return undefined;
 }
+
+/** Whether some packets of a client are on both branches: united they would count once. */
+const haveCommonSources = (a: State, b: State): boolean =>
+  intersect(a.source, b.source).length > 0 && intersect(a.original.source, b.original.source).length > 0;
 
 const assumeTheSame = (a: State, b: State): boolean => a.assumptions === b.assumptions || assumptionText(a) === assumptionText(b);
 const assumptionText = (state: State): string => state.assumptions.map((each) => `${each.matched ? '+' : '-'}${placeText(each.decider)}`).join();

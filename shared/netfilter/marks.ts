@@ -1,5 +1,7 @@
 // Recognises rules that mark a packet once more as it is marked already: whichever of the packets they hold for, all stay as they were, and none need be told apart.
 // Every endpoint of kube-proxy has one, for the packets that it sends to itself.
+// Branches that depend on a rule that cannot be judged are not passed over: where that rule says otherwise the packets may lack the mark and are told apart, and
+// only what is told apart alike can show that the doubt makes no difference to some of them.
 import type { State } from './packet.ts';
 import type { Action, Rule, Step } from './rule.ts';
 import type { Table } from './ruleset.ts';
@@ -7,7 +9,8 @@ import type { Table } from './ruleset.ts';
 type Mark = Action & { readonly kind: 'setMark' };
 
 /** Whether a rule that looks at the source does nothing to a packet but set the mark that it has. */
-export function marksAgain(table: Table, { steps }: Rule, { mark }: State): boolean {
+export function marksAgain(table: Table, { steps }: Rule, { mark, assumptions }: State): boolean {
+  if (assumptions.length > 0) return false;
   const first = steps[0];
   if (first?.kind !== 'address' || first.field !== 'source') return false;
   const last = steps[steps.length - 1] as Step;

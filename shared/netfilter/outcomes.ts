@@ -137,14 +137,36 @@ const unreadDeciders = (node: NodeState): readonly Decider[] => distinct(node.un
 
 function merge(parts: readonly Part[]): readonly Part[] {
   if (goApart(parts)) return parts;
-  const sameClients = new Merged((a, b) => isSameSet(a.clients, b.clients) && isSameOutcome(a.outcome, b.outcome));
-  for (const part of parts) {
-    sameClients.add(part, (other) => ({ ...other, outcome: { ...other.outcome, weight: sumOf(other.outcome.weight, part.outcome.weight) } }));
-  }
-  const sameWeight = new Merged((a, b) => a.outcome.weight === b.outcome.weight && isSameOutcome(a.outcome, b.outcome));
-  for (const part of sameClients.parts) sameWeight.add(part, (other) => ({ ...other, clients: union(other.clients, part.clients) }));
-  return sameWeight.parts;
+  let before = parts;
+  let merged = unite(addUp(parts, () => true));
+  // Clients that were united may be those of another part now.
+  while (merged.length < before.length) [before, merged] = [merged, unite(addUp(merged, isCertain))];
+  return merged;
 }
+
+/** Adds up the weights of the same clients, where both parts are among those that count. */
+function addUp(parts: readonly Part[], among: (part: Part) => boolean): readonly Part[] {
+  const merged = new Merged((a, b) => isSameSet(a.clients, b.clients) && isSameOutcome(a.outcome, b.outcome) && among(b));
+  for (const part of parts) {
+    merged.add(part, (other) => ({ ...other, outcome: { ...other.outcome, weight: sumOf(other.outcome.weight, part.outcome.weight) } }));
+  }
+  return merged.parts;
+}
+
+/** Unites the clients of the same weight. */
+function unite(parts: readonly Part[]): readonly Part[] {
+  const merged = new Merged((a, b) => a.outcome.weight === b.outcome.weight && isSameOutcome(a.outcome, b.outcome) && loseNothing(a, b));
+  for (const part of parts) merged.add(part, (other) => ({ ...other, clients: union(other.clients, part.clients) }));
+  return merged.parts;
+}
+
+/** Whether no connection is forgotten when clients that are in both parts count once: certain parts are shares of the same connections, others may exclude each other. */
+function loseNothing(a: Part, b: Part): boolean {
+  const { weight } = a.outcome;
+  return weight === 0 || weight === 1 || !isCertain(a) || intersect(a.clients, b.clients).length === 0;
+}
+
+const isCertain = ({ ended }: Part): boolean => ended.state.assumptions.length === 0;
 
 /** Whether all go to endpoints of their own, as they do from most NodePorts: none of them is another's equal. */
 function goApart(parts: readonly Part[]): boolean {

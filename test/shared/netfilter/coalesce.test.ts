@@ -1,4 +1,5 @@
 // Branches that are the same again become one; whatever makes a difference from here on keeps them apart.
+import fc from 'fast-check';
 import t from 'tap';
 import { single } from '../../../shared/model/address.ts';
 import type { Decider } from '../../../shared/model/outcome.ts';
@@ -90,6 +91,47 @@ t.test('an assumption is kept while more connections go this way with it than wi
   ]) {
     t.same(coalesce(branches), [from(all)], 'halves come together first');
   }
+  t.end();
+});
+
+t.test('branches that some clients have in common lose no connections', (t) => {
+  const half = (source: State['source']): State => from(source, { weight: 0.5 });
+  t.same(coalesce([half(low), half(high), half(low), half(high)]), [from(all)], 'halves of all, twice');
+  t.same(coalesce([half(all), half(low), half(high)]), [from(all)]);
+  t.same(coalesce([half(all), half(low)]), [half(all), half(low)], 'low ones go both ways, and high ones one of them');
+  t.end();
+});
+
+t.test('of each client, and under each saying of the rules, as many connections go on as before', (t) => {
+  const cuts = fc.uniqueArray(fc.integer({ min: 0, max: 8 }), { minLength: 2, maxLength: 2 });
+  const sources = cuts.map(([a, b]) => [{ lo: BigInt(Math.min(a as number, b as number)), hi: BigInt(Math.max(a as number, b as number) - 1) }]);
+  const doubts = fc.uniqueArray(fc.constantFrom(1, -1, 2, -2, 3, -3), { maxLength: 3, selector: Math.abs }).map((numbers) => assuming(...numbers));
+  const branches = fc.array(
+    fc
+      .record({ sources, doubts, mark: fc.constantFrom(0, 0, 8), weight: fc.constantFrom(0.0625, 0.03125) })
+      .map((given) => from(given.sources, { assumptions: given.doubts, mark: given.mark, weight: given.weight })),
+    { maxLength: 8 },
+  );
+  const shareOf = (states: readonly State[], client: bigint, sayings: number): string =>
+    [0, 8]
+      .map((mark) =>
+        states
+          .filter((each) => each.mark === mark && each.source.some(({ lo, hi }) => lo <= client && client <= hi))
+          .filter(({ assumptions }) => assumptions.every(({ decider, matched }) => (((sayings >> (decider.rule as number)) & 1) === 1) === matched))
+          .reduce((sum, { weight }) => sum + weight, 0),
+      )
+      .join();
+  const property = fc.property(branches, (states) => {
+    const joined = coalesce(states);
+    for (let client = 0n; client < 8n; client++) {
+      for (let sayings = 0; sayings < 16; sayings += 2) {
+        const [before, after] = [shareOf(states, client, sayings), shareOf(joined, client, sayings)];
+        if (before !== after) throw new Error(`${before} became ${after} for client ${client}, rules ${sayings}`);
+      }
+    }
+  });
+  const result = fc.check(property, { numRuns: Number(process.env['RUNS'] ?? 1000), seed: Number(process.env['SEED'] ?? 1) });
+  t.equal(result.failed, false, fc.defaultReportMessage(result)?.slice(-3000) ?? '');
   t.end();
 });
 

@@ -6,10 +6,12 @@ import type { Table } from '../../../shared/netfilter/ruleset.ts';
 import { nodeWith, save } from '../../support/node.ts';
 
 /** Whether the first rule of FORWARD does nothing to a packet of a mark. */
-function passedOver(mark: number, ...lines: readonly string[]): boolean {
+const passedOver = (mark: number, ...lines: readonly string[]): boolean => passedOverBy({ mark, assumptions: [] }, lines);
+
+function passedOverBy(state: Pick<State, 'mark' | 'assumptions'>, lines: readonly string[]): boolean {
   const [table] = nodeWith({ 'iptables-save.txt': save('mangle', lines) }).tables as [Table];
   const rule = table.chains.get('FORWARD')?.rule(0);
-  return rule !== undefined && marksAgain(table, rule, { mark } as State);
+  return rule !== undefined && marksAgain(table, rule, state as State);
 }
 
 const endpoint = '-A FORWARD -s 10.244.1.11/32';
@@ -36,6 +38,8 @@ t.test('a rule that does something', (t) => {
   t.notOk(passedOver(0x4000, `${endpoint} -m limit --limit 5/min -j MASQ`, masq), 'a jump by chance');
   t.notOk(passedOver(0x4000, `${endpoint} -m recent --name seen --rcheck --rsource -j MASQ`, masq), 'a jump for clients that were seen');
   t.notOk(passedOver(0x4000, `${endpoint} -g MASQ`, masq), 'a goto');
+  const doubt = { decider: { by: 'rule', text: '-m limit' }, matched: true } as const;
+  t.notOk(passedOverBy({ mark: 0x4000, assumptions: [doubt] }, [`${endpoint} -j MASQ`, masq]), 'of a packet that only some rule gave the mark to');
   t.notOk(passedOver(0x4000, `${endpoint} -j NOWHERE`), 'a target that is not known');
   t.notOk(passedOver(0x4000, '-A FORWARD -j MASQ', masq), 'for all sources, which need not be told apart anyway');
   t.notOk(passedOver(0x4000, `${endpoint} -j DROP`));

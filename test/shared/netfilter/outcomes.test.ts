@@ -66,6 +66,16 @@ t.test('branches to the same endpoint are one where nothing tells them apart', (
   t.equal(outcomes(...quarters).length, 1, 'both');
   t.match(outcomes(...quarters), [{ weight: 1, sources: undefined }]);
   t.equal(outcomes({ clients: low, weight: 0.5 }, { clients: high, weight: 0.25 }).length, 2, 'neither');
+  const [half, lower, higher] = [{ weight: 0.5 }, { clients: low, weight: 0.5 }, { clients: high, weight: 0.5 }];
+  t.match(outcomes(half, lower, higher), [{ weight: 1, sources: undefined }], 'one after the other');
+  t.match(
+    outcomes(half, lower),
+    [
+      { weight: 0.5, sources: undefined },
+      { weight: 0.5, sources: ['10.0.0.0/9'] },
+    ],
+    'clients of both stay in both',
+  );
   t.end();
 });
 

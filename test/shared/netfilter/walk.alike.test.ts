@@ -74,6 +74,13 @@ const rulesets: Readonly<Record<string, Parameters<typeof node>[0]>> = {
   },
   'some clients': { filter: '-A FORWARD -s 192.0.2.0/24 -d 10.244.0.0/17 -j DROP\n', raw: '-A PREROUTING -s 198.51.100.0/24 -j NOTRACK\n' },
   'a rule that cannot be judged': { filter: '-A FORWARD -d 10.244.0.0/18 -m limit --limit 5/min -j DROP\n' },
+  'a mark by a rule that cannot be judged, and by the source': {
+    mangle: '-A PREROUTING -m limit --limit 5/min -j MARK --set-xmark 0x8/0x8\n-A PREROUTING -s 192.0.2.0/24 -j MARK --set-xmark 0x8/0x8\n',
+  },
+  'a mark by chance, and by the source': {
+    mangle:
+      '-A PREROUTING -m statistic --mode random --probability 0.25000000000 -j MARK --set-xmark 0x8/0x8\n-A PREROUTING -s 192.0.2.0/24 -j MARK --set-xmark 0x8/0x8\n',
+  },
   'clients keep their address': { masquerade: '' },
   'clients keep their address, even from themselves (hairpin)': { masquerade: '', hairpin: 'as it is' },
   'a set that is not there': { filter: '-A FORWARD -m set --match-set none dst -j DROP\n' },

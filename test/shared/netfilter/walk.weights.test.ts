@@ -36,6 +36,19 @@ t.test('a doubt is not forgotten while it makes a difference in how many connect
   ]);
 });
 
+t.test('clients who go a way for two reasons count twice', async (t) => {
+  const half = '-m statistic --mode random --probability 0.50000000000';
+  const before = [`-A PREROUTING -s 203.0.113.0/25 ${half} -j MARKED`, `-A PREROUTING ${half} -m limit --limit 30/sec -j MARKED`];
+  for (const source of ['203.0.113.7', '192.0.2.7', '200.0.0.0/5']) {
+    const { walked } = traced(serviceNode({ endpoints: 4, before }), `src=${source},dport=30080`);
+    t.same(
+      walked.outcomes.map(({ weight, sources }) => [weight, sources]),
+      [0, 1, 2, 3].map(() => [0.25, undefined]),
+      source,
+    );
+  }
+});
+
 t.test('what was assumed is told by station', async (t) => {
   const filter = ['-A FORWARD -p tcp -m tcp --dport 8000 -m limit --limit 10/sec -j ACCEPT', '-A FORWARD -j DROP'];
   const { walked } = traced(serviceNode({ endpoints: 1, filter }), 'src=198.51.100.7,dport=30080');
