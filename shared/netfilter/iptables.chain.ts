@@ -261,9 +261,12 @@ class IptablesRule implements Rule {
 type DecodedPart = Pick<DecodedRule, 'steps' | 'comment' | 'counter'>;
 
 function decode(chain: IptablesChain, line: number): DecodedPart | Rule['steps'] {
-  if (line === chain.dump.cutLine) return cutRule;
-  const { bytes, start, end } = placeOf(chain, line);
-  return chain.table.decoder.decode(bytes, start, end);
+  const { bytes, lineStarts, cutLine } = chain.dump;
+  if (line === cutLine) return cutRule;
+  const [start, stop] = ruleSpan(bytes, lineStarts[line - 1] as number, lineStarts[line] as number);
+  if (bytes[start + 1] !== letterI) return chain.table.decoder.decode(bytes, start, stop);
+  const place = placeOf(chain, line);
+  return chain.table.decoder.decode(place.bytes, place.start, place.end);
 }
 
 /** Where the rule of a line (from 1) stands as `-A` writes it. */
