@@ -24,9 +24,8 @@ interface KeptWay extends Way {
 /** The ways that packets of one node went so far. */
 export class Ways {
   readonly #boundaries: Boundaries;
-  /** By weight: Services of different numbers of endpoints differ in the weights of their branches. */
+  /** By weight, as Services of different numbers of endpoints differ in the weights of their branches; the latest last. */
   readonly #ways = new Map<number, KeptWay[]>();
-  #count = 0;
 
   constructor(boundaries: Boundaries) {
     this.#boundaries = boundaries;
@@ -44,20 +43,17 @@ export class Ways {
   keep(way: Way): void {
     const isForeign = way.ended.some(({ verdict, state }) => verdict === 'forward' && state.nat === undefined);
     if ((isForeign && isOwnClient(way.start)) || !way.ended.every((end) => isTransferable(end, way.start))) return;
-    if (this.#count >= waysMax) {
-      this.#ways.clear();
-      this.#count = 0;
-    }
-    const near = this.#ways.get(way.start.weight);
-    if (near === undefined) this.#ways.set(way.start.weight, [{ ...way, isForeign }]);
-    else near.push({ ...way, isForeign });
-    this.#count++;
     for (const end of way.ended) end.kept = {};
+    const near = this.#ways.get(way.start.weight) ?? [];
+    if (near.push({ ...way, isForeign }) > nearMax) near.shift();
+    if (this.#ways.size >= weightsMax) this.#ways.clear();
+    this.#ways.set(way.start.weight, near);
   }
 }
 
-/** At two or three kilobytes each. */
-const waysMax = 512;
+/** Weights that ways are kept for, and ways of each: at two or three kilobytes a way, and none is looked for longer than it would take to walk. */
+const weightsMax = 512;
+const nearMax = 8;
 
 /** Whether a packet is one that ways are kept for: a connection's first, translated to one IPv4 address. */
 export function goesToEndpoint({ destination, dnat, family, direction, conntrack, nat, ipvs }: State): boolean {
@@ -69,16 +65,20 @@ export function goesToEndpoint({ destination, dnat, family, direction, conntrack
 /** The end of a branch as an alike packet meets it. */
 export function transferred(end: Ended, way: Way, start: State): Ended {
   const { destination, destinationPort, dnatBy } = start;
+  const own = way.start;
   const original =
-    end.state.original.source === way.start.original.source ? start.original : { ...end.state.original, destinationPort: start.original.destinationPort };
-  const state: State = { ...end.state, destination, destinationPort, dnatBy, original };
-  return { ...end, state, decider: end.decider === way.start.dnatBy && dnatBy !== undefined ? dnatBy : end.decider };
+    end.state.original.source === own.original.source ? start.original : { ...end.state.original, destinationPort: start.original.destinationPort };
+  const assumptions =
+    end.state.assumptions === own.assumptions ? start.assumptions : [...start.assumptions, ...end.state.assumptions.slice(own.assumptions.length)];
+  const state: State = { ...end.state, destination, destinationPort, dnatBy, original, assumptions };
+  return { ...end, state, decider: end.decider === own.dnatBy && dnatBy !== undefined ? dnatBy : end.decider };
 }
 
 /** Rules and policies speak for all alike packets; sockets and routes are named with the address. */
 function isTransferable({ state, decider, verdict }: Ended, start: State): boolean {
   const isKept = state.destination === start.destination && state.destinationPort === start.destinationPort && state.conntrack === 'new';
-  return isKept && (verdict === 'forward' ? decider === start.dnatBy : speaksForAll(decider));
+  const stillAssumes = start.assumptions.every((assumption, index) => assumption === state.assumptions[index]);
+  return isKept && stillAssumes && (verdict === 'forward' ? decider === start.dnatBy : speaksForAll(decider));
 }
 
 /** Whether the endpoint that a packet goes to is one of the clients that it comes from. */
@@ -193,7 +193,10 @@ function partOf(boundaries: readonly number[], value: number): number {
   return low;
 }
 
-/** Whether two packets differ in nothing but addresses and ports of one part, and in the rule that translated them. */
+/**
+ * Whether two packets differ in nothing but addresses and ports of one part, in the rule that translated them, and in what was assumed of rules before: that is
+ * asked of no rule that follows, but only whether anything was.
+ */
 const areAlike = (a: State, b: State, { addresses, ports }: Boundaries): boolean =>
   isSameBefore(a, b) &&
   isSamePart(ports, a.destinationPort, b.destinationPort) &&
@@ -207,7 +210,6 @@ const isSamePart = (boundaries: readonly number[], a: number | undefined, b: num
 const isSameBefore = (a: State, b: State): boolean =>
   a.family === b.family &&
   a.protocol === b.protocol &&
-  isSameSet(a.source, b.source) &&
   a.sourcePort === b.sourcePort &&
   a.iif === b.iif &&
   a.oif === b.oif &&
@@ -224,13 +226,14 @@ const isSameBefore = (a: State, b: State): boolean =>
   a.dnat === b.dnat &&
   isSame(a.nat, b.nat) &&
   isSame(a.undo, b.undo) &&
-  isSameSet(a.original.source, b.original.source) &&
-  isSameSet(a.original.destination, b.original.destination) &&
-  a.original.sourcePort === b.original.sourcePort &&
   a.weight === b.weight &&
-  isSame(a.assumptions, b.assumptions) &&
+  a.assumptions.length === b.assumptions.length &&
   isSame(a.clouded, b.clouded) &&
-  a.path === b.path;
+  a.path === b.path &&
+  a.original.sourcePort === b.original.sourcePort &&
+  isSameSet(a.original.destination, b.original.destination) &&
+  isSameSet(a.source, b.source) &&
+  isSameSet(a.original.source, b.original.source);
 
 /** Deep equality. */
 function isSame(a: unknown, b: unknown): boolean {

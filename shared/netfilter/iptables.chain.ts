@@ -2,8 +2,10 @@
 import { type Decider, deciderOf } from '../model/outcome.ts';
 import { bracket, letterI, ruleSpan, skipBlanks } from './iptables.bytes.ts';
 import type { DecodedRule } from './iptables.decode.ts';
+import { JumpTargets, rulesLookedAtMax } from './iptables.jumps.ts';
 import type { QuickLook } from './iptables.look.ts';
 import type { ChainNames } from './iptables.names.ts';
+import { Place } from './iptables.places.ts';
 import type { ShapedDecoder } from './iptables.shape.ts';
 import { Recent } from './recent.ts';
 import type { Backend, Counter, Rule, RulePlace } from './rule.ts';
@@ -50,6 +52,7 @@ export interface DumpTable {
   readonly family: 'ip' | 'ip6';
   readonly name: string;
   readonly decoder: ShapedDecoder;
+  readonly jumps: JumpTargets;
 }
 
 /** The chains of a table in the order of their declaration. A chain is made when it is first asked for: of a large dump most never are. */
@@ -65,9 +68,9 @@ export class TableChains implements ReadonlyMap<string, IptablesChain> {
   #lastName = '';
   #lastId = -1;
 
-  constructor(dump: IptablesDump, table: DumpTable & { readonly number: number; readonly ids: Uint32Array }) {
+  constructor(dump: IptablesDump, table: Omit<DumpTable, 'jumps'> & { readonly number: number; readonly ids: Uint32Array }) {
     this.#dump = dump;
-    this.#table = table;
+    this.#table = { ...table, jumps: new JumpTargets(dump, table.number) };
     this.#number = table.number;
     this.#ids = table.ids;
     this.#short = new Recent(table.ids.length, 1024);
@@ -79,6 +82,15 @@ export class TableChains implements ReadonlyMap<string, IptablesChain> {
 
   has(name: string): boolean {
     return this.#named(name) >= 0;
+  }
+
+  /** As `has`, for a name that stands at a place of some text. */
+  hasAt(name: string, { bytes, start }: Place): boolean {
+    const id = bytes === this.#dump.bytes ? this.#table.jumps.at(start) : undefined;
+    if (id === undefined) return this.has(name);
+    this.#lastName = name;
+    this.#lastId = id;
+    return id >= 0;
   }
 
   get(name: string): IptablesChain | undefined {
@@ -190,6 +202,7 @@ export class IptablesChain implements Chain {
     const line = this.lineOf(index);
     const kept = decoded.get(line);
     if (kept !== undefined) return kept;
+    if (index === 0 && this.length > 2 && this.length <= rulesLookedAtMax) this.table.jumps.lookAt(this.#first, this.#first + this.length);
     const rule = new IptablesRule(this, index, line);
     decoded.keep(line, rule);
     return rule;
@@ -206,17 +219,17 @@ class IptablesRule implements Rule {
   readonly #index: number;
   /** From 1. */
   readonly #line: number;
-  readonly #decoded: Pick<DecodedRule, 'comment' | 'counter'>;
-  #text: string | undefined;
+  /** Absent for a rule of a known shape. */
+  readonly #whole: DecodedPart | undefined;
   #decider: Decider | undefined;
 
   constructor(chain: IptablesChain, index: number, line: number) {
-    const decoded = line === chain.dump.cutLine ? cutRule : decode(chain, line);
-    this.steps = decoded.steps;
+    const decoded = decode(chain, line);
+    this.steps = 'steps' in decoded ? decoded.steps : decoded;
     this.#chain = chain;
     this.#index = index;
     this.#line = line;
-    this.#decoded = decoded;
+    this.#whole = 'steps' in decoded ? decoded : undefined;
   }
 
   get place(): RulePlace {
@@ -225,8 +238,7 @@ class IptablesRule implements Rule {
   }
 
   get text(): string {
-    this.#text ??= this.#chain.text(this.#index);
-    return this.#text;
+    return this.#decider?.text ?? this.#chain.text(this.#index);
   }
 
   get decider(): Decider {
@@ -235,21 +247,35 @@ class IptablesRule implements Rule {
   }
 
   get comment(): string | undefined {
-    return this.#decoded.comment;
+    if (this.#whole !== undefined) return this.#whole.comment;
+    const { bytes, start, end } = placeOf(this.#chain, this.#line);
+    return this.#chain.table.decoder.commentAt(bytes, start, end);
   }
 
   get counter(): Counter | undefined {
     const { bytes, lineStarts, cutLine } = this.#chain.dump;
-    return this.#line === cutLine ? undefined : (counterAt(bytes, lineStarts[this.#line - 1] as number) ?? this.#decoded.counter);
+    return this.#line === cutLine ? undefined : (counterAt(bytes, lineStarts[this.#line - 1] as number) ?? this.#whole?.counter);
   }
 }
 
-function decode({ dump, table, name }: IptablesChain, line: number): DecodedRule {
+type DecodedPart = Pick<DecodedRule, 'steps' | 'comment' | 'counter'>;
+
+function decode(chain: IptablesChain, line: number): DecodedPart | Rule['steps'] {
+  const { bytes, lineStarts, cutLine } = chain.dump;
+  if (line === cutLine) return cutRule;
+  const [start, stop] = ruleSpan(bytes, lineStarts[line - 1] as number, lineStarts[line] as number);
+  if (bytes[start + 1] !== letterI) return chain.table.decoder.decode(bytes, start, stop);
+  const place = placeOf(chain, line);
+  return chain.table.decoder.decode(place.bytes, place.start, place.end);
+}
+
+/** Where the rule of a line (from 1) stands as `-A` writes it. */
+function placeOf({ dump, name }: IptablesChain, line: number): Place {
   const { bytes, lineStarts } = dump;
   const [start, stop] = ruleSpan(bytes, lineStarts[line - 1] as number, lineStarts[line] as number);
-  if (bytes[start + 1] !== letterI) return table.decoder.decode(bytes, start, stop);
+  if (bytes[start + 1] !== letterI) return new Place(bytes, start, stop);
   const text = Buffer.from(ruleText(dump, line - 1, name));
-  return table.decoder.decode(text, 0, text.length);
+  return new Place(text, 0, text.length);
 }
 
 /** The rule of a line (from 0) as `-A` writes it, without counters. */
@@ -261,7 +287,7 @@ export function ruleText({ bytes, lineStarts }: IptablesDump, line: number, chai
 
 /** Why a line is not believed. */
 export const cutReason = 'the dump ends in the middle of this line';
-const cutRule: Pick<DecodedRule, 'steps' | 'comment' | 'counter'> = {
+const cutRule: DecodedPart = {
   steps: [
     { kind: 'may', module: 'truncated', reason: cutReason },
     { kind: 'unknown', name: 'truncated', reason: cutReason },

@@ -76,7 +76,10 @@ function finish(scan: Scan, isChain?: DecodeContext['isChain']): IptablesParsed 
 }
 
 function tableOf(dump: IptablesDump, { backend, family, name, number, ids }: TableScan, isChain?: DecodeContext['isChain']): IptablesTable {
-  const context: DecodeContext = { family: family === 'ip' ? 4 : 6, isChain: isChain ?? ((chain) => chains.has(chain)) };
+  const context: DecodeContext = {
+    family: family === 'ip' ? 4 : 6,
+    isChain: isChain ?? ((chain, at) => (at === undefined ? chains.has(chain) : chains.hasAt(chain, at))),
+  };
   const decoder = new ShapedDecoder(context);
   const chains = new TableChains(dump, { backend, family, name, decoder, number, ids: ids.values.subarray(0, ids.length) });
   return { backend, family, name, chains, baseChains: chains.baseChains(), sets: noSets, flags: [] };

@@ -22,15 +22,29 @@ export class ShapedDecoder {
     this.#context = context;
   }
 
-  /** Decodes the rule between two offsets, which begins with `-A CHAIN`. The bytes must not be changed afterwards. */
-  decode(bytes: Buffer, start: number, stop: number): DecodedRule {
+  /**
+   * Decodes the rule between two offsets, which begins with `-A CHAIN`. Yields its steps alone for a rule of a known shape: no such rule has counters or anything
+   * that is not understood, and its comment is read by `commentAt`.
+   */
+  decode(bytes: Buffer, start: number, stop: number): DecodedRule | readonly Step[] {
     const at = afterChain(bytes, start, stop);
     const shape = this.#shapes.find(bytes, at, stop);
-    const shaped = shape === undefined ? undefined : this.#filled(shape, bytes);
-    if (shaped !== undefined) return shaped;
+    const filled = shape === undefined ? undefined : this.#filled(shape, bytes);
+    if (filled !== undefined) return filled;
     const decoded = decodeRule(bytes.toString('utf8', start, stop), this.#context);
     if (shape === undefined && this.#count < shapesMax) this.#learn(decoded, outlineOf({ bytes, at, stop }, this.#context));
     return decoded;
+  }
+
+  /** The comment of a rule. */
+  commentAt(bytes: Buffer, start: number, stop: number): string | undefined {
+    const shape = this.#shapes.find(bytes, afterChain(bytes, start, stop), stop);
+    if (shape?.slots === undefined) return decodeRule(bytes.toString('utf8', start, stop), this.#context).comment;
+    const index = shape.slots.findIndex(({ option }) => option === comment);
+    if (index < 0) return shape.model.comment;
+    const { holes } = this.#shapes;
+    const said = new Place(bytes, holes[2 * index] as number, holes[2 * index + 1] as number);
+    return said.isBang ? decodeRule(bytes.toString('utf8', start, stop), this.#context).comment : said.text;
   }
 
   #learn(model: DecodedRule, outline: Outline | undefined): void {
@@ -39,25 +53,24 @@ export class ShapedDecoder {
     this.#shapes.add(outline.literals, { model, slots: slotsOf(model, outline, this.#context) });
   }
 
-  /** The rule that was found to have a shape; undefined where a value makes no step of the shape's kind. */
-  #filled({ model, slots }: Shape, bytes: Buffer): DecodedRule | undefined {
+  /** The steps of the rule that was found to have a shape; undefined where a value makes no step of the shape's kind. */
+  #filled({ model, slots }: Shape, bytes: Buffer): readonly Step[] | undefined {
     if (slots === undefined) return undefined;
     const { holes } = this.#shapes;
     const value = this.#value;
     value.bytes = bytes;
     const steps = model.steps.slice();
-    const filled = new FilledRule(steps, model, bytes);
     for (let i = 0; i < slots.length; i++) {
       const { option, place } = slots[i] as Slot;
       value.start = holes[2 * i] as number;
       value.end = holes[2 * i + 1] as number;
       if (value.isBang) return undefined;
-      const step = option === comment ? undefined : option.make(value, steps[place] as Step, this.#context);
-      if (step !== undefined) steps[place] = step;
-      else if (option === comment) filled.saying(value);
-      else return undefined;
+      if (option === comment) continue;
+      const step = option.make(value, steps[place] as Step, this.#context);
+      if (step === undefined) return undefined;
+      steps[place] = step;
     }
-    return filled;
+    return steps;
   }
 }
 
@@ -75,39 +88,6 @@ interface Slot {
   readonly option: Varying;
   /** The step that the value makes; -1 for the comment, which is no step. */
   readonly place: number;
-}
-
-/** A decoded rule whose comment is read when it is asked for. */
-class FilledRule implements DecodedRule {
-  readonly steps: readonly Step[];
-  readonly #model: DecodedRule;
-  readonly #bytes: Buffer;
-  /** Where the comment stands; 0 and 0 where it is the model's. */
-  #commentStart = 0;
-  #commentEnd = 0;
-
-  constructor(steps: readonly Step[], model: DecodedRule, bytes: Buffer) {
-    this.steps = steps;
-    this.#model = model;
-    this.#bytes = bytes;
-  }
-
-  saying({ start, end }: Place): void {
-    this.#commentStart = start;
-    this.#commentEnd = end;
-  }
-
-  get comment(): string | undefined {
-    return this.#commentStart === 0 ? this.#model.comment : this.#bytes.toString('utf8', this.#commentStart, this.#commentEnd);
-  }
-
-  get counter(): undefined {
-    return undefined;
-  }
-
-  get unknown(): readonly [] {
-    return [];
-  }
 }
 
 /** An option whose value differs from rule to rule. */
@@ -157,7 +137,7 @@ const jump: Varying = {
   make: (value, model, context) => {
     if (model.kind === 'jump' && value.isText(model.chain)) return model;
     const chain = value.text;
-    return context.isChain(chain) ? { kind: 'jump', chain } : undefined;
+    return context.isChain(chain, value) ? { kind: 'jump', chain } : undefined;
   },
 };
 

@@ -158,11 +158,35 @@ t.test('packets that differ in anything else are not alike', (t) => {
 
 t.test('equal values in other objects are equal', (t) => {
   const ways = someWays();
-  const assumptions = [{ decider: rule('-m limit'), matched: true }];
-  ways.keep({ ...wayOf(forwarded(start)), start: { ...start, assumptions } });
-  t.ok(ways.find({ ...other, source: clients.map((each) => ({ ...each })), assumptions: structuredClone(assumptions) }));
-  t.notOk(ways.find({ ...other, assumptions: [{ decider: rule('-m limit'), matched: false }] }));
-  t.notOk(ways.find({ ...other, assumptions: [...assumptions, ...assumptions] }));
+  const clouded = rule('-j HMARK');
+  ways.keep({ ...wayOf(forwarded(start)), start: { ...start, clouded } });
+  t.ok(ways.find({ ...other, source: clients.map((each) => ({ ...each })), clouded: { ...clouded } }));
+  t.notOk(ways.find({ ...other, clouded: { ...clouded, line: 7 } }));
+  t.notOk(ways.find({ ...other, clouded: undefined }));
+  t.end();
+});
+
+t.test('what was assumed before is told of each by itself', (t) => {
+  const assumed = (...texts: readonly string[]): State['assumptions'] => texts.map((text) => ({ decider: rule(text), matched: true }));
+  const [own, others] = [assumed('-m recent of one'), assumed('-m recent of another')];
+  const later = assumed('-m limit');
+  const assuming = { ...start, assumptions: own };
+  const way = {
+    ...wayOf(forwarded(assuming), { ...forwarded(assuming), state: { ...forwarded(assuming).state, assumptions: [...own, ...later] } }),
+    start: assuming,
+  };
+  const ways = someWays();
+  ways.keep(way);
+  t.ok(ways.find({ ...other, assumptions: others }));
+  t.notOk(ways.find(other), 'nothing assumed');
+  t.notOk(ways.find({ ...other, assumptions: assumed('one', 'two') }), 'more assumed');
+  t.same(
+    way.ended.map((end) => transferred(end, way, { ...other, assumptions: others }).state.assumptions),
+    [others, [...others, ...later]],
+  );
+  const forgetful = someWays();
+  forgetful.keep({ ...wayOf(forwarded(start)), start: assuming });
+  t.notOk(forgetful.find({ ...other, assumptions: others }), 'an end that has forgotten it');
   t.end();
 });
 
@@ -285,12 +309,16 @@ t.test('groups and nodes have ways of their own', (t) => {
 
 t.test('ways are kept within bounds', (t) => {
   const ways = someWays();
-  ways.keep(wayOf(forwarded(start)));
-  for (let index = 1; index <= 600; index++) {
-    const weighed = { ...start, weight: index / 1000 };
-    ways.keep({ ...wayOf(forwarded(weighed)), start: weighed });
-  }
+  const keep = (fields: Partial<State>): void => {
+    const changed = { ...start, ...fields };
+    ways.keep({ ...wayOf(forwarded(changed)), start: changed });
+  };
+  keep({});
+  for (let index = 1; index <= 600; index++) keep({ weight: index / 1000 });
   t.notOk(ways.find(other), 'the oldest are gone');
   t.ok(ways.find({ ...other, weight: 0.6 }), 'the latest is there');
+  for (let mark = 1; mark <= 20; mark++) keep({ mark });
+  t.notOk(ways.find({ ...other, mark: 1 }), 'the oldest of a weight');
+  t.ok(ways.find({ ...other, mark: 20 }), 'the latest of a weight');
   t.end();
 });

@@ -11,8 +11,8 @@ import { ShapedDecoder } from '../../../shared/netfilter/iptables.shape.ts';
 /** What the decoder says of a rule's text, with nothing left to be read. */
 function plain(decoder: ShapedDecoder, text: string): DecodedRule {
   const bytes = Buffer.from(text);
-  const { steps, comment, counter, unknown } = decoder.decode(bytes, 0, bytes.length);
-  return { steps, unknown, comment, counter };
+  const decoded = decoder.decode(bytes, 0, bytes.length);
+  return 'steps' in decoded ? decoded : { steps: decoded, comment: decoder.commentAt(bytes, 0, bytes.length), counter: undefined, unknown: [] };
 }
 
 const fixtures = join(import.meta.dirname, '../../fixtures');

@@ -20,6 +20,8 @@ function node(rules: {
   readonly nat?: string;
   readonly masquerade?: string;
   readonly hairpin?: 'as it is';
+  /** A client stays with its endpoint. */
+  readonly affinity?: 'by client';
   /** Files of the capture in place of those of the small host. */
   readonly files?: Readonly<Record<string, string>>;
 }): NodeState {
@@ -28,7 +30,10 @@ function node(rules: {
       const chance = index < endpoints - 1 ? `-m statistic --mode random --probability ${(1 / (endpoints - index)).toFixed(11)} ` : '';
       const target = endpoint(service, index);
       const own = rules.hairpin === undefined ? `-A SEP-${service}-${index} -s ${target}/32 -j MARKED\n` : '';
-      return `-A SVC-${service} ${chance}-j SEP-${service}-${index}\n${own}-A SEP-${service}-${index} -p tcp -m tcp -j DNAT --to-destination ${target}:${portOf(service)}\n`;
+      const seen = `-m recent --name SEP-${service}-${index} --rcheck --seconds 10800 --reap --rsource`;
+      const again = rules.affinity === undefined ? '' : `-A SVC-${service} ${seen} -j SEP-${service}-${index}\n`;
+      const noting = rules.affinity === undefined ? '' : `-m recent --name SEP-${service}-${index} --set --rsource `;
+      return `${again}-A SVC-${service} ${chance}-j SEP-${service}-${index}\n${own}-A SEP-${service}-${index} -p tcp ${noting}-m tcp -j DNAT --to-destination ${target}:${portOf(service)}\n`;
     });
     return `-A NODEPORTS -p tcp -m tcp --dport ${30_000 + service} -j SVC-${service}\n${rules.masquerade ?? `-A SVC-${service} -j MARKED\n`}${chances.join('')}`;
   });
@@ -72,6 +77,7 @@ const rulesets: Readonly<Record<string, Parameters<typeof node>[0]>> = {
     filter: '-A FORWARD -m conntrack --ctorigdstport 30001 -j DROP\n',
     mangle: '-A PREROUTING -p tcp -m tcp --dport 30002 ! --syn -j DROP\n',
   },
+  'clients that stay with their endpoint': { affinity: 'by client', filter: '-A FORWARD -s 192.0.2.0/24 -d 10.244.0.0/17 -m limit --limit 5/min -j DROP\n' },
   'some clients': { filter: '-A FORWARD -s 192.0.2.0/24 -d 10.244.0.0/17 -j DROP\n', raw: '-A PREROUTING -s 198.51.100.0/24 -j NOTRACK\n' },
   'a rule that cannot be judged': { filter: '-A FORWARD -d 10.244.0.0/18 -m limit --limit 5/min -j DROP\n' },
   'a mark by a rule that cannot be judged, and by the source': {
