@@ -132,6 +132,11 @@ export class Observer {
     });
   }
 
+  /** What it judges for, besides what the rules name. */
+  get wanted(): Wanted {
+    return this.#wanted;
+  }
+
   /** Judges these NodePorts from now on, besides those that the rules name. */
   want(wanted: Wanted): void {
     this.#wanted = wanted;

@@ -1,9 +1,10 @@
 // Reads what `iptables-save`, `ip6tables-save` or `iptables -S` printed: scans the text once, groups rules by chain, and decodes a rule when it is asked for.
 import { ruleSpan } from './iptables.bytes.ts';
-import { cutReason, DecodedChains, type DumpedChains, type IptablesChain, type IptablesDump, TableChains } from './iptables.chain.ts';
+import { cutReason, type DumpedChains, decodedRulesMax, type IptablesChain, type IptablesDump, TableChains } from './iptables.chain.ts';
 import type { DecodeContext } from './iptables.options.ts';
 import { type IptablesOptions, lineKind, type Scan, scanIptables, type TableScan } from './iptables.scan.ts';
 import { ShapedDecoder } from './iptables.shape.ts';
+import { Recent } from './recent.ts';
 import type { NftSet, Parsed, Table } from './ruleset.ts';
 
 /** A parsed dump; `dump` holds the text and what became of each line. */
@@ -70,12 +71,15 @@ function finish(scan: Scan, isChain?: DecodeContext['isChain']): IptablesParsed 
   const lineStarts = starts.values.subarray(0, lineCount + 1);
   const chains = chainsOf(scan, lineStarts);
   const lineKinds = kinds.subarray(0, lineCount);
-  const dump: IptablesDump = { bytes, lineCount, lineStarts, lineKinds, cutLine, chains, look: scan.look, decoded: new DecodedChains() };
+  const dump: IptablesDump = { bytes, lineCount, lineStarts, lineKinds, cutLine, chains, look: scan.look, decoded: new Recent(lineCount, decodedRulesMax) };
   return { tables: scan.tables.map((table) => tableOf(dump, table, isChain)), issues: scan.issues, dump };
 }
 
 function tableOf(dump: IptablesDump, { backend, family, name, number, ids }: TableScan, isChain?: DecodeContext['isChain']): IptablesTable {
-  const context: DecodeContext = { family: family === 'ip' ? 4 : 6, isChain: isChain ?? ((chain) => chains.has(chain)) };
+  const context: DecodeContext = {
+    family: family === 'ip' ? 4 : 6,
+    isChain: isChain ?? ((chain, at) => (at === undefined ? chains.has(chain) : chains.hasAt(chain, at))),
+  };
   const decoder = new ShapedDecoder(context);
   const chains = new TableChains(dump, { backend, family, name, decoder, number, ids: ids.values.subarray(0, ids.length) });
   return { backend, family, name, chains, baseChains: chains.baseChains(), sets: noSets, flags: [] };
