@@ -99,7 +99,7 @@ for (const { words, says } of [
   { words: ['explain', 'node1', '80/icmp'], says: /NODE and PORT/ },
   { words: ['get', 'nodes', '--server', 'ftp://x'], says: /--server ftp:\/\/x/ },
   { words: ['collector'], says: /--data is missing/ },
-  { words: ['collector', '--data', '/nonexistent/x', '--listen', '10.0.0.1:7300'], says: /10\.0\.0\.1 .*loopback/ },
+  { words: ['collector', '--data', '/nonexistent/x', '--listen', '10.0.0.1:7300', '--no-auth'], says: /10\.0\.0\.1 .*loopback/ },
 ]) {
   t.test(`portreeve ${words.join(' ')} is a usage error`, async (t) => {
     t.match(await run(...words), { code: 2, output: says });
