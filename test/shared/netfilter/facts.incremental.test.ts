@@ -141,7 +141,7 @@ const pool = [
 ];
 const natPool = [...pool, '-p tcp -j DNAT --to-destination 10.244.0.7:80', '-p tcp -m tcp --dport 20003 -j REDIRECT --to-ports 22', '-j MASQUERADE'];
 
-t.test('after any edits, facts are those of a reading from scratch', async (t) => {
+t.test('after any edits, facts are those of a reading from scratch', async () => {
   const dump = dumpOf(4);
   const first = nodeOf(dump);
   const nat = ['KUBE-NODEPORTS', 'KUBE-SERVICES', 'KUBE-POSTROUTING', 'PREROUTING', 'OUTPUT', 'POSTROUTING', 'EXTRA', 'OTHER', 'KUBE-MARK-MASQ'];

@@ -97,7 +97,10 @@ t.test('any edits of chains, one after another or at once, give the table that a
       if (atOnce) edited = replaceChains(edited, new Map([...last].map(([chain, lines]) => [chain, lines === null ? null : listing(chain, lines)]))).table;
       const expected = [...model].flatMap(([chain, lines]) => (lines === null ? [] : [[chain, lines.map((line) => `-A ${chain} ${line}`)] as const]));
       const sorted = (pairs: Iterable<readonly [string, readonly string[]]>) => [...pairs].sort(([a], [b]) => (a < b ? -1 : 1));
-      t.strictSame(sorted([...edited.chains.keys()].filter((chain) => chain !== 'PREROUTING').map((chain) => [chain, texts(edited, chain)])), sorted(expected));
+      deepStrictEqual(
+        sorted([...edited.chains.keys()].filter((chain) => chain !== 'PREROUTING').map((chain) => [chain, texts(edited, chain)])),
+        sorted(expected),
+      );
       equal(edited.chains.size, expected.length + 1);
       equal(edited.chains.ruleCount, 1 + expected.reduce((sum, [, lines]) => sum + lines.length, 0));
     }),
