@@ -1,7 +1,7 @@
 // What changed between two readings of the node, as entries of the ledger, each with who did it where the kernel said so. Pure: readings in, changes out.
 import type { Actor, Change } from '../shared/model/change.ts';
 import type { Fact, InterfaceFact, ListenerFact } from '../shared/model/fact.ts';
-import { diffTables, type RuleChange } from '../shared/netfilter/diff.ts';
+import { diffTables, type RuleChange, type RulePosition } from '../shared/netfilter/diff.ts';
 import type { CaptureFiles } from '../shared/netfilter/node.ts';
 import { ownerOfName } from '../shared/netfilter/owners.ts';
 import type { Table } from '../shared/netfilter/ruleset.ts';
@@ -22,6 +22,21 @@ export interface Transaction {
   readonly actor: Actor;
   /** `ip filter FORWARD` for chains, sets and maps, `ip filter` for tables that came or went, `anything` where the monitor could not name it. */
   readonly touched: ReadonlySet<string>;
+  /** The rules that came and went, in order, as far as they were told one by one. */
+  readonly rules?: readonly RuleEvent[];
+  /** How many rules more came and went. */
+  readonly more?: number;
+}
+
+/** A rule that came or went. */
+export interface RuleEvent {
+  readonly op: 'add' | 'delete';
+  /** `ip filter FORWARD`. */
+  readonly chain: string;
+  /** The kernel's number for it within its table. A rule that is replaced keeps it. */
+  readonly handle?: number;
+  /** In the words of the monitor, which may leave out what iptables' extensions add. */
+  readonly text?: string;
 }
 
 /** Stands in `touched` for objects that were not named. */
@@ -33,14 +48,25 @@ export interface LedgerContext {
   readonly at: number;
   /** In order of time. */
   readonly transactions: readonly Transaction[];
+  /** Sources that were read for the first time: what they found was there before, as far as anybody knows. */
+  readonly fresh?: ReadonlySet<string>;
 }
 
 /** More chains of kube-proxy changed by one transaction than this become one entry: a full sync is one act. */
 export const proxyChainsMax = 50;
 
 export function changesBetween(before: Snapshot, after: Snapshot, context: LedgerContext): Change[] {
-  const rules = before.tables === after.tables ? [] : ruleChanges(diffTables(before.tables, after.tables), context);
-  const others = [...factChanges(before.facts, after.facts), ...fileChanges(before.files, after.files)];
+  return changesWith(differencesBetween(before, after), [before, after], context);
+}
+
+/** Differences of rules between two readings. The tables need hold no more than what may differ. */
+export const differencesBetween = (before: Pick<Snapshot, 'tables'>, after: Pick<Snapshot, 'tables'>): readonly RuleChange[] =>
+  before.tables === after.tables ? [] : diffTables(before.tables, after.tables);
+
+/** The entries of the ledger, where the differences of rules are known already. */
+export function changesWith(differences: readonly RuleChange[], [before, after]: readonly [Snapshot, Snapshot], context: LedgerContext): Change[] {
+  const rules = ruleChanges(differences, context);
+  const others = [...factChanges(before.facts, after.facts, context), ...fileChanges(before.files, after.files)];
   return [...rules, ...others.map((each) => ({ at: context.at, node: context.node, ...each }))];
 }
 
@@ -78,10 +104,13 @@ function ruleChange({ change, transaction }: Attributed, context: LedgerContext)
     kind: change.kind,
     subject: change.subject,
     before: change.before?.join('\n') ?? null,
-    after: change.after?.join('\n') ?? null,
+    after: change.after?.map((line, index) => placedLine(line, change.places?.[index])).join('\n') ?? null,
     owner: change.owner,
   };
 }
+
+/** Where a rule stands, unless it was added at the end, which is what -A says. */
+const placedLine = (line: string, place: RulePosition | undefined): string => (place === undefined ? line : `${line}  # rule ${place.number} of ${place.of}`);
 
 function summary(group: readonly Attributed[], context: LedgerContext): Change {
   const first = group[0] as Attributed;
@@ -101,11 +130,15 @@ function summary(group: readonly Attributed[], context: LedgerContext): Change {
 const madeBy = (transaction: Transaction | undefined, { node, at }: LedgerContext): { at: number; node: string; actor?: Actor } =>
   transaction === undefined ? { at, node } : { at: transaction.at, node, actor: transaction.actor };
 
-function factChanges(before: ReadonlyMap<string, Fact>, after: ReadonlyMap<string, Fact>): Bare[] {
+/** The source that a kind of fact comes from. */
+const sourceOfKind: Readonly<Partial<Record<Fact['kind'], string>>> = { listener: 'listeners', interface: 'interfaces', sysctl: 'sysctls' };
+
+function factChanges(before: ReadonlyMap<string, Fact>, after: ReadonlyMap<string, Fact>, { fresh }: LedgerContext): Bare[] {
   const keys = new Set([...after.keys(), ...before.keys()]);
   return [...keys].flatMap((key) => {
     const [was, is] = [before.get(key), after.get(key)];
-    return was === is ? [] : factChange(was, is);
+    const source = sourceOfKind[((is ?? was) as Fact).kind];
+    return was === is || source === undefined || fresh?.has(source) === true ? [] : factChange(was, is);
   });
 }
 

@@ -14,8 +14,8 @@ function family(name: 'iptables' | 'ip6tables', namesFile: string, wake: 'iptabl
     name,
     needs: { commands: [save.default], capabilities: ['CAP_NET_ADMIN'] },
     files: [`${save.default}.txt`, legacyFile, `${save.nft}.txt`],
-    wakes: [wake],
-    // Legacy tables change without any notification.
+    wakes: [wake, 'iptables-legacy'],
+    // Legacy tables change without any notification of the kernel.
     pollMs: (files) => (files.has(legacyFile) || saveBackend(files.get(`${save.default}.txt`)) === 'legacy' ? 2_000 : undefined),
     appeared: async (machine, known) => {
       const names = await machine.read(`/proc/net/${namesFile}`);

@@ -18,6 +18,16 @@ export function readTables(text: Buffer): readonly NftTable[] {
   });
 }
 
+/** The tables of a text in which each has a block (`table ip nat {`), as `nft list flowtables` prints it; undefined when the text is none. */
+export function readTextTables(text: Buffer): readonly NftTable[] | undefined {
+  const lines = text.toString('utf8').split('\n');
+  const tables = lines.flatMap((line) => {
+    const found = /^table (\S+) (\S+) \{$/.exec(line);
+    return found === null ? [] : [{ family: found[1] as string, name: found[2] as string }];
+  });
+  return tables.length > 0 || lines.every((line) => line.trim() === '') ? tables : undefined;
+}
+
 /** Joins `nft -j list table` documents: the metainfo of the first, and the objects of all in order. Throws SyntaxError when one is not JSON. */
 export function mergeLists(lists: readonly Buffer[]): Buffer {
   if (lists.length === 1) return lists[0] as Buffer;

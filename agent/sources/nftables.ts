@@ -3,7 +3,8 @@ import { reasonOf } from '../../shared/errors.ts';
 import type { CaptureFiles } from '../../shared/netfilter/node.ts';
 import type { Machine } from '../host/machine.ts';
 import { tablesOf } from './iptables.parse.ts';
-import { mergeLists, type NftTable, readTables } from './nftables.parse.ts';
+import { listTableNames } from './nftables.names.ts';
+import { mergeLists, type NftTable } from './nftables.parse.ts';
 import { never, type Reading, type Source } from './source.ts';
 
 export const nftables: Source = {
@@ -13,13 +14,12 @@ export const nftables: Source = {
   wakes: ['nft'],
   pollMs: never,
   read: async (machine, known) => {
-    const outcome = await machine.run('nft', ['-j', 'list', 'tables']);
-    if (outcome.kind === 'missing') return { outcome: 'absent', reason: 'nft is not installed' };
-    if (outcome.kind === 'failed') return { outcome: 'failed', reason: `nft -j list tables: ${outcome.reason}` };
+    const listed = await listTableNames(machine);
+    if (listed.kind !== 'tables') return { outcome: listed.kind === 'missing' ? 'absent' : 'failed', reason: listed.reason };
     try {
       return await readEach(
         machine,
-        readTables(outcome.stdout).filter((table) => !ownedByIptables(table, known)),
+        listed.tables.filter((table) => !ownedByIptables(table, known)),
       );
     } catch (error) {
       return { outcome: 'failed', reason: `nft -j: ${reasonOf(error)}` };

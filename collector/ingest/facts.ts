@@ -61,6 +61,15 @@ const schemas = {
     outcome: Type.Enum(['facts', 'absent', 'failed']),
     reason: Type.Optional(text),
     watch: Type.Optional(Type.Enum(['events', 'poll'])),
+    missed: Type.Optional(Type.Number()),
+  }),
+  reading: Type.Object({
+    ...key,
+    reason: text,
+    delayMs: Type.Number(),
+    cpuShare: Type.Number(),
+    memoryBytes: Type.Number(),
+    periods: Type.Record(text, Type.Number()),
   }),
   listener: Type.Object({ ...key, protocol, family, address: text, port, processes: Type.Array(Type.Object({ comm: text, pid: Type.Integer() })) }),
   interface: Type.Object({

@@ -30,7 +30,7 @@ function observe(readings: readonly Reading[]): Observed {
     ...base,
     name: 'iptables',
     files: ['iptables-save.txt'],
-    pollMs: () => 30,
+    pollMs: () => 600_000,
     read: async () => readings[Math.min(rounds++, readings.length - 1)] as Reading,
   };
   const interfaces: Source = {
@@ -53,7 +53,10 @@ function observe(readings: readonly Reading[]): Observed {
   });
   observer.want({ nodePorts: [{ protocol: 'tcp', family: 4, port: 30080 }], peers: [], podNetworks: [] });
   const round = async (count: number) => {
-    for (let i = 0; i < 200 && rounds <= count; i++) await new Promise((resolve) => setTimeout(resolve, 10));
+    for (let i = 0; i < 200 && rounds <= count; i++) {
+      observer.readSoon(['iptables']);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
   };
   return { observer, changes, facts: () => facts, round };
 }
