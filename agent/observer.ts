@@ -55,6 +55,7 @@ export class Observer {
   /** Sources to read whole, and whether the clock alone said so. */
   #due = new Map<string, 'clock' | 'event'>();
   #touched: Touched = nothingTouched();
+  #legacy = false;
   #readings: Readings = nothingRead;
   #state: State | undefined;
   #partMs = 5;
@@ -102,7 +103,10 @@ export class Observer {
 
   /** Something outside has seen changes that these wakes are for: their sources are read as after an event of the kernel. */
   wake(wakes: ReadonlySet<Wake>): void {
-    this.readSoon(this.#sources.filter((source) => source.wakes.some((wake) => wakes.has(wake))).map(({ name }) => name));
+    // Legacy tables are dumped by themselves: a dump of the other backend may cost a second.
+    this.#legacy ||= wakes.has('iptables-legacy');
+    const others = new Set<Wake>([...wakes].filter((wake) => wake !== 'iptables-legacy'));
+    this.readSoon(this.#sources.filter((source) => source.wakes.some((wake) => others.has(wake))).map(({ name }) => name));
   }
 
   /** Reads these sources whole, as after an event of the kernel. */
@@ -219,23 +223,25 @@ export class Observer {
   }
 
   get #isPending(): boolean {
-    return this.#due.size > 0 || this.#touched.anything || this.#touched.tables.size > 0;
+    return this.#due.size > 0 || this.#legacy || this.#touched.anything || this.#touched.tables.size > 0;
   }
 
   /** Takes what is to be read now: all, or what the clock asks for while events have to wait. */
-  #takePending(isAllowed: boolean): { readonly due: ReadonlyMap<string, 'clock' | 'event'>; readonly touched: Touched } {
+  #takePending(isAllowed: boolean): Pending {
     const [all, touched] = [[...this.#due], this.#touched];
     const due = new Map(all.filter(([, why]) => isAllowed || why === 'clock'));
     this.#due = new Map(all.filter(([name]) => !due.has(name)));
-    if (!isAllowed) return { due, touched: nothingTouched() };
+    if (!isAllowed) return { due, touched: nothingTouched(), legacy: false };
+    const legacy = this.#legacy;
     this.#touched = nothingTouched();
-    return { due, touched };
+    this.#legacy = false;
+    return { due, touched, legacy };
   }
 
   async #readOnce(isAllowed: boolean): Promise<void> {
-    const { due, touched } = this.#takePending(isAllowed);
+    const { due, touched, legacy } = this.#takePending(isAllowed);
     const whole = await this.#worthReading(due);
-    if (this.#state !== undefined && whole.size === 0 && !touched.anything && touched.tables.size === 0) return;
+    if (this.#state !== undefined && whole.size === 0 && !legacy && !touched.anything && touched.tables.size === 0) return;
     // A transaction that is told while its table is being read may be in this reading or only in the next one.
     const startedAt = Date.now();
     const before = this.#readings;
@@ -245,6 +251,7 @@ export class Observer {
       sources: this.#sources,
       whole,
       touched,
+      legacy,
       readings: before,
       state: this.#state,
       partMs: this.#partMs,
@@ -367,6 +374,13 @@ export class Observer {
       Math.max(10, next - now),
     );
   }
+}
+
+/** What is to be read. */
+interface Pending {
+  readonly due: ReadonlyMap<string, 'clock' | 'event'>;
+  readonly touched: Touched;
+  readonly legacy: boolean;
 }
 
 /** What is due within this time of each other is read in one round. */

@@ -51,6 +51,16 @@ export async function readMetered(
   return readings;
 }
 
+/** Makes one file anew by the command that made it; undefined when that fails, or its source was not well before. */
+export async function readAgain(machine: Machine, before: Readings, file: string): Promise<Readings | undefined> {
+  const [command, ...args] = before.commands[file]?.split(' ') ?? [];
+  const outcome = command === undefined ? undefined : await machine.run(command, args);
+  if (outcome?.kind !== 'done') return undefined;
+  const known = before.files.get(file);
+  if (known !== undefined && sameDump(file, known, outcome.stdout)) return before;
+  return { ...before, files: new Map(before.files).set(file, outcome.stdout) };
+}
+
 /** Whether a cheap look shows a source as it was when it was read last. False for those that have no such look. */
 export async function looksTheSame(machine: Machine, source: Source, { outcomes }: Readings): Promise<boolean> {
   const known = outcomes.get(source.name);

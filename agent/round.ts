@@ -2,7 +2,7 @@
 import type { Machine } from './host/machine.ts';
 import type { Touched } from './monitors/touched.ts';
 import { concerns, type Part, type Plan, planIptables, planNative } from './plan.ts';
-import { type Readings, readMetered } from './reader.ts';
+import { type Readings, readAgain, readMetered } from './reader.ts';
 import { saveBackend } from './sources/iptables.parse.ts';
 import { listWords, type PartsReading, readChains, readNative } from './sources/parts.ts';
 import type { Source } from './sources/source.ts';
@@ -15,6 +15,8 @@ export interface RoundInput {
   readonly whole: ReadonlySet<string>;
   /** What transactions touched since the last round. */
   readonly touched: Touched;
+  /** Whether legacy tables may have changed. */
+  readonly legacy: boolean;
   readonly readings: Readings;
   /** Undefined before the first round. */
   readonly state: State | undefined;
@@ -57,9 +59,23 @@ export async function readRound(input: RoundInput): Promise<RoundReading> {
     const commands = read.parts.filter(({ part }) => !part.gone).length;
     if (commands > 0) partMs = partMs * 0.8 + ((input.meter() - start) / commands) * 0.2;
   }
+  const before = input.legacy ? await readLegacy(input, whole) : input.readings;
   const due = input.sources.filter(({ name }) => whole.has(name));
-  const readings = due.length === 0 ? input.readings : await readMetered(input.machine, due, { before: input.readings, meter: input.meter });
+  const readings = due.length === 0 ? before : await readMetered(input.machine, due, { before, meter: input.meter });
   return { readings, whole, parts, partMs, why };
+}
+
+/** Dumps legacy tables again, without those of the other backend beside them. Where there were none, and are now, their source is read whole. */
+async function readLegacy({ machine, sources, readings }: RoundInput, whole: Set<string>): Promise<Readings> {
+  let after = readings;
+  for (const source of sources) {
+    if ((source.name !== 'iptables' && source.name !== 'ip6tables') || whole.has(source.name)) continue;
+    const file = [`${source.name}-save.txt`, `${source.name}-legacy-save.txt`].find((each) => saveBackend(readings.files.get(each)) === 'legacy');
+    const again = file === undefined ? undefined : await readAgain(machine, after, file);
+    if (again !== undefined) after = again;
+    else if (file !== undefined || (await source.appeared?.(machine, readings.files)) === true) whole.add(source.name);
+  }
+  return after;
 }
 
 const unreadable = (why: string): PartsReading => ({ kind: 'unreadable', why });
