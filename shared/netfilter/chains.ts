@@ -11,6 +11,7 @@ import type { Action, Condition, Rule, Step, Verdict } from './rule.ts';
 import { verdictKinds } from './rule.ts';
 import type { Chain } from './ruleset.ts';
 import { translate } from './translate.ts';
+import { noteChain } from './visits.ts';
 
 /** A branch of the walk that came to its end. */
 export interface Ended {
@@ -36,6 +37,7 @@ export interface Run extends Surroundings {
 /** Runs one state through a chain. `depth` counts jumps. */
 export function runChain(run: Run, chain: Chain, state: State, depth = 0): ChainRun {
   if (depth > limits.walkJumpsMax) return cut(state, `chains jump deeper than ${limits.walkJumpsMax}`);
+  noteChain(run, chain.name, state);
   const accepted: State[] = [];
   const through: State[] = [];
   const ended: Ended[] = [];
@@ -106,6 +108,7 @@ export function runChain(run: Run, chain: Chain, state: State, depth = 0): Chain
 function enter(run: Run, name: string, from: { readonly state: State; readonly rule: Rule; readonly depth: number }): ChainRun {
   const chain = run.table.chains.get(name);
   if (chain === undefined) {
+    noteChain(run, name, from.state);
     return { accepted: [], through: [], ended: [{ state: assume(from.state, from.rule, 'matched'), verdict: 'unknown', decider: deciderOf(from.rule) }] };
   }
   return runChain(run, chain, from.state, from.depth + 1);

@@ -17,6 +17,7 @@ import { isTranslated, type Packet, type State, type Station, visited } from './
 import type { Hook } from './rule.ts';
 import type { BaseChain, Chain, Table } from './ruleset.ts';
 import { natAddress } from './translate.ts';
+import { noteSocket } from './visits.ts';
 
 export interface WalkOptions {
   /** Keep every station of every branch. */
@@ -237,6 +238,7 @@ function toSocket(walker: Walker, state: State): void {
     });
     return;
   }
+  noteSocket(protocol, state.destinationPort);
   const sockets = listenersFor(host, protocol, state.family, address.lo, state.destinationPort);
   const names = sockets.flatMap((socket) => socket.processes.map((process) => `${process.comm}, pid ${process.pid}`)).join('; ');
   const text = sockets.length > 0 ? `a process listens on ${place}${names === '' ? '' : `: ${names}`}` : `nothing listens on ${place}`;

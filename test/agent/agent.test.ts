@@ -183,7 +183,7 @@ async function tests(): Promise<void> {
   });
 
   await t.test('a monitor that is killed is started again', async (t) => {
-    const pid = run('pgrep', '-P', String(agent.child.pid), '-f', '^nft monitor').trim();
+    const pid = run('pgrep', '-P', String(agent.child.pid), '-f', '^(nft -a monitor|.*/portreeve-watch)').trim();
     process.kill(Number(pid), 'SIGKILL');
     await peer.wait(() => agent.log().includes('a monitor ended') || undefined, 2_000);
     run('iptables', '-A', 'OUTPUT', '-p', 'tcp', '--dport', '7', '-j', 'DROP');

@@ -18,11 +18,13 @@ async function watch(t: Test, script: string) {
   chmodSync(path, 0o755);
   const changed: string[] = [];
   const notices: string[] = [];
+  const told: string[] = [];
   const kernel = new KernelWatch({
     machine,
     program: { path },
     times,
-    onChanged: (sources) => changed.push(...sources),
+    onWake: (wakes) => changed.push(...wakes),
+    onTold: (wakes, how) => told.push(`${wakes.join()} ${how}`),
     onFacts: () => {},
     onNotice: (text) => notices.push(text),
   });
@@ -32,7 +34,7 @@ async function watch(t: Test, script: string) {
     for (let i = 0; i < 400 && !fits(); i++) await new Promise((resolve) => setTimeout(resolve, 10));
     t.ok(fits(), `${fits} of ${JSON.stringify(kernel.sourceFact())}`);
   };
-  return { kernel, changed, notices, until };
+  return { kernel, changed, notices, told, until };
 }
 
 const refused = '{"ev":"refused-start","stage":"load","code":"EPERM","reason":"libbpf: failed"}';
@@ -48,7 +50,7 @@ t.test('where nothing may be loaded and audit is on, audit tells of changes', as
   const { kernel, changed, until } = await watch(t, script);
   await until(() => kernel.sourceFact().rung === 'audit');
   t.match(kernel.sourceFact(), { outcome: 'failed', watch: 'events', reason: /EPERM.*audit/ });
-  await until(() => changed.includes('iptables'));
+  await until(() => changed.includes('iptables-legacy'));
   const [act] = kernel.acts(1795818769000, 1795818770000);
   t.match(act, {
     wrote: 'legacy',
@@ -103,9 +105,9 @@ t.test('a flood is taken in part, said, and over', async (t) => {
 t.test('news of one source is passed on now and then, however much there is', async (t) => {
   const replace = '{"ev":"replace","what":"ip","table":"filter","result":0,"at":1,"pid":1,"uid":0,"comm":"x","own":true}';
   const { changed, until } = await watch(t, `${say(hello)} for i in $(seq 100); do echo '${replace}'; sleep 0.01; done; ${answering}`);
-  await until(() => changed.filter((source) => source === 'iptables').length >= 2);
+  await until(() => changed.filter((source) => source === 'iptables-legacy').length >= 2);
   await new Promise((resolve) => setTimeout(resolve, 1_500));
-  const times = changed.filter((source) => source === 'iptables').length;
+  const times = changed.filter((source) => source === 'iptables-legacy').length;
   t.ok(times <= 8, `${times} times`);
 });
 
