@@ -168,7 +168,9 @@ function percentile(times: readonly number[], percent: number): number {
 }
 
 async function ruleInServiceChain(node: BenchNode, peer: Peer, index: number): Promise<number> {
-  const service = node.services[(index * 7) % node.services.length];
+  // The writer keeps to the other half.
+  const half = node.services.length >> 1;
+  const service = node.services[half + ((index * 7) % half)];
   const source = `203.0.${(index >> 8) & 255}.${index & 255}`;
   const words = ['-t', 'nat', '-I', service?.chain ?? '', '-s', source, '-j', 'RETURN'];
   const ms = await seen(node, peer, { words, change: `-s ${source}/32 -j RETURN`, fact: `nodeport/tcp/4/${service?.nodePort}` });
@@ -208,7 +210,7 @@ function startChurn(node: BenchNode): { syncs(): number; stop(): Promise<void> }
   let [running, syncs] = [true, 0];
   const loop = async (): Promise<void> => {
     for (let index = 0; running; index++) {
-      const service = node.services[Math.floor(index / 2) % node.services.length];
+      const service = node.services[Math.floor(index / 2) % (node.services.length >> 1)];
       if (service !== undefined) await node.restore(syncText(service, index % 2 === 0));
       syncs++;
       await sleep(1_000);
