@@ -89,11 +89,11 @@ function partsOfIptables(tables: readonly Table[], [family, name]: readonly [str
   if (known === undefined || whole) return `table ${family} ${name} came or went`;
   if (replacedCount(known as IptablesTable) + objects.size > replacedMax) return `many chains of ${family} ${name} have been read one by one`;
   const parts: Part[] = [];
-  for (const [object, { kind, gone, announced }] of objects) {
+  for (const [object, { kind, gone = false, announced, same }] of objects) {
     if (kind !== 'chain') return `table ${family} ${name} has sets of nft`;
-    const isKnown = known.chains.has(object);
-    if (!isKnown && gone) continue;
-    if (!isKnown && announced && !builtinChains.has(object)) return `chain ${object} of ${family} ${name} may be another one renamed`;
+    const chain = known.chains.get(object);
+    if (chain === undefined ? gone : chain.length === same) continue;
+    if (chain === undefined && announced && !builtinChains.has(object)) return `chain ${object} of ${family} ${name} may be another one renamed`;
     parts.push({ family, table: name, object, kind, gone });
   }
   return parts;
@@ -106,12 +106,14 @@ function partsOfNative(tables: readonly Table[], [family, name]: readonly [strin
   const renames = ownerOf({ family, table: name }) !== 'kube-proxy';
   const parts: Part[] = [];
   for (const [object, touched] of objects) {
-    const isKnown = touched.kind === 'chain' ? known.chains.has(object) : known.sets.has(object);
-    if (!isKnown && touched.gone) continue;
+    const { gone = false } = touched;
+    const chain = known.chains.get(object);
+    const isKnown = touched.kind === 'chain' ? chain !== undefined : known.sets.has(object);
+    if (isKnown ? chain !== undefined && chain.length === touched.same : gone) continue;
     if (!isKnown && touched.kind === 'chain' && touched.announced && renames) return `chain ${object} of ${family} ${name} may be another one renamed`;
     const kind = kindOf(known, object, touched);
     if (kind === undefined) return `elements of ${object} in ${family} ${name}, which was not read`;
-    parts.push({ family, table: name, object, kind, gone: touched.gone });
+    parts.push({ family, table: name, object, kind, gone });
   }
   return parts;
 }

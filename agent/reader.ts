@@ -115,8 +115,11 @@ function take(before: Readings, { source, reading, costMs, glance }: Taken): Rea
   return { files, commands: { ...before.commands, ...reading.commands }, outcomes };
 }
 
-/** The kernel shows processor time in steps of ten milliseconds, which single readings cost less than; over many it comes out right. */
-const smoothed = (earlierMs: number | undefined, nowMs: number): number => (earlierMs === undefined ? nowMs : earlierMs * 0.8 + nowMs * 0.2);
+/**
+ * The kernel shows processor time in steps of ten milliseconds, which single readings cost less than; over many it comes out right. The first reading of all,
+ * which loads programs and modules and compiles code, says little of what the next ones cost.
+ */
+const smoothed = (earlierMs: number | undefined, nowMs: number): number => (earlierMs === undefined ? nowMs / 4 : earlierMs * 0.7 + nowMs * 0.3);
 
 /** Whether two dumps differ in counters and dates at most, or two lists of counters by less than is told of them: then the earlier one is kept, and everything made from it stays as it is. */
 export function sameDump(file: string, before: Buffer | undefined, after: Buffer): boolean {

@@ -12,6 +12,8 @@ export type NftLine =
   | { readonly kind: 'rule'; readonly op: 'add' | 'delete'; readonly place: Place; readonly handle?: number; readonly text?: string }
   /** So many rules more of a chain came and went. */
   | { readonly kind: 'rules'; readonly place: Place; readonly added: number; readonly deleted: number }
+  /** So many rules were deleted and the same ones added at the end, in the same order: a chain that has no others is what it was. */
+  | { readonly kind: 'same'; readonly place: Place; readonly rules: number }
   /** `create`: it was not there before. `add`: it is new, has changed (a policy), or has a new name. */
   | { readonly kind: 'chain'; readonly op: 'add' | 'create' | 'delete'; readonly place: Place }
   | { readonly kind: 'set'; readonly op: 'add' | 'delete'; readonly place: Place; readonly map: boolean }
@@ -35,6 +37,7 @@ const chain = /^(add|create|delete|destroy|flush) chain (\S+) (\S+) (\S+)/;
 const set = /^(add|create|delete|destroy|flush) (set|map) (\S+) (\S+) (\S+)/;
 const element = /^(?:add|create|delete|destroy|reset) element (\S+) (\S+) (\S+)/;
 const table = /^(add|create|delete|destroy|flush) table (\S+) (\S+)/;
+const same = /^same rules (\S+) (\S+) (\S+) (\d+)$/;
 const counted = /^(rules|elements) (\S+) (\S+) (\S+) \+(\d+) -(\d+)$/;
 const generation = /^# new generation (\d+) by process (\d+) \((.*)\)$/;
 const lost = /^#? ?(?:ERROR|Error)|netlink: Error|ENOBUFS|No buffer space/;
@@ -72,6 +75,8 @@ function readComment(text: string): NftLine | undefined {
 
 function readObject(text: string): NftLine | undefined {
   if (text === 'anything') return { kind: 'anything' };
+  const again = same.exec(text);
+  if (again !== null) return { kind: 'same', place: placeOf(again[1], again[2], again[3]), rules: Number(again[4]) };
   const many = counted.exec(text);
   if (many !== null) return readCounted(many);
   const aboutChain = chain.exec(text);

@@ -10,6 +10,8 @@
  *   # ready                                            everything is subscribed to
  *   add|delete rule FAMILY TABLE CHAIN handle N TEXT   TEXT (of added rules) is what can be said of it without its extensions
  *   rules FAMILY TABLE CHAIN +N -N                     further rules of a chain that a transaction changes much
+ *   same rules FAMILY TABLE CHAIN N                    N rules were deleted and the same N added at the end, in the same order: if the chain
+ *                                                      had no others, it is what it was. kube-proxy writes most chains so. Nothing else is told of it.
  *   add|create|delete chain FAMILY TABLE CHAIN         create: it was not there; add: it was changed, or renamed
  *   add|delete set|map FAMILY TABLE NAME
  *   elements FAMILY TABLE NAME +N -N
@@ -58,6 +60,12 @@ static char buffer[BUFFER_BYTES] __attribute__((aligned(8)));
 struct object {
 	char *name;
 	unsigned added, deleted, told_added, told_deleted;
+	/* Digests of the rules that were deleted and added, each in order; `unsure` when one was not known, or did not come last. */
+	uint64_t deleted_digest, added_digest;
+	int unsure;
+	/* The lines of its rules, told when it is known that they are not the same. */
+	char *lines;
+	size_t lines_length;
 };
 
 static struct object objects[OBJECTS_MAX];
@@ -77,8 +85,10 @@ static void say(const char *format, ...)
 
 static void forget(void)
 {
-	for (unsigned i = 0; i < object_count; i++)
+	for (unsigned i = 0; i < object_count; i++) {
 		free(objects[i].name);
+		free(objects[i].lines);
+	}
 	memset(slots, 0, sizeof slots);
 	object_count = line_count = 0;
 	overflow = 0;
@@ -110,6 +120,79 @@ static int may_tell(void)
 	}
 	overflow = 1;
 	return 0;
+}
+
+/* ---- what rules say, by their handles ---- */
+
+/* Rules that were added while this runs; more are forgotten, all at once. */
+#define KNOWN_MAX (1 << 18)
+
+struct known {
+	uint64_t key, digest;
+};
+
+static struct known *known;
+static size_t known_size, known_count;
+
+static uint64_t mix(uint64_t digest, const void *bytes, size_t length)
+{
+	for (const unsigned char *at = bytes; length > 0; at++, length--)
+		digest = (digest ^ *at) * 1099511628211u;
+	return digest;
+}
+
+#define MIX_START 14695981039346656037u
+
+/* The place of a rule, or the free place where it belongs. A key of 0 is a free place, one of 1 a rule that is gone. */
+static struct known *known_place(uint64_t key)
+{
+	size_t at = (key ^ key >> 29) & (known_size - 1);
+	while (known[at].key != 0 && known[at].key != key)
+		at = (at + 1) & (known_size - 1);
+	return &known[at];
+}
+
+static void remember(uint64_t key, uint64_t digest)
+{
+	if ((known_count + 1) * 2 > known_size) {
+		struct known *before = known;
+		size_t size_before = known_size;
+		if (known_size >= KNOWN_MAX * 2)
+			known_count = size_before = 0;
+		else
+			known_size = known_size ? known_size * 2 : 1024;
+		known = calloc(known_size, sizeof *known);
+		if (!known)
+			abort();
+		known_count = 0;
+		for (size_t i = 0; i < size_before; i++)
+			if (before[i].key > 1) {
+				*known_place(before[i].key) = before[i];
+				known_count++;
+			}
+		free(before);
+	}
+	struct known *place = known_place(key);
+	if (place->key == 0)
+		known_count++;
+	*place = (struct known){ key, digest };
+}
+
+/* The digest of a rule that is deleted; 0 when it is not known. */
+static uint64_t recall(uint64_t key)
+{
+	struct known *place = known_size ? known_place(key) : NULL;
+	if (!place || place->key != key)
+		return 0;
+	place->key = 1;
+	return place->digest;
+}
+
+static void forget_rules(void)
+{
+	free(known);
+	known = NULL;
+	known_size = known_count = 0;
 }
 
 /* ---- attributes ---- */
@@ -336,42 +419,96 @@ static const char *family_name(uint8_t family)
 	}
 }
 
-/* Counts a rule or an element; those that are told one by one are not in the counts that end the transaction. */
-static int counted(const char *kind, const char *place, int added, unsigned told_max)
+static uint64_t digest_of(const struct nlattr *first, int length)
 {
-	char key[600];
-	snprintf(key, sizeof key, "%s %s", kind, place);
-	struct object *object = find(key);
-	if (!object) {
-		overflow = 1;
-		return 0;
+	uint64_t digest = MIX_START;
+	const struct nlattr *expressions = attribute(first, length, NFTA_RULE_EXPRESSIONS), *data = attribute(first, length, NFTA_RULE_USERDATA);
+	int left = expressions ? length_of(expressions) : 0;
+	for (const struct nlattr *each = expressions ? value(expressions) : NULL; left >= (int)sizeof *each && each->nla_len >= sizeof *each && each->nla_len <= left;
+	     left -= NLA_ALIGN(each->nla_len), each = (const void *)((const char *)each + NLA_ALIGN(each->nla_len))) {
+		const struct nlattr *name = inside(each, NFTA_EXPR_NAME);
+		/* Packets so far are no part of what a rule says. */
+		if (!name || strncmp(value(name), "counter", length_of(name)) != 0)
+			digest = mix(digest, value(each), length_of(each));
 	}
-	unsigned *told = added ? &object->told_added : &object->told_deleted;
-	if (*told < told_max && may_tell()) {
-		(*told)++;
-		return 1;
-	}
-	(*(added ? &object->added : &object->deleted))++;
-	return 0;
+	return data ? mix(digest, value(data), length_of(data)) : digest;
 }
 
-static void tell_rule(const char *place, uint8_t family, int added, const struct nlattr *first, int length)
+static void keep_line(struct object *object, const char *line, size_t length)
 {
-	if (!counted("rules", place, added, RULES_TOLD))
+	char *grown = realloc(object->lines, object->lines_length + length + 1);
+	if (!grown)
+		abort();
+	memcpy(grown + object->lines_length, line, length + 1);
+	object->lines = grown;
+	object->lines_length += length;
+}
+
+static void take_rule(const char *place, const struct nlmsghdr *message, const struct nlattr *first, int length)
+{
+	int added = (message->nlmsg_type & 0xff) == NFT_MSG_NEWRULE;
+	struct object *object = find(place);
+	if (!object) {
+		overflow = 1;
 		return;
+	}
+	uint64_t number = handle(attribute(first, length, NFTA_RULE_HANDLE)), key = mix(MIX_START, place, strrchr(place, ' ') - place) ^ number * 0x9e3779b97f4a7c15u;
+	uint64_t digest = added ? digest_of(first, length) : recall(key > 1 ? key : 2);
+	if (added)
+		remember(key > 1 ? key : 2, digest);
+	/* A rule that is put among others, or one that was there before this was. */
+	if (digest == 0 || (added && !(message->nlmsg_flags & NLM_F_APPEND)))
+		object->unsure = 1;
+	uint64_t *sum = added ? &object->added_digest : &object->deleted_digest;
+	*sum = mix(*sum, &digest, sizeof digest);
+	(*(added ? &object->added : &object->deleted))++;
+	unsigned *told = added ? &object->told_added : &object->told_deleted;
+	if (*told == RULES_TOLD)
+		return;
+	(*told)++;
+	char line[TEXT_MAX + 700];
 	struct text text = { .length = 0 };
 	if (added)
-		tell_rule_text(&text, attribute(first, length, NFTA_RULE_EXPRESSIONS), family);
-	say("%s rule %s handle %llu%s%s\n", added ? "add" : "delete", place, (unsigned long long)handle(attribute(first, length, NFTA_RULE_HANDLE)),
-	    text.length > 0 ? " " : "", text.bytes);
+		tell_rule_text(&text, attribute(first, length, NFTA_RULE_EXPRESSIONS), ((const struct nfgenmsg *)NLMSG_DATA(message))->nfgen_family);
+	text.bytes[text.length] = '\0';
+	int wrote = snprintf(line, sizeof line, "%s rule %s handle %llu%s%s\n", added ? "add" : "delete", place, (unsigned long long)number, text.length > 0 ? " " : "", text.bytes);
+	keep_line(object, line, wrote < (int)sizeof line ? (size_t)wrote : sizeof line - 1);
+}
+
+static void take_elements(const char *place, int added)
+{
+	char key[600];
+	snprintf(key, sizeof key, "elements %s", place);
+	struct object *object = find(key);
+	if (object)
+		(*(added ? &object->added : &object->deleted))++;
+	else
+		overflow = 1;
+}
+
+static void tell_object(const struct object *object)
+{
+	unsigned added = object->added - object->told_added, deleted = object->deleted - object->told_deleted;
+	if (strncmp(object->name, "elements ", 9) == 0)
+		say("%s +%u -%u\n", object->name, object->added, object->deleted);
+	else if (!object->unsure && object->added == object->deleted && object->added_digest == object->deleted_digest)
+		say("same rules %s %u\n", object->name, object->added);
+	else if (line_count + object->told_added + object->told_deleted > LINES_MAX)
+		say("rules %s +%u -%u\n", object->name, object->added, object->deleted);
+	else {
+		line_count += object->told_added + object->told_deleted;
+		if (object->lines)
+			say("%s", object->lines);
+		if (added > 0 || deleted > 0)
+			say("rules %s +%u -%u\n", object->name, added, deleted);
+	}
 }
 
 static void end_transaction(const struct nlattr *first, int length)
 {
 	char name[64];
 	for (unsigned i = 0; i < object_count; i++)
-		if (objects[i].added > 0 || objects[i].deleted > 0)
-			say("%s +%u -%u\n", objects[i].name, objects[i].added, objects[i].deleted);
+		tell_object(&objects[i]);
 	if (overflow)
 		say("anything\n");
 	say("# new generation %u by process %u (%s)\n", number(attribute(first, length, NFTA_GEN_ID)), number(attribute(first, length, NFTA_GEN_PROC_PID)),
@@ -408,7 +545,7 @@ static void tables_message(const struct nlmsghdr *message)
 	case NFT_MSG_NEWRULE:
 	case NFT_MSG_DELRULE:
 		snprintf(place, sizeof place, "%s %s %s", family, table, word(attribute(first, length, NFTA_RULE_CHAIN), name, sizeof name));
-		return tell_rule(place, header->nfgen_family, type == NFT_MSG_NEWRULE, first, length);
+		return take_rule(place, message, first, length);
 	case NFT_MSG_NEWSET:
 	case NFT_MSG_DELSET:
 		word(attribute(first, length, NFTA_SET_NAME), name, sizeof name);
@@ -419,8 +556,7 @@ static void tables_message(const struct nlmsghdr *message)
 	case NFT_MSG_NEWSETELEM:
 	case NFT_MSG_DELSETELEM:
 		snprintf(place, sizeof place, "%s %s %s", family, table, word(attribute(first, length, NFTA_SET_ELEM_LIST_SET), name, sizeof name));
-		counted("elements", place, type == NFT_MSG_NEWSETELEM, 0);
-		return;
+		return take_elements(place, type == NFT_MSG_NEWSETELEM);
 	}
 }
 
@@ -478,6 +614,7 @@ static void drain(int socket_fd, int is_network)
 		if (got < 0 && errno == ENOBUFS) {
 			say("# ERROR: lost\n");
 			forget();
+			forget_rules();
 			continue;
 		}
 		if (got <= 0)

@@ -4,10 +4,12 @@ import type { NftLine, Place } from './nft.parse.ts';
 export interface TouchedObject {
   /** `elements` are of a set or a map, which only the table that was read before tells. */
   readonly kind: 'chain' | 'set' | 'map' | 'elements';
-  /** The last word on it was that it is gone. */
-  readonly gone: boolean;
+  /** The last word on whether it is there; undefined when there was none: rules come and go with their chain, or without it. */
+  readonly gone: boolean | undefined;
   /** It was announced without being said to be new: where it is not known, another chain may have been given this name. */
   readonly announced: boolean;
+  /** All that happened to a chain is that so many of its rules were replaced by the same ones; absent: more happened. */
+  readonly same?: number;
 }
 
 export interface TouchedTable {
@@ -39,15 +41,19 @@ export function touch(touched: Touched, line: NftLine): void {
       return;
     case 'rule':
     case 'rules':
-      return put(touched, line.place, { kind: 'chain', gone: false, announced: false });
+      return put(touched, line.place, rulesTouched);
+    case 'same':
+      return put(touched, line.place, { ...rulesTouched, same: line.rules });
     case 'chain':
       return put(touched, line.place, { kind: 'chain', gone: line.op === 'delete', announced: line.op === 'add' });
     case 'set':
       return put(touched, line.place, { kind: line.map ? 'map' : 'set', gone: line.op === 'delete', announced: false });
     case 'elements':
-      return put(touched, line.place, { kind: 'elements', gone: false, announced: false });
+      return put(touched, line.place, { kind: 'elements', gone: undefined, announced: false });
   }
 }
+
+const rulesTouched: TouchedObject = { kind: 'chain', gone: undefined, announced: false };
 
 /** Takes all that was gathered by one into the other, which is the earlier. */
 export function addTouched(touched: Touched, later: Touched): void {
@@ -79,10 +85,17 @@ function keep(touched: Touched, table: TouchedTable, [name, is]: readonly [strin
     touched.anything = true;
     return;
   }
-  // A chain that was announced stays so until it is gone, and what is said of a set tells more than that its elements changed.
-  const announced = is.announced || (before?.announced === true && !before.gone);
-  const kind = is.kind === 'elements' && before !== undefined ? before.kind : is.kind;
-  table.objects.set(name, { kind, gone: is.gone, announced });
+  table.objects.set(name, before === undefined ? is : later(before, is));
+}
+
+/** What is known of an object when more is told of it. */
+function later(before: TouchedObject, is: TouchedObject): TouchedObject {
+  // What is said of a set tells more than that its elements changed.
+  const kind = is.kind === 'elements' ? before.kind : is.kind;
+  // A chain that was announced stays so until it is gone.
+  const announced = is.gone !== true && (is.announced || (before.announced && before.gone !== true));
+  const same = is.same !== undefined && is.same === before.same ? { same: is.same } : {};
+  return { kind, gone: is.gone ?? before.gone, announced, ...same };
 }
 
 function tableOf(touched: Touched, key: string): TouchedTable {

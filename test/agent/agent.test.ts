@@ -156,9 +156,9 @@ async function tests(): Promise<void> {
 
   await t.test('a listener', async (t) => {
     const server = createServer().listen(30080, '127.0.0.1');
-    t.match(await peer.wait(seen(peer, { kind: 'listener', subject: 'tcp 127.0.0.1:30080' }), 15_000), { before: null });
+    t.match(await peer.wait(seen(peer, { kind: 'listener', subject: 'tcp 127.0.0.1:30080' }), 40_000), { before: null });
     server.close();
-    t.match(await peer.wait(seen(peer, { kind: 'listener', subject: 'tcp 127.0.0.1:30080', after: null }), 15_000), { before: /\w/ });
+    t.match(await peer.wait(seen(peer, { kind: 'listener', subject: 'tcp 127.0.0.1:30080', after: null }), 40_000), { before: /\w/ });
   });
 
   await t.test('NodePorts that the collector wants are judged', async (t) => {

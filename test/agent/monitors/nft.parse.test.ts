@@ -45,6 +45,7 @@ const cases = [
   },
   { line: 'add rule ip filter INPUT handle 7', expected: { kind: 'rule', op: 'add', place: place('ip', 'filter', 'INPUT'), handle: 7 } },
   { line: 'rules ip nat KUBE-SERVICES +1002 -1001', expected: { kind: 'rules', place: place('ip', 'nat', 'KUBE-SERVICES'), added: 1002, deleted: 1001 } },
+  { line: 'same rules ip nat KUBE-SERVICES 1002', expected: { kind: 'same', place: place('ip', 'nat', 'KUBE-SERVICES'), rules: 1002 } },
   {
     line: 'add element ip kube-proxy service-ips { 10.0.0.1 . tcp . 80 : goto x }',
     expected: { kind: 'elements', place: place('ip', 'kube-proxy', 'service-ips') },

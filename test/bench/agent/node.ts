@@ -26,6 +26,8 @@ export interface BenchService {
   /** KUBE-SEP-… of each endpoint with its rules. */
   readonly endpoints: readonly { readonly chain: string; readonly rules: readonly string[] }[];
   readonly rules: readonly string[];
+  /** Rules of KUBE-SERVICES and KUBE-NODEPORTS, which are those of all Services. */
+  readonly listed: readonly string[];
 }
 
 export interface BenchSize {
@@ -75,29 +77,36 @@ const network = [
   'route add default via 172.31.0.1',
 ];
 
-/** What kube-proxy restores when a Service's endpoints change: its chains anew, the first endpoint left out where `without` says so. */
-export function syncText({ chain, rules, endpoints }: BenchService, without: boolean): string {
+/**
+ * What kube-proxy restores when a Service's endpoints change: its chains anew, the first endpoint left out where `without` says so, and the chains that list
+ * all Services, as they were.
+ */
+export function syncText({ chain, rules, endpoints, listed }: BenchService, without: boolean): string {
   const kept = without ? endpoints.slice(1) : endpoints;
   const first = endpoints[0]?.chain ?? '';
   const own = rules.filter((rule) => !without || !rule.includes(`-j ${first}`));
-  const chains = [chain, ...kept.map((endpoint) => endpoint.chain)];
-  return `*nat\n${chains.map((name) => `:${name} - [0:0]\n`).join('')}${[...own, ...kept.flatMap((endpoint) => endpoint.rules)].map((rule) => `${rule}\n`).join('')}COMMIT\n`;
+  const chains = ['KUBE-SERVICES', 'KUBE-NODEPORTS', chain, ...kept.map((endpoint) => endpoint.chain)];
+  const lines = [...chains.map((name) => `:${name} - [0:0]`), ...listed, ...own, ...kept.flatMap((endpoint) => endpoint.rules)];
+  return `*nat\n${lines.join('\n')}\nCOMMIT\n`;
 }
 
 function servicesOf(dump: string): BenchService[] {
+  const nat = dump.slice(dump.indexOf('*nat'));
   const rules = Map.groupBy(
-    dump.split('\n').filter((line) => line.startsWith('-A KUBE-')),
+    nat.split('\n').filter((line) => line.startsWith('-A KUBE-')),
     (line) => line.split(' ')[1] as string,
   );
   const ports = new Map(
     (rules.get('KUBE-NODEPORTS') ?? []).map((line) => [/-j KUBE-EXT-(\S+)/.exec(line)?.[1] ?? '', Number(/--dport (\d+)/.exec(line)?.[1])]),
   );
+  const listed = [...(rules.get('KUBE-SERVICES') ?? []), ...(rules.get('KUBE-NODEPORTS') ?? [])];
   return [...rules]
     .filter(([name]) => name.startsWith('KUBE-SVC-'))
     .map(([chain, own]) => ({
       chain,
       nodePort: ports.get(chain.slice('KUBE-SVC-'.length)) ?? 0,
       rules: own,
+      listed,
       endpoints: own.flatMap((rule) => {
         const endpoint = /-j (KUBE-SEP-\S+)/.exec(rule)?.[1];
         return endpoint === undefined ? [] : [{ chain: endpoint, rules: rules.get(endpoint) ?? [] }];
