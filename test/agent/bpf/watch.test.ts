@@ -72,9 +72,14 @@ t.test('where audit is off too, only the monitors are left, and both reasons are
 
 t.test('a capability that comes later is used', async (t) => {
   const script = `if [ "$1" = watch ] && [ ! -e "$0.granted" ]; then touch "$0.granted"; ${say(refused)} exit 3; fi\n${say(hello)}\n${answering}`;
-  const { kernel, until } = await watch(t, script);
+  const { kernel, changed, told, until } = await watch(t, script);
   await until(() => kernel.sourceFact().rung === 'everything');
   t.match(kernel.sourceFact(), { outcome: 'facts', reason: undefined });
+  t.strictSame(told, ['iptables-legacy certain', 'ipset mostly', 'ipvs certain']);
+  t.ok(
+    ['iptables-legacy', 'ipset', 'ipvs', 'process'].every((wake) => changed.includes(wake)),
+    'what happened before is not known',
+  );
   await until(() => kernel.pids.length === 1);
 });
 
@@ -112,6 +117,11 @@ t.test('news of one source is passed on now and then, however much there is', as
 });
 
 t.test('what cannot be told is said', async (t) => {
-  const { notices, until } = await watch(t, `${say(hello, '{"ev":"lost","events":3,"lines":0}', '{"ev":"refused","line":"x","reason":"y"}')}\n${answering}`);
+  const { changed, notices, until } = await watch(
+    t,
+    `${say(hello, '{"ev":"lost","events":3,"lines":0}', '{"ev":"refused","line":"x","reason":"y"}')}\n${answering}`,
+  );
   await until(() => notices.includes('portreeve-bpf could not tell everything') && notices.includes('portreeve-bpf refuses a command'));
+  // Once for its start, once for what was lost.
+  await until(() => changed.filter((wake) => wake === 'iptables-legacy').length === 2);
 });

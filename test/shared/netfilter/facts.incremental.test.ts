@@ -14,6 +14,7 @@ import { readNode } from '../../../shared/netfilter/node.read.ts';
 import type { NodeState } from '../../../shared/netfilter/node.ts';
 import { writeIptablesDump } from '../../bench/iptables-dump.ts';
 import { hostFiles } from '../../bench/node.files.ts';
+import { ciliumMaps, ndjson } from './service-maps.ts';
 
 const wanted: Wanted = {
   nodePorts: [{ protocol: 'tcp', family: 4, port: 31000 }],
@@ -221,4 +222,13 @@ t.test('the rules of a dump that was read again are compared chain by chain', as
     touched: new Map(again.tables.map((table) => [tableKey(table), new Set<string>()])),
   });
   t.equal(next.walked, 0);
+});
+
+t.test('what an eBPF data plane serves decides before all rules', async (t) => {
+  const dump = dumpOf(3);
+  const [before, after] = [nodeOf(dump), nodeOf(dump, { 'service-maps.ndjson': ndjson(ciliumMaps(4, 'v3')) })];
+  const judged = judgeNode(before, wanted);
+  const next = judgeNode(after, wanted, { judged, touched: new Map() });
+  t.equal(next.walked, next.nodePorts.size, 'every NodePort is asked for again');
+  deepStrictEqual(plain(next.facts), plain(nodeFacts(after, wanted)));
 });
