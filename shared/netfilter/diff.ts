@@ -39,7 +39,10 @@ export function diffTables(before: readonly Table[], after: readonly Table[]): R
   const changes = [...after.flatMap((table) => diffTable(earlier.get(tableKey(table)), table)), ...gone.flatMap((table) => diffTable(table, undefined))];
   const keys = new Set([...earlier.keys(), ...later]);
   const twice = ({ backend, family, table }: RuleChange) => backend === 'legacy' && keys.has(`iptables-nft ${family} ${table}`);
-  return changes.map((change) => (twice(change) ? { ...change, subject: `${change.subject} (legacy)` } : change));
+  // A table of iptables that gets its first native base chain, or loses the last, is the table that it was.
+  const stays = ({ kind, backend, family, table }: RuleChange) =>
+    kind === 'table' && backend === 'nft' && earlier.has(`iptables-nft ${family} ${table}`) && later.has(`iptables-nft ${family} ${table}`);
+  return changes.flatMap((change) => (stays(change) ? [] : [twice(change) ? { ...change, subject: `${change.subject} (legacy)` } : change]));
 }
 
 /** A place where lines of a list were replaced: `at` counts in the list before. */
