@@ -20,7 +20,7 @@ tap := .tap/run.tap
 npm_options := --ignore-scripts --no-audit --no-fund --loglevel=error
 TESTS ?=
 
-.PHONY: help deps demo test bench fuzz fuzz-kernel lint build bpf clean
+.PHONY: help deps demo test bench fuzz fuzz-kernel lint build bpf watch clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 15
@@ -55,11 +55,11 @@ node_modules/.package-lock.json: package-lock.json
 demo: deps ## build a cluster of network namespaces, break it in three ways, and show what Portreeve says
 	@node --disable-warning=ExperimentalWarning test/labs/demo.ts
 
-test: deps bpf ## run the tests (TESTS="test/x.test.ts …" for some of them)
+test: deps bpf watch ## run the tests (TESTS="test/x.test.ts …" for some of them)
 	@mkdir -p .tap; rm -f $(tap); status=0; tap run --reporter=silent --output-file=$(tap) $(TESTS) </dev/null || status=$$?; \
 	touch $(tap); node test/support/tally.ts $(tap); exit $$status
 
-bench: deps bpf ## run the benchmarks
+bench: deps bpf watch dist/agent.mjs ## run the benchmarks
 	@shopt -s nullglob; for file in test/bench/*.bench.ts; do node --disable-warning=ExperimentalWarning "$$file"; done
 
 fuzz: deps ## mutate real dumps and feed them to every parser (N=1000000 SEED=1 WORKERS=2)
@@ -72,8 +72,24 @@ lint: deps ## check format, house rules and types
 	@biome check .
 	@tsc --noEmit
 
-build: deps bpf ## check the types (the sources run as they are) and build portreeve-bpf
+# The sources run as they are. A node's agent is also made into one file without types: reading and stripping hundreds of sources takes 50 MB of memory.
+# Packages of CommonJS ask for Node's own modules by require, which a module does not have.
+bundle := esbuild --bundle --minify-whitespace --minify-syntax --platform=node --format=esm --target=node24 --log-level=warning --out-extension:.js=.mjs --outdir=dist
+require := import{createRequire}from"node:module";const require=createRequire(import.meta.url);
+
+build: deps dist/agent.mjs bpf watch ## check the types, bundle the agent into dist/ and build portreeve-bpf and portreeve-watch
 	@tsc --noEmit
+
+dist/agent.mjs: $(shell find agent shared cli -name '*.ts') package.json package-lock.json Makefile | node_modules/.package-lock.json
+	@$(bundle) --banner:js='$(require)' agent=cli/agent.program.ts describe.program=agent/host/describe.program.ts yaml.program=agent/host/yaml.program.ts
+
+watch: ## build dist/portreeve-watch, where a C compiler is: without it the agent watches through nft monitor and ip monitor
+	@if command -v gcc >/dev/null && [ -e /usr/include/linux/netfilter/nf_tables.h ]; then $(MAKE) dist/portreeve-watch; \
+	else echo "portreeve-watch is not built: not installed is gcc, libc6-dev or linux-libc-dev." >&2; fi
+
+dist/portreeve-watch: agent/monitors/portreeve-watch.c
+	@mkdir -p dist
+	@gcc -D_GNU_SOURCE -O2 -Wall -Wextra -static -s -o $@ $<
 
 bpf: ## build dist/portreeve-bpf, where its compilers are
 	@missing=(); for pair in $(compilers); do command -v "$${pair%%=*}" >/dev/null || [ -e "$${pair%%=*}" ] || missing+=("$${pair#*=}"); done; \

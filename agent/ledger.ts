@@ -1,7 +1,7 @@
 // What changed between two readings of the node, as entries of the ledger, each with who did it where the kernel said so. Pure: readings in, changes out.
-import type { Actor, Change, ChangeKind } from '../shared/model/change.ts';
+import type { Actor, Change, ChangeKind, Owner } from '../shared/model/change.ts';
 import type { Fact, InterfaceFact, ListenerFact } from '../shared/model/fact.ts';
-import { diffTables, type RuleChange } from '../shared/netfilter/diff.ts';
+import { diffTables, type RuleChange, type RulePosition } from '../shared/netfilter/diff.ts';
 import type { CaptureFiles } from '../shared/netfilter/node.ts';
 import { ownerOfName } from '../shared/netfilter/owners.ts';
 import type { Table } from '../shared/netfilter/ruleset.ts';
@@ -24,6 +24,21 @@ export interface Transaction {
   readonly actor: Actor;
   /** `ip filter FORWARD` for chains, sets and maps, `ip filter` for tables that came or went, `anything` where the monitor could not name it. */
   readonly touched: ReadonlySet<string>;
+  /** The rules that came and went, in order, as far as they were told one by one. */
+  readonly rules?: readonly RuleEvent[];
+  /** How many rules more came and went. */
+  readonly more?: number;
+}
+
+/** A rule that came or went. */
+export interface RuleEvent {
+  readonly op: 'add' | 'delete';
+  /** `ip filter FORWARD`. */
+  readonly chain: string;
+  /** The kernel's number for it within its table. A rule that is replaced keeps it. */
+  readonly handle?: number;
+  /** In the words of the monitor, which may leave out what iptables' extensions add. */
+  readonly text?: string;
 }
 
 /** Stands in `touched` for objects that were not named. */
@@ -37,15 +52,26 @@ export interface LedgerContext {
   readonly transactions: readonly Transaction[];
   /** What was seen to change things of which the kernel's own messages name nobody, in order of time. */
   readonly acts?: readonly Act[];
+  /** Sources that were read for the first time: what they found was there before, as far as anybody knows. */
+  readonly fresh?: ReadonlySet<string>;
 }
 
 /** More chains of kube-proxy changed by one transaction than this become one entry: a full sync is one act. */
 export const proxyChainsMax = 50;
 
 export function changesBetween(before: Snapshot, after: Snapshot, context: LedgerContext): Change[] {
-  const rules = before.tables === after.tables ? [] : ruleChanges(diffTables(before.tables, after.tables), context);
-  const others = [...factChanges(before.facts, after.facts), ...fileChanges(before.files, after.files)];
-  return [...rules, ...others.map((each) => ({ at: context.at, node: context.node, ...each, ...actedBy(wroteOf(each), each.subject, context) }))];
+  return changesWith(differencesBetween(before, after), [before, after], context);
+}
+
+/** Differences of rules between two readings. The tables need hold no more than what may differ. */
+export const differencesBetween = (before: Pick<Snapshot, 'tables'>, after: Pick<Snapshot, 'tables'>): readonly RuleChange[] =>
+  before.tables === after.tables ? [] : diffTables(before.tables, after.tables);
+
+/** The entries of the ledger, where the differences of rules are known already. */
+export function changesWith(differences: readonly RuleChange[], [before, after]: readonly [Snapshot, Snapshot], context: LedgerContext): Change[] {
+  const rules = ruleChanges(differences, context);
+  const others = [...factChanges(before.facts, after.facts, context), ...fileChanges(before.files, after.files)];
+  return [...rules, ...others.map((each) => ({ at: context.at, node: context.node, ...each, ...actedBy({ wrote: wroteOf(each), ...each }, context) }))];
 }
 
 type Bare = Omit<Change, 'at' | 'node'>;
@@ -79,14 +105,17 @@ function transactionOf(change: RuleChange, transactions: readonly Transaction[])
 function ruleChange({ change, transaction }: Attributed, context: LedgerContext): Change {
   return {
     ...madeBy(transaction, context),
-    ...(change.backend === 'legacy' ? actedBy('legacy', `${change.family} ${change.table}`, context) : {}),
+    ...(change.backend === 'legacy' ? actedBy({ wrote: 'legacy', subject: `${change.family} ${change.table}`, owner: change.owner }, context) : {}),
     kind: change.kind,
     subject: change.subject,
     before: change.before?.join('\n') ?? null,
-    after: change.after?.join('\n') ?? null,
+    after: change.after?.map((line, index) => placedLine(line, change.places?.[index])).join('\n') ?? null,
     owner: change.owner,
   };
 }
+
+/** Where a rule stands, unless it was added at the end, which is what -A says. */
+const placedLine = (line: string, place: RulePosition | undefined): string => (place === undefined ? line : `${line}  # rule ${place.number} of ${place.of}`);
 
 function summary(group: readonly Attributed[], context: LedgerContext): Change {
   const first = group[0] as Attributed;
@@ -112,26 +141,38 @@ function wroteOf({ kind, subject }: { readonly kind: ChangeKind; readonly subjec
   return kind === 'interface' ? 'link' : kind === 'address' || kind === 'route' || kind === 'sysctl' ? kind : undefined;
 }
 
+interface Written {
+  readonly wrote: Wrote | undefined;
+  readonly subject: string;
+  readonly owner?: Owner | undefined;
+}
+
 /**
  * Who made a change, of which no message of the kernel says it: the last act that was seen to write such a thing. Where only programs were seen to run, the
  * one that names the thing, or the only one; of several that may have, none.
  */
-function actedBy(wrote: Wrote | undefined, subject: string, { acts = [] }: LedgerContext): { at?: number; actor?: Actor } {
-  const able = acts.filter((act) => act.wrote === wrote);
+function actedBy({ wrote, subject, owner }: Written, { acts = [] }: LedgerContext): { at?: number; actor?: Actor } {
+  const able = acts.filter((act) => act.wrote === wrote && act.owner === undefined);
   const object = subject.replace(/^(?:ipset|ipvs|interface|route) (?:-[tuf] )?/, '').split(' table ')[0] as string;
   const seen = able.findLast((act) => act.exact && (act.object === undefined || act.object === object));
   const ran = able.filter(({ exact }) => !exact);
   const named = ran.findLast(({ actor }) => actor.argv?.some((word) => word.includes(object)));
   const only = new Set(ran.map(({ actor }) => actor.pid)).size === 1 ? ran.at(-1) : undefined;
-  const act = seen ?? named ?? only;
+  // What a program said that it has changed itself, of what is its own.
+  const said = acts.findLast((act) => act.wrote === wrote && act.owner !== undefined && act.owner === owner);
+  const act = seen ?? named ?? only ?? said;
   return act === undefined ? {} : { at: act.at, actor: act.actor };
 }
 
-function factChanges(before: ReadonlyMap<string, Fact>, after: ReadonlyMap<string, Fact>): Bare[] {
+/** The source that a kind of fact comes from. */
+const sourceOfKind: Readonly<Partial<Record<Fact['kind'], string>>> = { listener: 'listeners', interface: 'interfaces', sysctl: 'sysctls' };
+
+function factChanges(before: ReadonlyMap<string, Fact>, after: ReadonlyMap<string, Fact>, { fresh }: LedgerContext): Bare[] {
   const keys = new Set([...after.keys(), ...before.keys()]);
   return [...keys].flatMap((key) => {
     const [was, is] = [before.get(key), after.get(key)];
-    return was === is ? [] : factChange(was, is);
+    const source = sourceOfKind[((is ?? was) as Fact).kind];
+    return was === is || source === undefined || fresh?.has(source) === true ? [] : factChange(was, is);
   });
 }
 

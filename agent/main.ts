@@ -79,7 +79,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     };
     const kernel = new KernelWatch({
       machine,
-      onChanged: (sources) => observer.readSoon(sources),
+      onWake: (wakes) => observer.wake(wakes),
+      onTold: (wakes, how) => observer.told(wakes, how),
       onFacts: tell,
       onNotice: notice,
       ...(options.watchResets === undefined ? {} : { resets: options.watchResets }),
@@ -103,14 +104,12 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     closers.push(() => commands.abort());
     if (options.socket !== undefined) {
       const machine = thisMachine(commands.signal);
-      const status = async (): Promise<AgentStatus> => ({
-        apiVersion: 'portreeve/v1',
-        kind: 'AgentStatus',
-        node,
-        version,
-        agent: { ...ownUse(), collector: uplink.status, ...(options.state === undefined ? {} : { spool: options.state }), parts: {} },
-        sources: await withCapabilityGaps(machine, observer.status()),
-      });
+      const status = async (): Promise<AgentStatus> => {
+        const sources = await withCapabilityGaps(machine, observer.status());
+        const spool = options.state === undefined ? {} : { spool: options.state };
+        const agent = { ...ownUse(), collector: uplink.status, ...spool, parts: partsOf({ kernel, observer, uplink }) };
+        return { apiVersion: 'portreeve/v1', kind: 'AgentStatus', node, version, agent, sources };
+      };
       await answerStatus({ path: options.socket, machine, status }, { closers, notice });
     }
     log.info({ node, collector: options.collector }, 'agent started');
@@ -173,6 +172,17 @@ async function answerStatus(options: StatusOptions, { closers, notice }: { reado
 }
 
 type Notice = (text: string, details: Readonly<Record<string, unknown>>) => void;
+
+/** What the parts say of themselves, by name. */
+function partsOf({ kernel, observer, uplink }: { readonly kernel: KernelWatch; readonly observer: Observer; readonly uplink: Uplink }): Record<string, string> {
+  const { rung, reason } = kernel.sourceFact();
+  const { inMemory, onDiskAlone, spoolBytes } = uplink.delivery;
+  return {
+    eBPF: `${rung}${reason === undefined ? '' : `: ${reason}`}`,
+    reading: observer.reading,
+    delivery: `${inMemory} unacknowledged in memory, ${onDiskAlone ? 'more on disk' : 'none on disk alone'}, ${spoolBytes} bytes of spool`,
+  };
+}
 
 function ownUse(): { readonly pid: number; readonly startedAt: number; readonly rssBytes: number; readonly cpuMs: number } {
   const { user, system } = process.cpuUsage();

@@ -1,20 +1,27 @@
-// Keeps the node's state up to date: events and clocks say which sources to read, each round of reading gives facts and what changed since the one before.
-import { reasonOf } from '../shared/errors.ts';
+// Keeps the node's state up to date: events and clocks say what to read, each round of reading gives facts and what changed since the one before.
+import { limits } from '../shared/limits.ts';
 import type { Change } from '../shared/model/change.ts';
-import type { Fact, HostFact, SourceFact } from '../shared/model/fact.ts';
-import { nodeFacts, nothingWanted, type Wanted } from '../shared/netfilter/facts.ts';
-import { readNode } from '../shared/netfilter/node.read.ts';
+import type { Fact, HostFact } from '../shared/model/fact.ts';
+import type { Wanted } from '../shared/netfilter/facts.ts';
 import type { NodeState } from '../shared/netfilter/node.ts';
 import type { KernelWatch } from './bpf/watch.ts';
+import { Governor } from './governor.ts';
+import { residentBytes, spentMs } from './host/cost.ts';
 import type { Machine } from './host/machine.ts';
-import { changesBetween, type Snapshot, type Transaction } from './ledger.ts';
-import { ipWakes, monitorIp } from './monitors/ip.ts';
-import type { Monitor } from './monitors/monitor.ts';
-import { monitorNft, nftWakes } from './monitors/nft.ts';
-import { nothingRead, type Readings, readSources, type SourceOutcome } from './reader.ts';
+import { Judge } from './judge.ts';
+import type { Transaction } from './ledger.ts';
+import type { KernelEvents } from './monitors/kernel.ts';
+import { Monitors } from './monitors/monitors.ts';
+import { addTouched, nothingTouched, type Touched } from './monitors/touched.ts';
+import { looksTheSame, nothingRead, type Readings } from './reader.ts';
+import { readRound, ruleCount } from './round.ts';
+import { type Pace, paces } from './schedule.ts';
 import { sources as everySource } from './sources/index.ts';
 import type { Source, Wake } from './sources/source.ts';
+import { degradedFact, isUnread, readingText, type Standing, sourceFact, sourceStatus } from './standing.ts';
+import { advance, type State } from './state.ts';
 import type { SourceStatus } from './status.ts';
+import { Teller } from './teller.ts';
 
 export interface ObserverOptions {
   readonly node: string;
@@ -25,46 +32,43 @@ export interface ObserverOptions {
   readonly onChanges: (changes: readonly Change[]) => void;
   readonly onNotice: (text: string, details: Readonly<Record<string, unknown>>) => void;
   readonly sources?: readonly Source[];
+  /** portreeve-watch, where it is not to be looked for. */
+  readonly watchProgram?: NonNullable<KernelEvents['program']>;
   /** Who is who and who did what, from eBPF or audit; absent: only the monitors say it. */
-  readonly kernel?: Pick<KernelWatch, 'complete' | 'acts'>;
+  readonly kernel?: Pick<KernelWatch, 'complete' | 'acts' | 'pids'>;
 }
 
 /** After an event, reading waits for this long a silence, but never longer than the second. */
-const quietMs = 50;
-const patienceMs = 500;
-/** A source is read by the clock at most once in this many times what its reading costs: half a percent of a core each at most. */
-const costFactor = 200;
-/** A source that is told to have changed is read at most once in this many times what its reading costs. */
-const toldCostFactor = 20;
-/** Where a monitor does not run, its sources are read by the clock. */
-const unwatchedMs = 5_000;
-/** Everything is read as a check on events. */
-const fullReadMs = 600_000;
-/** Sources that can appear without an event are looked for this often. */
+const quietMs = 25;
+const patienceMs = 250;
+/** The first reading waits this long for the monitors, so that nothing can happen between the two. */
+const monitorsMs = 300;
+/** Sources that can appear without an event are looked for this often, and what was spent is counted. */
 const lookMs = 2_000;
-/** Dumps over this size (about ten thousand rules) are watched by the monitor that does not load them. */
-const largeDumpBytes = 1024 * 1024;
-/** Key of the fact that says that the walk failed. */
-const judgement = 'source/judgement';
-/** How much longer ago than the reading before an act can be that made a change. */
-const actSlackMs = 2_000;
-/** A monitor hears nothing before it has subscribed: this long after its start everything it watches is read again. */
-const settleMs = 1_000;
+/** A source whose looks show nothing new is read all the same after this long. */
+const glanceMs = 60_000;
 
 export class Observer {
   readonly #options: ObserverOptions;
   readonly #sources: readonly Source[];
-  readonly #due = new Set<string>();
+  readonly #judge: Judge;
+  readonly #teller: Teller;
+  readonly #governor = new Governor();
   readonly #readAt = new Map<string, number>();
-  readonly #timers = new Set<NodeJS.Timeout>();
-  /** Sources that were told to have changed and wait for their time. */
-  readonly #soon = new Set<string>();
+  readonly #told = new Map<Wake, 'certain' | 'mostly'>();
+  /** Sources to read whole, and whether the clock alone said so. */
+  #due = new Map<string, 'clock' | 'event'>();
+  #touched: Touched = nothingTouched();
+  #legacy = false;
+  /** When legacy tables were dumped by themselves last, in milliseconds of performance.now(). */
+  #legacyAt = 0;
   #readings: Readings = nothingRead;
-  #node: NodeState | undefined;
-  #snapshot: Snapshot | undefined;
-  #wanted: Wanted = nothingWanted;
-  #transactions: Transaction[] = [];
-  #monitors: { readonly nft: Monitor; readonly ip: Monitor } | undefined;
+  #state: State | undefined;
+  #partMs = 5;
+  /** What the last round that events asked for has cost, and when it ended. */
+  #roundMs = 0;
+  #roundEndedAt = 0;
+  #monitors: Monitors | undefined;
   #firstEventAt: number | undefined;
   #debounce: NodeJS.Timeout | undefined;
   #clock: NodeJS.Timeout | undefined;
@@ -75,89 +79,75 @@ export class Observer {
   constructor(options: ObserverOptions) {
     this.#options = options;
     this.#sources = options.sources ?? everySource;
+    this.#judge = new Judge((reason) => options.onNotice('the node cannot be judged', { reason }));
+    this.#teller = new Teller({ ...options, onMissed: () => this.#tell(Date.now()) });
   }
 
-  /** Reads everything, then starts the monitors, which make everything that they watch be read again: nothing can slip in between. Resolves after the first reading. */
+  /** Starts the monitors and reads everything. Resolves after the first reading. */
   async start(): Promise<void> {
-    for (const source of this.#sources) this.#due.add(source.name);
+    this.#monitors = this.#startMonitors();
+    await this.#untilWatched();
+    for (const { name } of this.#sources) this.#due.set(name, 'event');
     await this.#run();
     if (this.#closed) return;
-    const uncertain = (wakes: readonly Wake[]) => (reason: string) => {
-      this.#options.onNotice('reading everything again', { reason });
-      this.#later(settleMs, () => this.#wake(new Set(wakes)));
-    };
-    const nft = { onTransaction: this.#transaction.bind(this), onUncertain: uncertain(nftWakes), onEnd: this.#ended('nft') };
-    this.#monitors = {
-      nft: monitorNft(nft, () => dumpBytes(this.#readings) > largeDumpBytes),
-      ip: monitorIp({ onChange: (wake) => this.#wake(new Set([wake])), onUncertain: uncertain(ipWakes), onEnd: this.#ended('ip') }),
-    };
-    this.#evaluate(Date.now());
-    this.#setClock();
+    this.#governor.begin(performance.now(), this.#spentMs());
     this.#looking = setInterval(() => void this.#look(), lookMs);
-  }
-
-  /** Without its monitor a source is read by the clock, and says so. A monitor that ends again and again for one reason is told of once. */
-  #ended(monitor: string): (reason: string) => void {
-    let told = '';
-    return (reason) => {
-      if (this.#closed) return;
-      if (reason !== told) this.#options.onNotice('a monitor ended', { monitor, reason });
-      told = reason;
-      this.#evaluate(Date.now());
-      if (this.#round === undefined) this.#setClock();
-    };
   }
 
   /** The node as last read; undefined before the first reading. */
   get node(): NodeState | undefined {
-    return this.#node;
+    return this.#state?.node;
   }
 
   /** How each source stands, in their order. */
   status(): readonly Omit<SourceStatus, 'missingCapabilities'>[] {
-    const clock = Date.now() - performance.now();
+    const [all, clock] = [this.#paces(), Date.now() - performance.now()];
     return this.#sources.map((source) => {
-      const { outcome, reason, lacks } = this.#readings.outcomes.get(source.name) ?? notReadYet;
       const readAt = this.#readAt.get(source.name);
-      return {
-        name: source.name,
-        outcome,
-        ...(reason === undefined ? {} : { reason }),
-        ...(lacks === undefined ? {} : { lacks }),
-        watch: this.#sourceFact(source).watch ?? 'poll',
-        periodMs: Math.round(this.#periodMs(source)),
-        readAt: readAt === undefined ? null : Math.round(clock + readAt),
-        costMs: this.#readings.outcomes.get(source.name)?.costMs ?? 0,
-      };
+      return sourceStatus(source, this.#readings.outcomes.get(source.name), {
+        pace: all.get(source.name),
+        readAt: readAt === undefined ? undefined : clock + readAt,
+      });
     });
   }
 
   /** What it judges for, besides what the rules name. */
   get wanted(): Wanted {
-    return this.#wanted;
+    return this.#judge.wanted;
+  }
+
+  /** What reading costs and whether it is in time, for a person. */
+  get reading(): string {
+    return readingText(this.#standing(this.#paces()));
   }
 
   /** Judges these NodePorts from now on, besides those that the rules name. */
   want(wanted: Wanted): void {
-    this.#wanted = wanted;
-    this.#evaluate(Date.now());
+    this.#judge.want(wanted);
+    this.#evaluate();
   }
 
-  /** Reads these sources as after an event of the kernel: something outside has seen that they changed. What is costly to read waits in proportion. */
+  /** Something outside has seen changes that these wakes are for: their sources are read as after an event of the kernel. */
+  wake(wakes: ReadonlySet<Wake>): void {
+    // Legacy tables are dumped by themselves: a dump of the other backend may cost a second.
+    this.#legacy ||= wakes.has('iptables-legacy');
+    const others = new Set<Wake>([...wakes].filter((wake) => wake !== 'iptables-legacy'));
+    this.readSoon(this.#sources.filter((source) => source.wakes.some((wake) => others.has(wake))).map(({ name }) => name));
+  }
+
+  /** Reads these sources whole, as after an event of the kernel. */
   readSoon(names: readonly string[]): void {
-    if (this.#snapshot === undefined || this.#closed) return;
-    for (const source of this.#sources.filter(({ name }) => names.includes(name) && !this.#soon.has(name))) {
-      const costMs = this.#readings.outcomes.get(source.name)?.costMs ?? 0;
-      const waitMs = (this.#readAt.get(source.name) ?? 0) + costMs * toldCostFactor - performance.now();
-      if (waitMs <= 0) this.#dueSoon([source]);
-      else {
-        this.#soon.add(source.name);
-        this.#later(waitMs, () => {
-          this.#soon.delete(source.name);
-          this.#dueSoon([source]);
-        });
-      }
+    for (const name of names) this.#due.set(name, 'event');
+    this.#soon();
+  }
+
+  /** Somebody outside says from now on (or no more) when these wakes are due, so that their sources need not be polled. `mostly`: some changes may go unseen. */
+  told(wakes: readonly Wake[], how: 'certain' | 'mostly' | 'no more'): void {
+    for (const wake of wakes) {
+      if (how === 'no more') this.#told.delete(wake);
+      else this.#told.set(wake, how);
     }
+    this.#setClock();
   }
 
   async close(): Promise<void> {
@@ -165,193 +155,267 @@ export class Observer {
     clearTimeout(this.#debounce);
     clearTimeout(this.#clock);
     clearInterval(this.#looking);
-    for (const timer of this.#timers) clearTimeout(timer);
-    await Promise.all([this.#monitors?.nft.close(), this.#monitors?.ip.close()]);
+    this.#teller.close();
+    await this.#monitors?.close();
     await this.#round;
   }
 
-  #transaction(transaction: Transaction, wakes: ReadonlySet<Wake>): void {
-    this.#transactions.push(transaction);
-    this.#wake(wakes);
+  #startMonitors(): Monitors {
+    return new Monitors({
+      onTransaction: (transaction, touched) => this.#transaction(transaction, touched),
+      onWake: (wake) => this.wake(new Set([wake])),
+      onUncertain: (reason, wakes, since) => {
+        this.#options.onNotice('reading everything again', { reason });
+        if (since !== undefined) this.#teller.overrun(reason, { from: since, to: Date.now() });
+        this.wake(new Set(wakes));
+      },
+      onSignal: (signal) => {
+        this.#options.onNotice('firewalld has changed', { signal });
+        this.#teller.signal(Date.now());
+      },
+      onState: (monitor, reason) => this.#monitorState(monitor, reason),
+      rules: () => ruleCount(this.#state),
+      ...(this.#options.watchProgram === undefined ? {} : { program: this.#options.watchProgram }),
+    });
   }
 
-  #wake(wakes: ReadonlySet<Wake>): void {
-    this.#dueSoon(this.#sources.filter((source) => source.wakes.some((wake) => wakes.has(wake))));
+  async #untilWatched(): Promise<void> {
+    const deadline = performance.now() + monitorsMs;
+    while (this.#monitors?.watched.has('nft') !== true && performance.now() < deadline && !this.#closed)
+      await new Promise((resolve) => setTimeout(resolve, 10));
   }
 
-  #dueSoon(sources: readonly Source[]): void {
-    for (const { name } of sources) this.#due.add(name);
+  /** Without its monitor a source is read by the clock, and says so. */
+  #monitorState(monitor: string, reason: string | undefined): void {
+    if (this.#closed || this.#monitors === undefined) return;
+    this.#teller.monitorEnded(monitor, reason);
+    if (this.#state === undefined) return;
+    this.#tell(Date.now());
+    if (this.#round === undefined) this.#setClock();
+  }
+
+  #transaction(transaction: Transaction, touched: Touched): void {
+    this.#teller.transaction(transaction);
+    addTouched(this.#touched, touched);
+    this.#soon();
+  }
+
+  #soon(): void {
+    if (this.#closed || (this.#state === undefined && this.#round === undefined)) return;
     const now = performance.now();
     this.#firstEventAt ??= now;
-    const waitMs = Math.max(0, Math.min(quietMs, this.#firstEventAt + patienceMs - now));
+    const quietAt = Math.min(now + quietMs, this.#firstEventAt + patienceMs);
     clearTimeout(this.#debounce);
-    this.#debounce = setTimeout(() => void this.#run(), waitMs);
+    this.#debounce = setTimeout(() => void this.#run(), Math.max(0, quietAt - now, this.#allowedAt - now));
+  }
+
+  /** When what events ask for may be read again. */
+  get #allowedAt(): number {
+    return this.#roundEndedAt + this.#governor.pauseMs(this.#roundMs);
   }
 
   // What has appeared and holds nothing would appear again at every look, so it is read at the pace that its cost allows.
   async #look(): Promise<void> {
+    this.#governor.sample(performance.now(), this.#spentMs());
+    const all = this.#paces();
     for (const source of this.#sources) {
       const costMs = this.#readings.outcomes.get(source.name)?.costMs ?? 0;
-      if (performance.now() < (this.#readAt.get(source.name) ?? 0) + costMs * costFactor) continue;
-      if ((await source.appeared?.(this.#options.machine, this.#readings.files)) === true) this.#due.add(source.name);
+      if (performance.now() < (this.#readAt.get(source.name) ?? 0) + costMs / limits.readingClockShareMax) continue;
+      if ((await source.appeared?.(this.#options.machine, this.#readings.files)) === true) this.#due.set(source.name, 'event');
     }
-    if (this.#due.size > 0 && !this.#closed) await this.#run();
-  }
-
-  #later(delayMs: number, act: () => void): void {
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      act();
-    }, delayMs);
-    this.#timers.add(timer);
+    if (this.#closed) return;
+    if (this.#due.size > 0) this.#soon();
+    else if (this.#teller.standingDiffers(this.#standingFacts(all))) this.#tell(Date.now());
   }
 
   /** One round at a time; what becomes due meanwhile is read by the next. */
   async #run(): Promise<void> {
     this.#firstEventAt = undefined;
-    if (this.#round !== undefined) return;
+    if (this.#round !== undefined || this.#closed) return;
     this.#round = this.#rounds();
     await this.#round;
     this.#round = undefined;
-    if (!this.#closed) this.#setClock();
+    if (this.#closed) return;
+    this.#setClock();
   }
 
   async #rounds(): Promise<void> {
-    while (this.#due.size > 0 && !this.#closed) {
-      const due = this.#sources.filter(({ name }) => this.#due.has(name));
-      this.#due.clear();
-      await this.#read(due);
-    }
+    do {
+      const isAllowed = performance.now() >= this.#allowedAt;
+      const spent = this.#spentMs();
+      await this.#readOnce(isAllowed);
+      this.#governor.sample(performance.now(), this.#spentMs());
+      if (!isAllowed) break;
+      this.#roundEndedAt = performance.now();
+      this.#roundMs = this.#spentMs() - spent;
+    } while (this.#isPending && !this.#closed && performance.now() >= this.#allowedAt);
+    if (this.#isPending) this.#soon();
   }
 
-  async #read(due: readonly Source[]): Promise<void> {
+  get #isPending(): boolean {
+    return this.#due.size > 0 || this.#legacy || this.#touched.anything || this.#touched.tables.size > 0;
+  }
+
+  /** Takes what is to be read now: all, or what the clock asks for while events have to wait. */
+  #takePending(isAllowed: boolean): Pending {
+    const [all, touched] = [[...this.#due], this.#touched];
+    const due = new Map(all.filter(([, why]) => isAllowed || why === 'clock'));
+    this.#due = new Map(all.filter(([name]) => !due.has(name)));
+    if (!isAllowed) return { due, touched: nothingTouched(), legacy: false };
+    const legacy = this.#legacy;
+    this.#touched = nothingTouched();
+    this.#legacy = false;
+    return { due, touched, legacy };
+  }
+
+  async #readOnce(isAllowed: boolean): Promise<void> {
+    const { due, touched, legacy } = this.#takePending(isAllowed);
+    const whole = await this.#worthReading(due);
+    if (this.#state !== undefined && whole.size === 0 && !legacy && !touched.anything && touched.tables.size === 0) return;
     // A transaction that is told while its table is being read may be in this reading or only in the next one.
     const startedAt = Date.now();
     const before = this.#readings;
-    const sinceMs = Math.max(0, ...due.map(({ name }) => performance.now() - (this.#readAt.get(name) ?? 0)));
-    this.#readings = await readSources(this.#options.machine, due, before);
+    const { machine } = this.#options;
+    const read = await readRound({
+      machine,
+      sources: this.#sources,
+      whole,
+      touched,
+      legacy,
+      readings: before,
+      state: this.#state,
+      partMs: this.#partMs,
+      meter: () => this.#spentMs(),
+    });
     if (this.#closed) return;
     const now = performance.now();
-    for (const { name } of due) this.#readAt.set(name, now);
-    this.#noteFailures(before, due);
-    const changed = this.#readings.files !== before.files && filesDiffer(before.files, this.#readings.files);
-    if (changed || this.#snapshot === undefined) this.#renew(before, due, startedAt - sinceMs);
-    else if (due.some(({ name }) => differs(before.outcomes.get(name), this.#readings.outcomes.get(name)))) this.#renewNode();
-    this.#transactions = this.#transactions.filter(({ at }) => at >= startedAt);
+    const since = Date.now() - now + this.#readBefore(read.whole, legacy ? 'legacy' : 'no legacy');
+    for (const name of read.whole) this.#readAt.set(name, now);
+    if (legacy) this.#legacyAt = now;
+    this.#readings = read.readings;
+    this.#partMs = read.partMs;
+    if (read.why.length > 0) this.#options.onNotice('reading more than was touched', { why: read.why.join('; ') });
+    this.#teller.failures(before, this.#readings);
+    // One that had failed has seen nothing for a while, which is no fault of the events.
+    const check = [...read.whole].every((name) => due.get(name) === 'clock' && before.outcomes.get(name)?.failures === 0);
+    this.#take({ startedAt, since, whole: read.whole, parts: read.parts, check });
   }
 
-  #noteFailures(before: Readings, due: readonly Source[]): void {
-    for (const { name } of due) {
-      const outcome = this.#readings.outcomes.get(name);
-      if (outcome?.outcome === 'failed' && before.outcomes.get(name)?.reason !== outcome.reason)
-        this.#options.onNotice('a source failed', { source: name, reason: outcome.reason });
+  /** When the earliest of what was read now was read before, in milliseconds of performance.now(); now for what never was. */
+  #readBefore(whole: ReadonlySet<string>, legacy: 'legacy' | 'no legacy'): number {
+    const now = performance.now();
+    const times = [...whole].map((name) => this.#readAt.get(name) ?? now);
+    return Math.min(now, ...times, ...(legacy === 'legacy' ? [Math.max(this.#legacyAt, this.#readAt.get('iptables') ?? 0)] : []));
+  }
+
+  /** Sources that are due; those of the clock that look as they did are not. */
+  async #worthReading(due: ReadonlyMap<string, 'clock' | 'event'>): Promise<ReadonlySet<string>> {
+    const worth = new Set<string>();
+    for (const source of this.#sources) {
+      const why = due.get(source.name);
+      if (why === undefined) continue;
+      const isFresh = performance.now() - (this.#readAt.get(source.name) ?? Number.NEGATIVE_INFINITY) < glanceMs;
+      if (why === 'clock' && isFresh && (await looksTheSame(this.#options.machine, source, this.#readings)))
+        this.#glancedAt.set(source.name, performance.now());
+      else worth.add(source.name);
     }
+    return worth;
   }
+  readonly #glancedAt = new Map<string, number>();
 
-  /** `since` is when the earliest of the sources was read before, in milliseconds since 1970. */
-  #renew(before: Readings, due: readonly Source[], since: number): void {
-    const earlier = this.#snapshot === undefined ? undefined : this.#baseline(before, due);
-    this.#node = this.#readNode(this.#readings.files);
-    const at = Date.now();
-    const facts = this.#facts(this.#node);
-    this.#snapshot = { files: this.#readings.files, tables: this.#node.tables, facts };
-    this.#options.onFacts(facts, at);
-    if (earlier === undefined) return;
-    // Without a judgement on both sides, listeners and settings would seem to come and go; rules are compared all the same.
-    const comparable = !earlier.facts.has(judgement) && !facts.has(judgement);
-    const base = comparable ? earlier : { ...earlier, facts };
-    const { kernel, node } = this.#options;
-    // What happened while the source was being read before may have been missed then.
-    const acts = kernel?.acts(since - actSlackMs, at) ?? [];
-    const transactions = this.#transactions.map((each) => ({ ...each, actor: kernel?.complete(each.actor) ?? each.actor }));
-    const changes = changesBetween(base, this.#snapshot, { node, at, transactions, acts });
-    if (changes.length > 0) this.#options.onChanges(changes);
-  }
-
-  /** The snapshot to compare with. A source that is read for the first time changes nothing by that: its files count as having been there. */
-  #baseline(before: Readings, due: readonly Source[]): Snapshot {
-    const fresh = due.filter(({ name }) => before.outcomes.get(name)?.known !== true).flatMap(({ files }) => files);
-    const added = fresh.filter((file) => this.#readings.files.has(file));
-    if (added.length === 0) return this.#snapshot as Snapshot;
-    const files = new Map([...before.files, ...added.map((file) => [file, this.#readings.files.get(file) as Buffer] as const)]);
-    const node = this.#readNode(files);
-    return { files, tables: node.tables, facts: this.#facts(node) };
-  }
-
-  #readNode(files: ReadonlyMap<string, Buffer>): NodeState {
+  #take(round: {
+    readonly startedAt: number;
+    readonly since: number;
+    readonly whole: ReadonlySet<string>;
+    readonly parts: Parameters<typeof advance>[1]['parts'];
+    readonly check: boolean;
+  }): void {
     const unread = [...this.#readings.outcomes].filter(([name, outcome]) => holdsRules.has(name) && isUnread(outcome)).map(([name]) => name);
-    return readNode(files, { node: this.#options.node, unread });
+    const earlier = this.#state;
+    const { state, touched, issues } = advance(earlier, {
+      name: this.#options.node,
+      files: this.#readings.files,
+      unread,
+      whole: round.whole,
+      parts: round.parts,
+    });
+    for (const { text, reason } of issues.slice(0, 3)) this.#options.onNotice('a chain was read that makes no sense', { text, reason });
+    this.#state = state;
+    const judged = state.node === earlier?.node ? undefined : this.#judge.judge(state.node, touched);
+    if (judged !== undefined) this.#judged = judged;
+    this.#teller.take({
+      ...round,
+      at: Date.now(),
+      before: earlier,
+      after: state,
+      touched,
+      readings: this.#readings,
+      facts: this.#judged,
+      standing: this.#standingFacts(this.#paces()),
+      onFacts: this.#options.onFacts,
+    });
+  }
+  #judged: ReadonlyMap<string, Fact> = new Map();
+
+  #evaluate(): void {
+    if (this.#state === undefined || this.#closed) return;
+    this.#judged = this.#judge.judge(this.#state.node, new Map());
+    this.#tell(Date.now());
   }
 
-  /** The files are as they were; how far they can be trusted is not. */
-  #renewNode(): void {
-    this.#node = this.#readNode(this.#readings.files);
-    this.#evaluate(Date.now());
+  /** Tells all facts as they are. */
+  #tell(at: number): void {
+    if (this.#state === undefined || this.#closed) return;
+    this.#teller.facts({ facts: this.#judged, standing: this.#standingFacts(this.#paces()), at, onFacts: this.#options.onFacts });
   }
 
-  #evaluate(at: number): void {
-    if (this.#node === undefined || this.#snapshot === undefined || this.#closed) return;
-    const facts = this.#facts(this.#node);
-    this.#snapshot = { ...this.#snapshot, facts };
-    this.#options.onFacts(facts, at);
+  /** Facts of how the agent itself fares: its sources, and whether it reads as it should. */
+  #standingFacts(all: ReadonlyMap<string, Pace>): readonly Fact[] {
+    const facts = this.#sources.map((source) =>
+      sourceFact(source, this.#readings.outcomes.get(source.name), { pace: all.get(source.name), missed: this.#teller.missed(source.name) }),
+    );
+    const degraded = degradedFact(this.#standing(all));
+    return [this.#options.host, ...facts, ...(degraded === undefined ? [] : [degraded])];
   }
 
-  #facts(node: NodeState): ReadonlyMap<string, Fact> {
-    const all = [this.#options.host, ...this.#sources.map((source) => this.#sourceFact(source)), ...this.#judge(node)];
-    return new Map(all.map((fact) => [fact.key, fact]));
+  #standing(all: ReadonlyMap<string, Pace>): Standing {
+    return { paces: all, share: this.#governor.share, pauseMs: this.#governor.pauseMs(this.#roundMs), bytes: residentBytes(this.#running) };
   }
 
-  /** What cannot be judged is said to be so: a rule that the walk trips over must neither end the agent nor leave old answers standing. */
-  #judge(node: NodeState): readonly Fact[] {
-    try {
-      return nodeFacts(node, this.#wanted);
-    } catch (error) {
-      const reason = reasonOf(error).slice(0, 2_000);
-      this.#options.onNotice('the node cannot be judged', { reason });
-      return [{ kind: 'source', key: judgement, source: 'judgement', outcome: 'failed', reason }];
-    }
+  /** Process ids of all that was started and runs on. */
+  get #running(): readonly number[] {
+    return [...(this.#monitors?.pids ?? []), ...(this.#options.kernel?.pids ?? [])];
   }
 
-  #sourceFact(source: Source): SourceFact {
-    const { outcome, reason, lacks } = this.#readings.outcomes.get(source.name) ?? notReadYet;
-    const period = source.pollMs(this.#readings.files);
-    return {
-      kind: 'source',
-      key: `source/${source.name}`,
-      source: source.name,
-      outcome,
-      ...(reason === undefined ? {} : { reason }),
-      ...(lacks === undefined ? {} : { lacks }),
-      watch: this.#watched(source) && (period === undefined || period > unwatchedMs) ? 'events' : 'poll',
-    };
+  #paces(): ReadonlyMap<string, Pace> {
+    const told = new Set([...(this.#monitors?.watched ?? []), ...this.#told.keys()]);
+    const certain = new Set([...this.#told].filter(([, how]) => how === 'certain').map(([wake]) => wake));
+    const paced = this.#sources.map((source) => ({
+      name: source.name,
+      wakes: source.wakes,
+      pollMs: source.pollMs(this.#readings.files),
+      costMs: this.#readings.outcomes.get(source.name)?.costMs ?? 0,
+      failed: this.#readings.outcomes.get(source.name)?.outcome === 'failed',
+    }));
+    return paces(paced, told, certain);
   }
 
-  #watched(source: Source): boolean {
-    const running = [...(this.#monitors?.nft.running ? nftWakes : []), ...(this.#monitors?.ip.running ? ipWakes : [])];
-    return source.wakes.length > 0 && source.wakes.every((wake) => running.includes(wake));
-  }
-
-  /** When a source is due by the clock, in milliseconds of performance.now(). */
-  #dueAt(source: Source): number {
-    return (this.#readAt.get(source.name) ?? 0) + this.#periodMs(source);
-  }
-
-  #periodMs(source: Source): number {
-    const outcome = this.#readings.outcomes.get(source.name);
-    const wanted = source.pollMs(this.#readings.files) ?? (source.wakes.length === 0 || this.#watched(source) ? fullReadMs : unwatchedMs);
-    // One that failed is tried again soon, whether or not an event comes: what ended its reading may be over.
-    const soon = outcome?.outcome === 'failed' ? Math.min(wanted, unwatchedMs) : wanted;
-    return Math.min(fullReadMs, Math.max(soon, (outcome?.costMs ?? 0) * costFactor));
+  #spentMs(): number {
+    return spentMs(this.#running);
   }
 
   #setClock(): void {
     clearTimeout(this.#clock);
+    if (this.#closed || this.#state === undefined) return;
+    const all = this.#paces();
+    const dueAt = ({ name }: Source): number =>
+      Math.max(this.#readAt.get(name) ?? 0, this.#glancedAt.get(name) ?? 0) + (all.get(name)?.everyMs ?? Number.POSITIVE_INFINITY);
     const now = performance.now();
-    const next = Math.min(...this.#sources.map((source) => this.#dueAt(source)));
+    const next = Math.min(...this.#sources.map(dueAt));
     this.#clock = setTimeout(
       () => {
-        const at = performance.now() + 20;
-        for (const source of this.#sources) if (this.#dueAt(source) <= at) this.#due.add(source.name);
+        const at = performance.now() + gatherMs;
+        for (const source of this.#sources) if (dueAt(source) <= at && !this.#due.has(source.name)) this.#due.set(source.name, 'clock');
         void this.#run();
       },
       Math.max(10, next - now),
@@ -359,26 +423,15 @@ export class Observer {
   }
 }
 
-const notReadYet: Pick<SourceOutcome, 'outcome' | 'reason' | 'lacks'> = { outcome: 'failed', reason: 'was not read yet' };
+/** What is to be read. */
+interface Pending {
+  readonly due: ReadonlyMap<string, 'clock' | 'event'>;
+  readonly touched: Touched;
+  readonly legacy: boolean;
+}
+
+/** What is due within this time of each other is read in one round. */
+const gatherMs = 500;
 
 /** Sources whose failure may hide rules. */
 const holdsRules: ReadonlySet<string> = new Set(['iptables', 'ip6tables', 'nftables', 'ipset', 'ipvs', 'service-maps']);
-
-const differs = (before: SourceOutcome | undefined, after: SourceOutcome | undefined): boolean =>
-  before?.outcome !== after?.outcome ||
-  before?.reason !== after?.reason ||
-  before?.lacks !== after?.lacks ||
-  (after !== undefined && before !== undefined && isUnread(before) !== isUnread(after));
-
-/** A source that fails now and then is taken as it was last read; one that never was read, or fails again and again, makes every answer uncertain. */
-const isUnread = ({ known, failures }: SourceOutcome): boolean => failures > 0 && (!known || failures >= failuresMax);
-const failuresMax = 3;
-
-/** Bytes of what iptables-nft holds, as its dumps. */
-const dumpBytes = ({ files }: Readings): number =>
-  [...files].reduce((sum, [file, content]) => (/^ip6?tables-(?:nft-)?save/.test(file) ? sum + content.length : sum), 0);
-
-/** Whether any file came, went or holds something else; a reading that found the same keeps the same buffers. */
-function filesDiffer(before: ReadonlyMap<string, Buffer>, after: ReadonlyMap<string, Buffer>): boolean {
-  return before.size !== after.size || [...after].some(([file, content]) => before.get(file) !== content && !before.get(file)?.equals(content));
-}

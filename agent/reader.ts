@@ -1,9 +1,11 @@
 // Reads sources into the files of a capture and keeps what each said last. One that fails keeps the files of its last good reading, and says that it failed.
 import { reasonOf } from '../shared/errors.ts';
 import type { SourceFact } from '../shared/model/fact.ts';
+import { sameRules } from '../shared/netfilter/dump.same.ts';
 import type { CaptureFiles } from '../shared/netfilter/node.ts';
 import { parseCounters, parseFlows, parseProxyMetrics, roundedCounter, roundedCounters } from '../shared/netfilter/surroundings.parse.ts';
 import type { Machine } from './host/machine.ts';
+import { dumpFault } from './sources/iptables.parse.ts';
 import type { Reading, Source } from './sources/source.ts';
 
 /** Everything that was read, as of the last time that each source was. */
@@ -23,21 +25,57 @@ export interface SourceOutcome {
   readonly known: boolean;
   /** Readings in a row that were failures or blind in part. */
   readonly failures: number;
-  /** Milliseconds that a reading takes when the machine has time for it. */
+  /** Milliseconds that a reading costs, as the meter that was given measures it. */
   readonly costMs: number;
+  /** What `glance` showed when it was read. */
+  readonly glance?: string;
 }
 
 export const nothingRead: Readings = { files: new Map(), commands: {}, outcomes: new Map() };
 
 /** Reads the sources given, one after the other in their order, and lays their files over what was read before. */
-export async function readSources(machine: Machine, sources: readonly Source[], before: Readings): Promise<Readings> {
+export const readSources = (machine: Machine, sources: readonly Source[], before: Readings): Promise<Readings> =>
+  readMetered(machine, sources, { before, meter: () => performance.now() });
+
+/** The same; `meter` is the clock that their costs are measured by, in milliseconds. */
+export async function readMetered(
+  machine: Machine,
+  sources: readonly Source[],
+  { before, meter }: { readonly before: Readings; readonly meter: () => number },
+): Promise<Readings> {
   let readings = before;
   for (const source of sources) {
-    const start = performance.now();
+    const start = meter();
+    // What changes between the look and the reading is seen by the next look.
+    const glance = await glanceSafely(machine, source);
     const reading = await readSafely(machine, source, readings.files);
-    readings = take(readings, { source, reading, costMs: performance.now() - start });
+    readings = take(readings, { source, reading, costMs: meter() - start, ...(glance === undefined ? {} : { glance }) });
   }
   return readings;
+}
+
+/** Makes one dump of iptables anew by the command that made it; undefined when that fails. */
+export async function readAgain(machine: Machine, before: Readings, file: string): Promise<Readings | undefined> {
+  const [command, ...args] = before.commands[file]?.split(' ') ?? [];
+  const outcome = command === undefined ? undefined : await machine.run(command, args);
+  if (outcome?.kind !== 'done' || dumpFault(outcome.stdout) !== undefined) return undefined;
+  const known = before.files.get(file);
+  if (known !== undefined && sameDump(file, known, outcome.stdout)) return before;
+  return { ...before, files: new Map(before.files).set(file, outcome.stdout) };
+}
+
+/** Whether a cheap look shows a source as it was when it was read last. False for those that have no such look. */
+export async function looksTheSame(machine: Machine, source: Source, { outcomes }: Readings): Promise<boolean> {
+  const known = outcomes.get(source.name);
+  return known?.glance !== undefined && known.failures === 0 && (await glanceSafely(machine, source)) === known.glance;
+}
+
+async function glanceSafely(machine: Machine, source: Source): Promise<string | undefined> {
+  try {
+    return await source.glance?.(machine);
+  } catch {
+    return undefined;
+  }
 }
 
 async function readSafely(machine: Machine, source: Source, known: CaptureFiles): Promise<Reading> {
@@ -52,9 +90,10 @@ interface Taken {
   readonly source: Source;
   readonly reading: Reading;
   readonly costMs: number;
+  readonly glance?: string;
 }
 
-function take(before: Readings, { source, reading, costMs }: Taken): Readings {
+function take(before: Readings, { source, reading, costMs, glance }: Taken): Readings {
   const earlier = before.outcomes.get(source.name);
   const reason = reading.outcome === 'facts' ? reading.unread : reading.reason;
   const outcome: SourceOutcome = {
@@ -64,6 +103,7 @@ function take(before: Readings, { source, reading, costMs }: Taken): Readings {
     known: reading.outcome !== 'failed' || earlier?.known === true,
     failures: reason === undefined || reading.outcome === 'absent' ? 0 : (earlier?.failures ?? 0) + 1,
     costMs: smoothed(earlier?.costMs, costMs),
+    ...(glance === undefined ? {} : { glance }),
   };
   const outcomes = new Map(before.outcomes).set(source.name, outcome);
   if (reading.outcome === 'failed') return { ...before, outcomes };
@@ -75,21 +115,23 @@ function take(before: Readings, { source, reading, costMs }: Taken): Readings {
   return { files, commands: { ...before.commands, ...reading.commands }, outcomes };
 }
 
-/** A reading that waited for a busy machine says little of what it costs, and the first one, which loads programs and modules, says less. */
-const smoothed = (earlierMs: number | undefined, nowMs: number): number => (earlierMs === undefined ? nowMs / 4 : Math.min(nowMs, earlierMs * 1.25 + 1));
+/**
+ * The kernel shows processor time in steps of ten milliseconds, which single readings cost less than; over many it comes out right. The first reading of all,
+ * which loads programs and modules and compiles code, says little of what the next ones cost.
+ */
+const smoothed = (earlierMs: number | undefined, nowMs: number): number => (earlierMs === undefined ? nowMs / 4 : earlierMs * 0.7 + nowMs * 0.3);
 
 /** Whether two dumps differ in counters and dates at most, or two lists of counters by less than is told of them: then the earlier one is kept, and everything made from it stays as it is. */
 export function sameDump(file: string, before: Buffer | undefined, after: Buffer): boolean {
   if (before === undefined) return false;
   if (before.equals(after)) return true;
-  if (/^ip6?tables/.test(file)) return Math.abs(before.length - after.length) < before.length / 4 + 256 && plainDump(before) === plainDump(after);
+  if (/^ip6?tables/.test(file)) return sameRules(before, after);
   if (file === 'counters.txt' || file === 'conntrack-count.txt') return plainCounters(before) === plainCounters(after);
   if (file === 'kube-proxy-metrics.txt') return plainMetrics(before) === plainMetrics(after);
   if (file === 'conntrack.txt') return plainFlows(before) === plainFlows(after);
   return file === 'nft.json' && plainNft(before) === plainNft(after);
 }
 
-const plainDump = (dump: Buffer): string => dump.toString('latin1').replace(/\[\d+:\d+\]|^#.* on .*$/gm, '');
 const plainCounters = (file: Buffer): string => JSON.stringify([...roundedCounters(parseCounters(file.toString('latin1')).values)]);
 
 // Of each sync only that it was the last is new; that it is late or has failed is what counts.

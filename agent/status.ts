@@ -25,7 +25,7 @@ export interface SourceStatus {
   readonly periodMs: number;
   /** Milliseconds since 1970 of the last reading; null: not read yet. */
   readonly readAt: number | null;
-  /** Milliseconds that a reading takes. */
+  /** Milliseconds that a reading takes: of a processor where an agent runs, else by the clock. */
   readonly costMs: number;
 }
 

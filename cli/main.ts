@@ -1,9 +1,10 @@
 // The command line: finds the command, reads its options, runs it, and turns whatever happens into one line and an exit code.
 import { readFileSync } from 'node:fs';
-import { failure, PortreeveError, reasonOf } from '../shared/errors.ts';
+import { failure } from '../shared/errors.ts';
 import { type Io, nearest, parseCommandLine } from './command.ts';
 import { type Entry, entries, loadCommand } from './commands/index.ts';
 import { commandHelp, overview } from './help.ts';
+import { runProcess, sentence } from './process.ts';
 
 /** Runs one command line (without `node` and the script) and resolves to the exit code; never throws. */
 export async function main(words: readonly string[], io: Io): Promise<number> {
@@ -21,7 +22,7 @@ export function version(): string {
   return (manifest as { readonly version: string }).version;
 }
 
-if (import.meta.main) await runProcess();
+if (import.meta.main) await runProcess(main);
 
 async function dispatch(words: readonly string[], io: Io): Promise<number> {
   const [name, ...rest] = words;
@@ -63,31 +64,4 @@ function wantsHelp(words: readonly string[]): boolean {
 function print(io: Io, text: string): number {
   io.stdout.write(text);
   return 0;
-}
-
-function sentence(error: unknown, env: Io['env']): string {
-  if (env.PORTREEVE_DEBUG && error instanceof Error) return error.stack ?? error.message;
-  if (error instanceof PortreeveError) return error.message;
-  return `unexpected error: ${reasonOf(error).split('\n')[0]} (PORTREEVE_DEBUG=1 shows where)`;
-}
-
-// The process ends by itself when the command has closed what it opened, so output that is still on its way is never cut off.
-async function runProcess(): Promise<void> {
-  const { stdout, stderr, env } = process;
-  for (const stream of [stdout, stderr]) stream.on('error', quietOnBrokenPipe);
-  const ending = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const)
-    process.on(signal, () => (ending.signal.aborted ? process.exit(exitCodeOf(signal)) : ending.abort(signal)));
-  const colour = stdout.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb';
-  process.exitCode = await main(process.argv.slice(2), { stdout, stderr, env, signal: ending.signal, colour });
-}
-
-// `portreeve get changes | head` is no error; 141 is what the shell shows for a program that SIGPIPE ended.
-function quietOnBrokenPipe(error: NodeJS.ErrnoException): void {
-  if (error.code === 'EPIPE') process.exit(141);
-  throw error;
-}
-
-function exitCodeOf(signal: 'SIGINT' | 'SIGTERM'): number {
-  return signal === 'SIGINT' ? 130 : 143;
 }

@@ -35,6 +35,14 @@ export const limits = {
   commandTimeoutMs: 60_000,
   /** Milliseconds that a tool may run which has little to print (ip, ss, ufw …): one that hangs keeps the other sources waiting. */
   toolTimeoutMs: 10_000,
+  /** Share of one core that the agent and all that it starts may use, averaged over the window; beyond it readings wait. */
+  readingShareMax: 0.02,
+  /** Milliseconds of that window. */
+  readingWindowMs: 300_000,
+  /** Share of one core for what is read by the clock alone, although nothing is known to have happened: periods follow from it. */
+  readingClockShareMax: 0.003,
+  /** Bytes of memory that the agent and its monitors may hold together; beyond it the agent says so. */
+  readingMemoryBytesMax: 256 * 1024 * 1024,
   /** Bytes of a file read from a capture or a cluster directory. */
   inputFileBytesMax: 512 * 1024 * 1024,
   /** Branches of one walk before it answers unknown. */

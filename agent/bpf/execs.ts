@@ -1,6 +1,6 @@
 // Remembers which programs were started, by whom and from where, so that a change of which only a process number is known has a name, and what they did.
 import { limits } from '../../shared/limits.ts';
-import type { Actor } from '../../shared/model/change.ts';
+import type { Actor, Owner } from '../../shared/model/change.ts';
 import { glimpse, unitOf } from '../host/files.ts';
 import { type AuditedChange, replacesTable } from './audit.parse.ts';
 import type { ExecEvent, ExitEvent, NetlinkEvent, ReplaceEvent } from './events.parse.ts';
@@ -15,6 +15,8 @@ export interface Act {
   readonly object?: string;
   /** Seen as the act itself; false: a program that does such things ran. */
   readonly exact: boolean;
+  /** It was not seen but said by the actor itself, which can have changed only what is its own. */
+  readonly owner?: Owner;
   readonly actor: Actor;
 }
 

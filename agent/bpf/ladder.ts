@@ -1,5 +1,6 @@
 // How much of what eBPF can tell is told on this node, and why not more: a ladder of four rungs, the best that holds is taken. Pure.
 import type { SourceFact } from '../../shared/model/fact.ts';
+import type { Wake } from '../sources/source.ts';
 import type { HelloEvent, RefusedStartEvent } from './events.parse.ts';
 
 /** What was found out, so far as it was. */
@@ -52,6 +53,27 @@ function refusal({ stage, code, reason }: RefusedStartEvent): string {
     return code === 'ENOENT' ? 'no BTF: this kernel has no /sys/kernel/btf/vmlinux' : `no BTF: /sys/kernel/btf/vmlinux cannot be read (${code})`;
   if (code === 'EPERM' || code === 'EACCES') return `${code}: loading needs CAP_BPF and CAP_PERFMON (before Linux 5.8 CAP_SYS_ADMIN)`;
   return `${code === '' ? '' : `${code}: `}${reason}`;
+}
+
+/** Whether all changes of a thing are told, or some may go unseen. */
+export type Told = 'certain' | 'mostly';
+
+/**
+ * What is told of by itself, so that it need not be read by the clock. Sets change without a message too: entries end with their time, and rules add some.
+ */
+export function toldBy(probes: Probes): ReadonlyMap<Wake, Told> {
+  const { rung } = rungOf(probes);
+  if (rung === 'audit') return new Map([['iptables-legacy', 'mostly']]);
+  if (rung !== 'everything') return new Map();
+  const how: Told = probes.flooded === true ? 'mostly' : 'certain';
+  const messages: readonly (readonly [Wake, Told])[] =
+    probes.hello?.netlink === 'ok'
+      ? [
+          ['ipset', 'mostly'],
+          ['ipvs', how],
+        ]
+      : [];
+  return new Map<Wake, Told>([['iptables-legacy', how], ...messages]);
 }
 
 /** The rung as the fact `source/ebpf`. */

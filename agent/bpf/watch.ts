@@ -7,20 +7,23 @@ import type { Decider } from '../../shared/model/outcome.ts';
 import { bpfProgram } from '../host/bpf.ts';
 import type { Machine } from '../host/machine.ts';
 import { Supervised, type SupervisedOptions, type SupervisedState } from '../host/supervised.ts';
+import type { Wake } from '../sources/source.ts';
 import { type AuditedChange, addRecord, readAuditLine, replacesTable } from './audit.parse.ts';
 import { dropReasons } from './btf.parse.ts';
 import { counterCommand, readCounter } from './counter.parse.ts';
 import { Drops } from './drops.ts';
 import { type BpfEvent, type DropEvent, type HelloEvent, readBpfLine } from './events.parse.ts';
 import { type Act, Execs } from './execs.ts';
-import { ladderFact, type Probes } from './ladder.ts';
+import { ladderFact, type Probes, type Told, toldBy } from './ladder.ts';
 import { daemons, interpreters, tools, type Wrote } from './tools.ts';
 import { commandsBetween, decidersOf, nothingWatched, type Watched, watchedOf } from './watched.ts';
 
 export interface KernelWatchOptions {
   readonly machine: Machine;
-  /** Sources that changed, as an event says, and are to be read. */
-  readonly onChanged: (sources: readonly string[]) => void;
+  /** Things that changed, as an event says: what reads them is to read again. */
+  readonly onWake: (wakes: ReadonlySet<Wake>) => void;
+  /** Whether these wakes come by themselves from now on; `mostly`: some changes may go unseen. */
+  readonly onTold?: (wakes: readonly Wake[], how: Told | 'no more') => void;
   /** `facts()` gives something else than before. */
   readonly onFacts: () => void;
   readonly onNotice: (text: string, details: Readonly<Record<string, unknown>>) => void;
@@ -31,10 +34,10 @@ export interface KernelWatchOptions {
   readonly times?: SupervisedOptions['times'];
 }
 
-/** Sources that hold what an act has written. */
-const sourcesOf: Readonly<Record<Wrote, readonly string[]>> = {
-  legacy: ['iptables', 'ip6tables'],
-  // Its transactions wake it by themselves.
+/** What is to be read when an act has written. */
+const wakesOf: Readonly<Record<Wrote, readonly Wake[]>> = {
+  legacy: ['iptables-legacy'],
+  // The kernel itself tells of it, and so of links, addresses and routes.
   nft: [],
   ipset: ['ipset'],
   ipvs: ['ipvs'],
@@ -43,13 +46,15 @@ const sourcesOf: Readonly<Record<Wrote, readonly string[]>> = {
   link: [],
   address: [],
   route: [],
-  sysctl: ['sysctls'],
+  sysctl: ['sysctl'],
 };
+/** All that is told here: what has changed while nothing was is not known. */
+const everyWake: readonly Wake[] = ['iptables-legacy', 'ipset', 'ipvs', 'sysctl', 'process'];
 
 /** A counter is read for a drop at most this often, and never more than this share of the time: what it costs is bounded. */
 const counterEveryMs = 1_000;
 const counterCostFactor = 100;
-/** News of one source is passed on at most this often. */
+/** News of one thing is passed on at most this often. */
 const newsEveryMs = 500;
 /** Events of audit whose records have not all come. */
 const auditPendingMax = 64;
@@ -72,9 +77,10 @@ export class KernelWatch {
   /** NodePorts whose rule is to be asked for again. */
   readonly #confirming = new Map<string, NodeJS.Timeout>();
   readonly #audited = new Map<number, AuditedChange>();
-  /** Sources that have news which was not told yet, and when each was told of last. */
-  readonly #news = new Set<string>();
-  readonly #spreadAt = new Map<string, number>();
+  /** What there is news of that was not told yet, and when each was told of last. */
+  readonly #news = new Set<Wake>();
+  readonly #spreadAt = new Map<Wake, number>();
+  #told: ReadonlyMap<Wake, Told> = new Map();
   #spreading: NodeJS.Timeout | undefined;
   #noticed = '';
   #closed = false;
@@ -190,11 +196,21 @@ export class KernelWatch {
     const merged = Object.entries({ ...this.#probes, ...change }).filter(([, value]) => value !== undefined);
     this.#probes = Object.fromEntries(merged) as unknown as Probes;
     const { rung, reason } = this.sourceFact();
+    this.#tellWhatIsTold();
     const said = `${rung}: ${reason ?? ''}`;
     if (said === this.#noticed || this.#closed) return;
     this.#noticed = said;
     this.#options.onNotice('eBPF', { rung, ...(reason === undefined ? {} : { reason }) });
     this.#options.onFacts();
+  }
+
+  #tellWhatIsTold(): void {
+    const before = this.#told;
+    this.#told = toldBy(this.#probes);
+    for (const wake of everyWake) {
+      const how = this.#told.get(wake);
+      if (how !== before.get(wake)) this.#options.onTold?.([wake], how ?? 'no more');
+    }
   }
 
   /** False for what makes no sense. */
@@ -213,10 +229,10 @@ export class KernelWatch {
       case 'exec':
         // What the agent itself runs only looks; to take it for news would make it look again.
         if (event.parents[0]?.pid === process.pid) break;
-        if (this.#execs.exec(event).length > 0 && event.class === 'daemon') this.#changed([], ['processes']);
+        if (this.#execs.exec(event).length > 0 && event.class === 'daemon') this.#changed([], ['process']);
         break;
       case 'exit':
-        this.#changed(this.#execs.exit(event), daemons.has(event.comm) ? ['processes'] : []);
+        this.#changed(this.#execs.exit(event), daemons.has(event.comm) ? ['process'] : []);
         break;
       case 'replace':
         this.#execs.replace(event);
@@ -231,6 +247,7 @@ export class KernelWatch {
         break;
       case 'lost':
         this.#options.onNotice('portreeve-bpf could not tell everything', { events: event.events, lines: event.lines });
+        this.#changed([], everyWake);
         break;
       case 'refused':
         this.#options.onNotice('portreeve-bpf refuses a command', { line: event.line, reason: event.reason });
@@ -249,23 +266,23 @@ export class KernelWatch {
     this.#auditing = undefined;
     this.#probed({ hello: event, refused: undefined, ended: undefined, audit: { kind: 'not-asked' } });
     // What happened while nobody watched is not known.
-    this.#options.onChanged(['iptables', 'ip6tables', 'ipset', 'ipvs', 'processes']);
+    this.#options.onWake(new Set(everyWake));
   }
 
-  /** Has sources read: at once, and while there is more and more news of one, once in a while. */
-  #changed(wrote: readonly Wrote[], others: readonly string[]): void {
-    for (const source of new Set([...wrote.flatMap((each) => sourcesOf[each]), ...others])) this.#news.add(source);
+  /** Tells that something changed: at once, and while there is more and more news of one thing, once in a while. */
+  #changed(wrote: readonly Wrote[], others: readonly Wake[]): void {
+    for (const wake of [...wrote.flatMap((each) => wakesOf[each]), ...others]) this.#news.add(wake);
     if (this.#news.size > 0) this.#spread();
   }
 
   #spread(): void {
     const now = performance.now();
-    const due = [...this.#news].filter((source) => now - (this.#spreadAt.get(source) ?? Number.NEGATIVE_INFINITY) >= newsEveryMs);
-    for (const source of due) {
-      this.#news.delete(source);
-      this.#spreadAt.set(source, now);
+    const due = new Set([...this.#news].filter((wake) => now - (this.#spreadAt.get(wake) ?? Number.NEGATIVE_INFINITY) >= newsEveryMs));
+    for (const wake of due) {
+      this.#news.delete(wake);
+      this.#spreadAt.set(wake, now);
     }
-    if (due.length > 0) this.#options.onChanged(due);
+    if (due.size > 0) this.#options.onWake(due);
     if (this.#news.size === 0 || this.#spreading !== undefined || this.#closed) return;
     this.#spreading = setTimeout(() => {
       this.#spreading = undefined;

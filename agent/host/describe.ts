@@ -1,11 +1,13 @@
 // What the host is: read once, at the agent's start.
 import os from 'node:os';
+import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { HostFact } from '../../shared/model/fact.ts';
 import { readText } from './files.ts';
 import { run } from './run.ts';
 
-const program = fileURLToPath(new URL('./describe.program.ts', import.meta.url));
+// Beside this file in a checkout, beside the bundle in a package.
+const program = fileURLToPath(new URL(`./describe.program${extname(import.meta.url)}`, import.meta.url));
 
 /** Describes the host; what the program cannot say in time is taken from the kernel alone. Never rejects. */
 export async function describeHost(signal: AbortSignal): Promise<HostFact> {

@@ -1,9 +1,11 @@
 // Reads YAML without keeping a parser of it in memory.
+import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { reasonOf } from '../../shared/errors.ts';
 import { run } from './run.ts';
 
-const program = fileURLToPath(new URL('./yaml.program.ts', import.meta.url));
+// Beside this file in a checkout, beside the bundle in a package.
+const program = fileURLToPath(new URL(`./yaml.program${extname(import.meta.url)}`, import.meta.url));
 const textBytesMax = 1024 * 1024;
 
 /** The value that a YAML text stands for, or why it is none. Never rejects; texts over 1 MiB are refused. */

@@ -6,7 +6,7 @@ import { Monitor } from './monitor.ts';
 export interface IpEvents {
   readonly onChange: (wake: Wake) => void;
   /** It runs (again): everything may have changed. */
-  readonly onUncertain: (reason: string) => void;
+  readonly onStart: () => void;
   readonly onEnd: (reason: string) => void;
 }
 
@@ -18,5 +18,5 @@ export function monitorIp(events: IpEvents): Monitor {
     if (read.kind === 'changed') events.onChange(read.what);
   };
   const program = (): readonly [string, ...string[]] => ['ip', '-o', 'monitor', 'label', 'link', 'address', 'route', 'rule', 'netconf'];
-  return new Monitor({ program, onLine, onStart: () => events.onUncertain('ip monitor was started'), onEnd: events.onEnd });
+  return new Monitor({ program, onLine, onStart: events.onStart, onEnd: events.onEnd });
 }

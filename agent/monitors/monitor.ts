@@ -8,11 +8,15 @@ export interface MonitorOptions {
   /** It was started, for the first time or again. */
   readonly onStart: () => void;
   readonly onEnd: (reason: string) => void;
+  /** Whether it may be started again at once: it ended of something that it is known to end of. */
+  readonly isUsual?: (reason: string) => boolean;
 }
 
 /** The pause before the first restart, and the longest, in milliseconds. */
 const pauseMinMs = 500;
 const pauseMaxMs = 60_000;
+/** The pause after an end that is usual. */
+const usualPauseMs = 200;
 /** A monitor that ran this long was well: the next pause is short again. */
 const wellMs = 30_000;
 
@@ -31,6 +35,11 @@ export class Monitor {
 
   get running(): boolean {
     return this.#running;
+  }
+
+  /** Process id; undefined when it does not run. */
+  get pid(): number | undefined {
+    return this.#running ? this.#followed?.pid : undefined;
   }
 
   async close(): Promise<void> {
@@ -55,6 +64,7 @@ export class Monitor {
     this.#options.onEnd(reason);
     if (this.#closed) return;
     this.#pauseMs = ranMs >= wellMs ? pauseMinMs : Math.min(this.#pauseMs * 2, pauseMaxMs);
-    this.#timer = setTimeout(() => this.#start(), this.#pauseMs);
+    const pauseMs = this.#options.isUsual?.(reason) === true ? usualPauseMs : this.#pauseMs;
+    this.#timer = setTimeout(() => this.#start(), pauseMs);
   }
 }

@@ -20,6 +20,8 @@ const pauseMs = 300_000;
 
 export interface SocketMonitor {
   readonly running: boolean;
+  /** Process id; undefined when it does not run. */
+  readonly pid: number | undefined;
   close(): Promise<void>;
 }
 
@@ -52,6 +54,9 @@ export function monitorSockets(events: SocketEvents, max = socketsMax): SocketMo
   return {
     get running() {
       return monitor?.running ?? false;
+    },
+    get pid() {
+      return monitor?.pid;
     },
     close: async () => {
       closed = true;

@@ -12,8 +12,15 @@ export const ipset: Source = {
   name: 'ipset',
   needs: { commands: ['ipset'], capabilities: ['CAP_NET_ADMIN'] },
   files: [file],
-  wakes: [],
+  wakes: ['ipset'],
   pollMs: (files) => (files.has(file) ? 10_000 : 60_000),
+  // How many entries each set has, and how much memory, without the entries.
+  glance: async (machine) => {
+    // As for reading: asking loads the module.
+    if ((await machine.list('/sys/module/ip_set')).length === 0) return undefined;
+    const headers = await machine.run('ipset', ['list', '-t'], limits.toolTimeoutMs);
+    return headers.kind === 'done' ? headers.stdout.toString('latin1') : undefined;
+  },
   read: async (machine, known) => {
     // Asking ipset loads its kernel module; without it there are no sets.
     const [all, own] = await Promise.all([machine.list('/sys/module'), machine.list('/sys/module/ip_set')]);

@@ -19,8 +19,8 @@ function family(name: Name, namesFile: string, wake: 'iptables-ip' | 'iptables-i
     name,
     needs: { commands: [`${name}-save`], capabilities: ['CAP_NET_ADMIN', 'CAP_NET_RAW', 'CAP_DAC_READ_SEARCH'] },
     files: [files.default, files.legacy, files.nf_tables],
-    wakes: [wake],
-    // Legacy tables change without any notification.
+    wakes: [wake, 'iptables-legacy'],
+    // Legacy tables change without any notification of the kernel.
     pollMs: (known) => (known.has(files.legacy) || saveBackend(known.get(files.default)) === 'legacy' ? 2_000 : undefined),
     appeared: async (machine, known) => {
       const names = await machine.read(`/proc/net/${namesFile}`);

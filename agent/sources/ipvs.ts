@@ -11,8 +11,13 @@ export const ipvs: Source = {
   name: 'ipvs',
   needs: { commands: ['ipvsadm'], capabilities: ['CAP_NET_ADMIN', 'CAP_NET_RAW'] },
   files: [file],
-  wakes: [],
+  wakes: ['ipvs'],
   pollMs: (files) => ((files.get(file)?.length ?? 0) > 0 ? 10_000 : 60_000),
+  // Without the connections of each server, which move all the time.
+  glance: async (machine) => {
+    const table = await machine.read('/proc/net/ip_vs');
+    return table.kind === 'done' ? table.content.toString('latin1').replace(/^( {2}-> \S+\s+\S+\s+\d+).*$/gm, '$1') : undefined;
+  },
   read: async (machine) => {
     const table = await machine.read('/proc/net/ip_vs');
     if (table.kind === 'absent') return { outcome: 'absent', reason: 'the kernel has no IPVS (/proc/net/ip_vs)' };

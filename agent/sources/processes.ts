@@ -73,7 +73,7 @@ export const processes: Source = {
   name: 'processes',
   needs: { commands: [], capabilities: [] },
   files: ['processes.json'],
-  wakes: [],
+  wakes: ['process'],
   // A start, an end or a restart is seen so late where no event tells of it: a look costs a few milliseconds.
   pollMs: () => 5_000,
   read: async (machine) => {

@@ -3,8 +3,26 @@ import { limits } from '../../shared/limits.ts';
 import type { CaptureFiles } from '../../shared/netfilter/node.ts';
 import type { Machine } from '../host/machine.ts';
 
-/** What an event says has changed; a source lists those that make it read again. */
-export type Wake = 'iptables-ip' | 'iptables-ip6' | 'nft' | 'link' | 'address' | 'route' | 'netconf' | 'listener' | 'ufw' | 'firewalld';
+/**
+ * What an event says has changed; a source lists those that make it read again. Legacy tables, sets of ipset, IPVS, settings and processes have no events of the
+ * kernel: theirs come from whoever sees programs at work (the lock of iptables, eBPF). Those of ufw and firewalld come from their files, or from firewalld itself.
+ */
+export type Wake =
+  | 'iptables-ip'
+  | 'iptables-ip6'
+  | 'iptables-legacy'
+  | 'nft'
+  | 'ipset'
+  | 'ipvs'
+  | 'link'
+  | 'address'
+  | 'route'
+  | 'netconf'
+  | 'listener'
+  | 'sysctl'
+  | 'process'
+  | 'ufw'
+  | 'firewalld';
 
 /**
  * `facts`: read, as files of a capture. `absent`: the host has no such thing, which is normal. `failed`: it may be there and could not be read.
@@ -41,6 +59,8 @@ export interface Source {
   pollMs(files: CaptureFiles): number | undefined;
   /** A cheap look, every two seconds, for something to read that no event tells of; absent where there is no such thing. */
   appeared?(machine: Machine, known: CaptureFiles): Promise<boolean>;
+  /** A look that costs less than a reading and shows most changes: the same text as at the last reading says that there is nothing new. Absent where there is none. */
+  glance?(machine: Machine): Promise<string | undefined>;
   /** Reads it once; `known` are the files of all sources as last read. Never rejects for what the host is like. */
   read(machine: Machine, known: CaptureFiles): Promise<Reading>;
 }

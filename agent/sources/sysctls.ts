@@ -38,7 +38,7 @@ export const sysctls: Source = {
   name: 'sysctls',
   needs: { commands: [], capabilities: [] },
   files: ['sysctl.txt'],
-  wakes: ['netconf', 'link'],
+  wakes: ['netconf', 'link', 'sysctl'],
   // rp_filter and forwarding come with events, the others do not.
   pollMs: () => 5_000,
   read: readSysctls,

@@ -5,7 +5,7 @@ import { failure } from '../../shared/errors.ts';
 import type { Io, Parsed } from '../command.ts';
 import { requiredText } from '../command.ts';
 import { printable } from '../table.ts';
-import { runDirectory, socketName, socketOf } from './agent.status.ts';
+import { runDirectory, socketName, socketOf } from './agent.socket.ts';
 import { dataText } from './get.ts';
 
 /** Prints a line for each connection, as `conntrack -L` does. Exit codes: 0, 3 no agent answers. Throws USAGE, and AGENT_REFUSED when they cannot be told. */

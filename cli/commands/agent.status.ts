@@ -7,12 +7,8 @@ import { version } from '../../agent/version.ts';
 import { failure } from '../../shared/errors.ts';
 import { flagOf, type Io, type Parsed, requiredText, textOf } from '../command.ts';
 import { printable, spanText, tableText } from '../table.ts';
+import { runDirectory, socketName, socketOf } from './agent.socket.ts';
 import { dataText } from './get.ts';
-
-/** Where an agent answers if it is not told otherwise: the directory that systemd's RuntimeDirectory=portreeve makes. */
-export const runDirectory = '/run/portreeve';
-/** Name of the socket in the state or run directory. */
-export const socketName = 'agent.sock';
 
 /** Prints the status. Exit codes: 0 every source is read or absent, 1 one has failed, 3 no agent answers. Throws AGENT_REFUSED for what answers and is none. */
 export async function status(parsed: Parsed, io: Io): Promise<number> {
@@ -39,12 +35,6 @@ const probed = async (parsed: Parsed, io: Io): Promise<AgentStatus> => ({
   version,
   sources: await probeSources(io.signal),
 });
-
-/** The socket that the options name; undefined when they name none. */
-export function socketOf(parsed: Parsed): string | undefined {
-  const [socket, state] = [textOf(parsed, 'socket'), textOf(parsed, 'state')];
-  return socket ?? (state === undefined ? undefined : join(state, socketName));
-}
 
 /** The status for a person. */
 export function statusText(found: AgentStatus, now: number): string {

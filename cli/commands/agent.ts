@@ -4,8 +4,7 @@ import { join } from 'node:path';
 import type { AgentOptions } from '../../agent/main.ts';
 import { failure } from '../../shared/errors.ts';
 import { type Command, flagOf, type Io, numberOf, outputOption, type Parsed, requiredText, textOf } from '../command.ts';
-import { connections } from './agent.connections.ts';
-import { runDirectory, socketName, socketOf, status } from './agent.status.ts';
+import { runDirectory, socketName, socketOf } from './agent.socket.ts';
 
 export const command: Command = {
   name: 'agent',
@@ -46,8 +45,9 @@ export const command: Command = {
   ],
   run: async (parsed, io) => {
     const [what, ...rest] = parsed.positionals;
-    if (what === 'status' && rest.length === 0) return await status(parsed, io);
-    if (what === 'connections') return await connections(parsed, io, rest);
+    // What prints is loaded only by who asks: a running agent would carry it for months.
+    if (what === 'status' && rest.length === 0) return await (await import('./agent.status.ts')).status(parsed, io);
+    if (what === 'connections') return await (await import('./agent.connections.ts')).connections(parsed, io, rest);
     if (what !== undefined)
       throw failure('USAGE', [`agent ${parsed.positionals.join(' ')}: status, connections or nothing is wanted; see portreeve agent --help`]);
     return await runHere(parsed, io);

@@ -63,6 +63,15 @@ const schemas = {
     lacks: Type.Optional(text),
     watch: Type.Optional(Type.Enum(['events', 'poll'])),
     rung: Type.Optional(text),
+    missed: Type.Optional(Type.Number()),
+  }),
+  reading: Type.Object({
+    ...key,
+    reason: text,
+    delayMs: Type.Number(),
+    cpuShare: Type.Number(),
+    memoryBytes: Type.Number(),
+    periods: Type.Record(text, Type.Number()),
   }),
   listener: Type.Object({ ...key, protocol, family, address: text, port, processes: Type.Array(Type.Object({ comm: text, pid: Type.Integer() })) }),
   interface: Type.Object({

@@ -36,7 +36,8 @@ export type Fact =
   | ToolsFact
   | KernelFact
   | TunnelFact
-  | PodSocketsFact;
+  | PodSocketsFact
+  | ReadingFact;
 
 /** What the node's rules do to clients of one NodePort. `address` is the node address that was asked; absent vantages could not be judged at all. */
 export interface NodePortFact {
@@ -63,6 +64,24 @@ export interface SourceFact {
   readonly watch?: 'events' | 'poll';
   /** How much of what the source could see it does see here, where that differs between nodes: `source/ebpf` names its rung. */
   readonly rung?: string;
+  /** Changes that a reading by the clock found and that no event had told of, since the agent runs; absent: none. */
+  readonly missed?: number;
+}
+
+/** That the agent does not read as timely or as cheaply as it should: `reading/degraded`. Absent while it does. */
+export interface ReadingFact {
+  readonly kind: 'reading';
+  readonly key: string;
+  /** Why, for a person. */
+  readonly reason: string;
+  /** How long it may take until a change is read, in milliseconds. */
+  readonly delayMs: number;
+  /** Share of one core that the agent and all that it starts have used over the last minutes. */
+  readonly cpuShare: number;
+  /** Memory of the agent and its monitors. */
+  readonly memoryBytes: number;
+  /** Sources that are read seldom because they cost much: how often, in milliseconds. */
+  readonly periods: Readonly<Record<string, number>>;
 }
 
 /** A socket that takes connections or datagrams: `listener/<proto>/<family>/<address>/<port>`. */

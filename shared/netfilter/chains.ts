@@ -12,6 +12,7 @@ import { type Assumption, type State, visited } from './packet.ts';
 import { type Action, type Condition, isCondition, isVerdict, type Rule, type Step, type Verdict } from './rule.ts';
 import type { Chain } from './ruleset.ts';
 import { translate } from './translate.ts';
+import { noteChain } from './visits.ts';
 import type { Sequel } from './walk.answers.ts';
 
 /** A branch of the walk that came to its end. */
@@ -65,6 +66,7 @@ class Course {
     const run = this.#run;
     const before = { accepted: this.accepted.length, ended: this.ended.length };
     if (this.#depth > limits.walkJumpsMax) return this.#cut(state, before, `chains jump deeper than ${limits.walkJumpsMax}`);
+    noteChain(run, chain.name, state);
     let live = new Branches();
     live.add(state);
     const to = { next: new Branches(), through: new Branches() };
@@ -90,7 +92,7 @@ class Course {
   #rule(rule: Rule, state: State, to: Destinations): void {
     const run = this.#run;
     const { steps } = rule;
-    if (!run.traced && marksAgain(run.table, rule, state)) return to.next.add(state);
+    if (!run.traced && marksAgain(run.table, rule, state)) return this.#passOver(rule, state, to);
     let live = state;
     let acted = false;
     for (let i = 0; i < steps.length; i++) {
@@ -108,6 +110,13 @@ class Course {
       acted = true;
     }
     to.next.add(acted ? live : noted(run, live, { rule, effect: 'matches' }));
+  }
+
+  /** Without going to the chain that marks again: what it does has been looked at all the same. */
+  #passOver({ steps }: Rule, state: State, to: Destinations): void {
+    const last = steps[steps.length - 1];
+    if (last?.kind === 'jump') noteChain(this.#run, last.chain, state);
+    to.next.add(state);
   }
 
   #conclude(match: Match, to: Destinations): void {
@@ -171,6 +180,7 @@ class Course {
   #enter(name: string, state: State, rule: Rule): Branches {
     const chain = this.#run.table.chains.get(name);
     if (chain === undefined) {
+      noteChain(this.#run, name, state);
       this.ended.push({ state: assume(state, rule, 'matched'), verdict: 'unknown', decider: deciderOf(rule) });
       return new Branches();
     }

@@ -19,7 +19,16 @@ export interface RuleChange {
   readonly before: readonly string[] | null;
   /** Lines that are there and were not; null when nothing is. */
   readonly after: readonly string[] | null;
+  /** For rules of a chain that was there before: where each line of `after` stands; undefined for those at the end of the chain. */
+  readonly places?: readonly (RulePosition | undefined)[];
   readonly owner: Owner;
+}
+
+export interface RulePosition {
+  /** From 1. */
+  readonly number: number;
+  /** Rules that the chain has. */
+  readonly of: number;
 }
 
 /** All differences from one reading to the next, in order of the later reading's tables. A table that comes or goes yields also what its chains held. */
@@ -30,7 +39,10 @@ export function diffTables(before: readonly Table[], after: readonly Table[]): R
   const changes = [...after.flatMap((table) => diffTable(earlier.get(tableKey(table)), table)), ...gone.flatMap((table) => diffTable(table, undefined))];
   const keys = new Set([...earlier.keys(), ...later]);
   const twice = ({ backend, family, table }: RuleChange) => backend === 'legacy' && keys.has(`iptables-nft ${family} ${table}`);
-  return changes.map((change) => (twice(change) ? { ...change, subject: `${change.subject} (legacy)` } : change));
+  // A table of iptables that gets its first native base chain, or loses the last, is the table that it was.
+  const stays = ({ kind, backend, family, table }: RuleChange) =>
+    kind === 'table' && backend === 'nft' && earlier.has(`iptables-nft ${family} ${table}`) && later.has(`iptables-nft ${family} ${table}`);
+  return changes.flatMap((change) => (stays(change) ? [] : [twice(change) ? { ...change, subject: `${change.subject} (legacy)` } : change]));
 }
 
 /** A place where lines of a list were replaced: `at` counts in the list before. */
@@ -100,7 +112,10 @@ function diffChain(table: Table, before: Chain | undefined, after: Chain | undef
   if (policyDiffers(before, after)) {
     changes.push(change(table, 'policy', { object, before: before && [chainLine(table, before)], after: after && [chainLine(table, after)] }));
   }
-  if (rules !== undefined) changes.push(change(table, 'rule', { object, before: orNothing(rules.removed), after: orNothing(rules.added) }));
+  if (rules !== undefined) {
+    const found = change(table, 'rule', { object, before: orNothing(rules.removed), after: orNothing(rules.added) });
+    changes.push(before !== undefined && rules.places.some((place) => place !== undefined) ? { ...found, places: rules.places } : found);
+  }
   return changes;
 }
 
@@ -120,14 +135,33 @@ function chainLine(table: Table, chain: Chain): string {
 }
 
 // Most chains are as they were: those cost one comparison of texts for each rule and no list.
-function diffRules(before: Chain | undefined, after: Chain | undefined): { removed: string[]; added: string[] } | undefined {
+function diffRules(before: Chain | undefined, after: Chain | undefined): RuleDifference | undefined {
   if (before?.length === after?.length && before !== undefined && after !== undefined) {
     let i = 0;
     while (i < before.length && (before.text(i) === after.text(i) || ruleLine(before, i) === ruleLine(after, i))) i++;
     if (i === before.length) return undefined;
   }
-  const hunks = diffLines(ruleLines(before), ruleLines(after));
-  return hunks.length === 0 ? undefined : { removed: hunks.flatMap(({ removed }) => removed), added: hunks.flatMap(({ added }) => added) };
+  const [was, is] = [ruleLines(before), ruleLines(after)];
+  const hunks = diffLines(was, is);
+  if (hunks.length === 0) return undefined;
+  return { removed: hunks.flatMap(({ removed }) => removed), added: hunks.flatMap(({ added }) => added), places: placesOf(hunks, was.length, is.length) };
+}
+
+interface RuleDifference {
+  readonly removed: readonly string[];
+  readonly added: readonly string[];
+  /** Of each added line; undefined where nothing that was there before follows. */
+  readonly places: readonly (RulePosition | undefined)[];
+}
+
+function placesOf(hunks: readonly Hunk[], before: number, after: number): (RulePosition | undefined)[] {
+  let shift = 0;
+  return hunks.flatMap(({ at, removed, added }) => {
+    const first = at + shift + 1;
+    shift += added.length - removed.length;
+    const isLast = at + removed.length === before;
+    return added.map((_, index) => (isLast ? undefined : { number: first + index, of: after }));
+  });
 }
 
 const ruleLines = (chain: Chain | undefined): string[] => (chain === undefined ? [] : Array.from({ length: chain.length }, (_, i) => ruleLine(chain, i)));

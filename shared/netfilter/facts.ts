@@ -36,16 +36,14 @@ export interface Wanted {
 
 export const nothingWanted: Wanted = { nodePorts: [], peers: [], podNetworks: [] };
 
-/** All facts of a node, in a stable order. Pure; how the sources fared is not in the state and so not here. */
-export function nodeFacts(node: NodeState, wanted: Wanted): Fact[] {
+/** All facts of a node, in a stable order. Pure; how the sources fared is not in the state and so not here. `judge` stands in for the walks where more is known. */
+export function nodeFacts(node: NodeState, wanted: Wanted, judge: typeof judgeNodePort = judgeNodePort): Fact[] {
   const claims = claimsOf(node);
   const keys = new Map<string, NodePortKey>();
   for (const claim of claims.values()) keys.set(nodePortFactKey(claim.nodePort), claim.nodePort);
   for (const nodePort of wanted.nodePorts) keys.set(nodePortFactKey(nodePort), nodePort);
   const sources = clientsOf(node, wanted);
-  const nodePorts = [...keys]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .flatMap(([key, nodePort]) => nodePortFact(node, nodePort, { sources, claim: claims.get(key) }));
+  const nodePorts = [...keys].sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([key, nodePort]) => judge(node, nodePort, { sources, claim: claims.get(key) }));
   return [
     ...nodePorts,
     ...([4, 6] as const).map((family) => chainsFact(node, family)),
@@ -115,7 +113,7 @@ const prefixSet = (family: Family, text: string): IntervalSet[] => {
 };
 
 /** What clients of one NodePort meet at the node's primary address; none where the node has no address of the family. */
-function nodePortFact(
+export function judgeNodePort(
   node: NodeState,
   nodePort: NodePortKey,
   context: { readonly sources: Readonly<Record<Family, readonly Clients[]>>; readonly claim: Claim | undefined },

@@ -1,64 +1,92 @@
-// Takes one changed chain into a table that was read before, without reading the rest again: what an agent does when an event names a chain.
-import type { IptablesChain } from './iptables.chain.ts';
-import { type IptablesChains, type IptablesTable, parseListing } from './iptables.parse.ts';
+// Takes chains that changed, came or went into a table that was read before, without reading the rest again: what an agent does when events name chains.
+import { dumpOfListing } from './iptables.listing.ts';
+import { type IptablesChain, type IptablesChains, type IptablesTable, parseListing } from './iptables.parse.ts';
 import type { Issue } from './ruleset.ts';
 
-/** A table with another chain in it, and what could not be read of that chain. */
+/** By chain: what `iptables -t TABLE -S CHAIN -v` printed of it, or null when it is gone. */
+export type ChainListings = ReadonlyMap<string, string | null>;
+
 export interface Replacement {
   readonly table: IptablesTable;
   readonly issues: readonly Issue[];
 }
 
 /**
- * Replaces a chain by the text that `iptables -t TABLE -S CHAIN` printed; a chain that the table does not have is added. Pure: the table that is given stays as
- * it is, and the new one shares all other chains, with their decoded rules and indexes. Rules of the new chain have the line numbers of the text.
+ * The table with these chains in the places of the old ones, new ones at the end, and without those that are gone. All other chains are shared with the table
+ * given, with their decoded rules and indexes. A listing that declares no chain of its name is an issue and changes nothing.
  */
-export function replaceChain(table: IptablesTable, chainText: Buffer | string): Replacement {
-  const replaced = new Map(table.chains instanceof ChainsWithReplaced ? table.chains.replaced : []);
-  const read = parseListing(chainText, table, (name) => replaced.has(name) || table.chains.has(name));
-  for (const { chains } of read.tables) for (const chain of chains.values()) replaced.set(chain.name, chain);
-  const original = table.chains instanceof ChainsWithReplaced ? table.chains.original : table.chains;
-  const chains = new ChainsWithReplaced(original, replaced);
-  const bases = new Set([...table.baseChains, ...replaced.values()].map(({ name }) => chains.get(name)).filter((chain) => chain?.base !== undefined));
-  return { table: { ...table, chains, baseChains: [...bases] as IptablesChain[] }, issues: read.issues };
+export function replaceChains(table: IptablesTable, listings: ChainListings): Replacement {
+  const present = new Set([...listings].flatMap(([name, listing]) => (listing === null ? [] : [name])));
+  const isChain = (name: string): boolean => present.has(name) || (!listings.has(name) && table.chains.has(name));
+  const issues: Issue[] = [];
+  const overlay = new Map<string, IptablesChain | null>(table.chains instanceof ReplacedChains ? table.chains.overlay : []);
+  for (const [name, listing] of listings) {
+    if (listing === null) {
+      overlay.set(name, null);
+      continue;
+    }
+    const read = parseListing(dumpOfListing(table.name, listing), table, isChain);
+    const chain = read.tables[0]?.chains.get(name);
+    issues.push(...read.issues);
+    if (chain === undefined) issues.push({ line: 0, text: name, reason: `the listing of chain ${name} does not declare it` });
+    else overlay.set(name, chain);
+  }
+  const chains = new ReplacedChains(table.chains instanceof ReplacedChains ? table.chains.original : table.chains, overlay);
+  return { table: { ...table, chains, baseChains: baseChainsAfter(table, chains, listings) }, issues };
 }
 
-/** The chains of a table, some of them replaced in their places, new ones at the end. */
-class ChainsWithReplaced implements IptablesChains {
-  readonly original: IptablesChains;
-  readonly replaced: ReadonlyMap<string, IptablesChain>;
+/** How many chains of a table are not from the dump that it was read from: each of them keeps a text of its own. */
+export const replacedCount = (table: IptablesTable): number => (table.chains instanceof ReplacedChains ? table.chains.overlay.size : 0);
 
-  constructor(original: IptablesChains, replaced: ReadonlyMap<string, IptablesChain>) {
+function baseChainsAfter(table: IptablesTable, chains: ReplacedChains, listings: ChainListings): readonly IptablesChain[] {
+  const kept = table.baseChains.flatMap(({ name }) => chains.get(name) ?? []);
+  const known = new Set(kept.map(({ name }) => name));
+  const added = [...listings.keys()].flatMap((name) => chains.get(name) ?? []).filter((chain) => chain.base !== undefined && !known.has(chain.name));
+  return [...kept, ...added];
+}
+
+/** The chains of a dump, some of them replaced in their places, some gone, new ones at the end. */
+class ReplacedChains implements IptablesChains {
+  readonly original: IptablesChains;
+  /** What stands in the place of a chain of the original, or comes after all; null: nothing. */
+  readonly overlay: ReadonlyMap<string, IptablesChain | null>;
+  readonly #added: readonly IptablesChain[];
+
+  constructor(original: IptablesChains, overlay: ReadonlyMap<string, IptablesChain | null>) {
     this.original = original;
-    this.replaced = replaced;
+    this.overlay = overlay;
+    this.#added = [...overlay.values()].filter((chain) => chain !== null && !original.has(chain.name)) as IptablesChain[];
   }
 
   get size(): number {
-    return this.original.size + this.#added().length;
+    let size = this.original.size + this.#added.length;
+    for (const [name, chain] of this.overlay) if (chain === null && this.original.has(name)) size--;
+    return size;
   }
 
   get ruleCount(): number {
     let count = this.original.ruleCount;
-    for (const chain of this.replaced.values()) count += chain.length - (this.original.get(chain.name)?.length ?? 0);
+    for (const [name, chain] of this.overlay) count += (chain?.length ?? 0) - (this.original.get(name)?.length ?? 0);
     return count;
   }
 
   has(name: string): boolean {
-    return this.replaced.has(name) || this.original.has(name);
+    const chain = this.overlay.get(name);
+    return chain === undefined ? this.original.has(name) : chain !== null;
   }
 
   get(name: string): IptablesChain | undefined {
-    return this.replaced.get(name) ?? this.original.get(name);
+    const chain = this.overlay.get(name);
+    return chain === undefined ? this.original.get(name) : (chain ?? undefined);
   }
 
   *keys(): MapIterator<string> {
-    yield* this.original.keys();
-    for (const { name } of this.#added()) yield name;
+    for (const name of this.original.keys()) if (this.overlay.get(name) !== null) yield name;
+    for (const { name } of this.#added) yield name;
   }
 
   *values(): MapIterator<IptablesChain> {
-    for (const chain of this.original.values()) yield this.replaced.get(chain.name) ?? chain;
-    yield* this.#added();
+    for (const name of this.keys()) yield this.get(name) as IptablesChain;
   }
 
   *entries(): MapIterator<[string, IptablesChain]> {
@@ -71,9 +99,5 @@ class ChainsWithReplaced implements IptablesChains {
 
   forEach(act: (chain: IptablesChain, name: string, chains: ReadonlyMap<string, IptablesChain>) => void): void {
     for (const chain of this.values()) act(chain, chain.name, this);
-  }
-
-  #added(): readonly IptablesChain[] {
-    return [...this.replaced.values()].filter(({ name }) => !this.original.has(name));
   }
 }

@@ -15,6 +15,8 @@ export interface NftOptions {
   readonly skipIptablesTables?: boolean;
   /** True when the listing was taken without elements (`nft -t`): sets are then not complete. */
   readonly terse?: boolean;
+  /** The table that the listing shows some chains of: they may name its maps. Asked when rules are decoded. */
+  readonly within?: () => Table;
 }
 
 /** A table by the kernel's name for it. */
@@ -187,12 +189,17 @@ function readSet(kind: 'set' | 'map', value: JsonObject, reading: Reading): void
 
 function finishTable(raw: RawTable, options: NftOptions): Table {
   const { family, name } = raw;
-  const scope: TableScope = { family, valueTypes: (map) => valueTypes(raw.sets.get(map)) };
+  const scope: TableScope = { family, valueTypes: (map) => valueTypes(raw.sets.get(map)) ?? knownValueTypes(options.within?.(), map) };
   const chains = new Map<string, Chain>();
   for (const chain of raw.chains.values()) chains.set(chain.name, new LazyChain(chain, { table: name, scope }));
   const sets = new Map<string, NftSet>();
   for (const [setName, set] of raw.sets) sets.set(setName, new LazySet(setName, set, options));
   return { backend: 'nft', family, name, chains, sets, flags: raw.flags };
+}
+
+function knownValueTypes(table: Table | undefined, map: string): readonly string[] | undefined {
+  const set = table?.sets.get(map);
+  return set instanceof LazySet ? set.values : undefined;
 }
 
 function valueTypes(set: RawSet | undefined): string[] | undefined {
@@ -280,7 +287,8 @@ class LazySet implements NftSet {
   readonly flags: readonly string[];
   readonly complete: boolean;
   readonly #json: JsonObject;
-  readonly #values: readonly string[] | undefined;
+  /** Types of the values of a map. */
+  readonly values: readonly string[] | undefined;
   #elements: readonly NftElement[] | undefined;
 
   constructor(name: string, set: RawSet, { terse }: NftOptions) {
@@ -289,12 +297,12 @@ class LazySet implements NftSet {
     this.flags = wordsMember(set.json, 'flags');
     this.complete = terse !== true && set.cut !== true;
     this.#json = set.json;
-    this.#values = valueTypes(set);
-    this.kind = set.kind === 'set' ? 'set' : this.#values?.[0] === 'verdict' ? 'vmap' : 'map';
+    this.values = valueTypes(set);
+    this.kind = set.kind === 'set' ? 'set' : this.values?.[0] === 'verdict' ? 'vmap' : 'map';
   }
 
   get elements(): readonly NftElement[] {
-    this.#elements ??= decodeElements(this.#json['elem'], { key: this.type, ...(this.#values && { value: this.#values }) });
+    this.#elements ??= decodeElements(this.#json['elem'], { key: this.type, ...(this.values && { value: this.values }) });
     return this.#elements;
   }
 }

@@ -4,6 +4,7 @@ import { type Protocol, protocolNumbers } from '../model/fact.ts';
 import { goesToEndpoint, transferred } from './alike.ts';
 import { forwardingSetting, listenersFor } from './host.ts';
 import { type State, visited } from './packet.ts';
+import { noteSocket } from './visits.ts';
 import { atHook, atIngress } from './walk.hooks.ts';
 import { isLocal, outDevice, type Routed, reversePathFilter, routed, sendOn, withoutMartians } from './walk.routing.ts';
 import { end, type Walker } from './walker.ts';
@@ -65,6 +66,7 @@ function toSocket(walker: Walker, state: State): void {
     const text = `the packet reaches the node's own stack at ${place}, and its sockets were not read`;
     return end(walker, state, { verdict: 'unknown', decider: { by: 'socket', text } });
   }
+  noteSocket(protocol, state.destinationPort);
   const sockets = listenersFor(host, { protocol, family: state.family, address: address.lo, port: state.destinationPort });
   const names = sockets.flatMap((socket) => socket.processes.map((process) => `${process.comm}, pid ${process.pid}`)).join('; ');
   const text = sockets.length > 0 ? `a process listens on ${place}${names === '' ? '' : `: ${names}`}` : `nothing listens on ${place}`;

@@ -64,18 +64,19 @@ function stateParts(put: readonly Fact[], deleted: readonly string[]): readonly 
     bytes = size;
     return next;
   };
-  for (const fact of put.map(withinFrame)) room(Buffer.byteLength(JSON.stringify(fact)) + 1, 'put').put.push(fact);
+  for (const each of put) {
+    const { fact, bytes: size } = withinFrame(each);
+    room(size + 1, 'put').put.push(fact);
+  }
   for (const key of deleted) room(Buffer.byteLength(key) + 3, 'delete').delete.push(key);
   return parts;
 }
 
-/** A single fact that no frame can hold (a node with tens of thousands of Services in one) is sent as what it is: too large to be known. */
-function withinFrame(fact: Fact): Fact {
-  if (fact.kind !== 'chains' && fact.kind !== 'nodeport') return fact;
+/** A fact and its size as text. One that no frame can hold (a node with tens of thousands of Services) is sent as what it is: too large to be known. */
+function withinFrame(fact: Fact): { readonly fact: Fact; readonly bytes: number } {
   const bytes = Buffer.byteLength(JSON.stringify(fact));
-  if (bytes <= frameBytesUsable) return fact;
-  if (fact.kind === 'chains') return { ...fact, services: {} };
-  return { ...fact, outcomes: {} };
+  if (bytes <= frameBytesUsable || (fact.kind !== 'chains' && fact.kind !== 'nodeport')) return { fact, bytes };
+  return withinFrame(fact.kind === 'chains' ? { ...fact, services: {} } : { ...fact, outcomes: {} });
 }
 
 /** Whether two facts say the same. Packet counts inside are evidence that moves all the time, and no difference. */

@@ -189,6 +189,21 @@ t.test('of programs that ran, the one that names the thing, or the only one', as
   t.match(made([act('ipvs', { pid: 7 })]), { actor: undefined });
 });
 
+t.test('what firewalld says that it did has made what is its own, where nobody was seen', async (t) => {
+  const legacy = (rules: string) =>
+    parseIptables(`*filter\n:INPUT_ZONES - [0:0]\n:FORWARD ACCEPT [0:0]\n${rules}COMMIT\n`, { family: 'ip', backend: 'legacy' }).tables;
+  const after = '-A INPUT_ZONES -j ACCEPT\n-A FORWARD -s 192.0.2.1 -j DROP\n';
+  const changes = (...acts: readonly Act[]) =>
+    changesBetween({ ...snapshot({}), tables: legacy('') }, { ...snapshot({}), tables: legacy(after) }, { ...context(), acts });
+  const said: Act = { at: 1_700, wrote: 'legacy', exact: false, owner: 'firewalld', actor: { comm: 'firewalld', how: 'manager-signal' } };
+  const [zones, forward] = ['ip filter INPUT_ZONES', 'ip filter FORWARD'].map(
+    (subject) => (all: ReturnType<typeof changes>) => all.find((change) => change.subject === subject),
+  ) as [(all: ReturnType<typeof changes>) => object, (all: ReturnType<typeof changes>) => object];
+  t.match(zones(changes(said)), { at: 1_700, owner: 'firewalld', actor: { how: 'manager-signal' } });
+  t.match(forward(changes(said)), { at: 2_000, actor: undefined }, 'the rule of somebody else');
+  t.match(zones(changes(act('legacy', { object: 'ip filter', pid: 9 }), said)), { actor: { pid: 9, how: 'ebpf' } });
+});
+
 t.test('addresses, routes and settings', async (t) => {
   const files = (routes: string) => ({ 'ip-route.json': routes });
   const setting = (value: string): Fact => ({ kind: 'sysctl', key: 'sysctl/net.ipv4.ip_forward', name: 'net.ipv4.ip_forward', value });

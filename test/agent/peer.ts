@@ -31,13 +31,17 @@ export class Peer {
   /** Kept after it is closed, for the next one to take. */
   readonly port: number;
   #socket: WebSocket | undefined;
+  #connection: { readonly bytesRead: number } | undefined;
 
   private constructor(server: WebSocketServer, options: PeerOptions, stored: Map<string, number>) {
     this.#server = server;
     this.#options = options;
     this.stored = stored;
     this.port = (server.address() as AddressInfo).port;
-    server.on('connection', (socket) => this.#connected(socket));
+    server.on('connection', (socket, request) => {
+      this.#connection = request.socket;
+      this.#connected(socket);
+    });
   }
 
   /** Starts one; `stored` carries over what an earlier one had committed. */
@@ -54,6 +58,11 @@ export class Peer {
 
   get url(): string {
     return `ws://127.0.0.1:${this.port}`;
+  }
+
+  /** Bytes that came over the present connection, those of WebSocket itself included. */
+  get bytesRead(): number {
+    return this.#connection?.bytesRead ?? 0;
   }
 
   /** Called with the Authorization header of each connection from now on. */

@@ -7,7 +7,7 @@ import { type PerformanceEntry, PerformanceObserver } from 'node:perf_hooks';
 import { outsideSources } from '../../shared/netfilter/clients.ts';
 import { primaryAddress } from '../../shared/netfilter/host.ts';
 import { type IptablesTable, parseIptables } from '../../shared/netfilter/iptables.parse.ts';
-import { replaceChain } from '../../shared/netfilter/iptables.replace.ts';
+import { replaceChains } from '../../shared/netfilter/iptables.replace.ts';
 import { readNode } from '../../shared/netfilter/node.read.ts';
 import type { NodeState } from '../../shared/netfilter/node.ts';
 import { walk } from '../../shared/netfilter/walk.ts';
@@ -62,11 +62,11 @@ async function measure(bytes: Buffer): Promise<void> {
   show('first trace after the changes', [timedWork(() => trace(20_001))]);
 }
 
-/** The node after a chain has lost all rules but its last, as an event and `iptables -S` would tell. */
+/** The node after a chain has lost all rules but its last, as an event and `iptables -S` tell. */
 function withChain(node: NodeState, name: string): NodeState {
   const tables = node.tables.map((table) => {
     const chain = table.chains.get(name);
-    return chain === undefined ? table : replaceChain(table as IptablesTable, `-N ${name}\n${chain.text(chain.length - 1)}\n`).table;
+    return chain === undefined ? table : replaceChains(table as IptablesTable, new Map([[name, `-N ${name}\n${chain.text(chain.length - 1)}\n`]])).table;
   });
   return { ...node, tables };
 }

@@ -1,6 +1,6 @@
 import t from 'tap';
 import type { HelloEvent } from '../../../agent/bpf/events.parse.ts';
-import { ladderFact, type Probes } from '../../../agent/bpf/ladder.ts';
+import { ladderFact, type Probes, toldBy } from '../../../agent/bpf/ladder.ts';
 
 const hello: HelloEvent = { kind: 'hello', kernel: '6.1', backends: 4096, drops: 'ok', exec: 'ok', callsBy: 'kprobe', calls: 'ok', netlink: 'ok' };
 const there: Probes = { program: 'there', audit: { kind: 'not-asked' } };
@@ -42,3 +42,13 @@ const cases: readonly { readonly name: string; readonly probes: Probes; readonly
 ];
 
 for (const { name, probes, expected } of cases) t.test(name, async (t) => t.match(ladderFact(probes), { kind: 'source', key: 'source/ebpf', ...expected }));
+
+t.test('what need not be read by the clock', async (t) => {
+  const told = (probes: Probes): Record<string, string> => Object.fromEntries(toldBy(probes));
+  t.strictSame(told({ ...there, hello }), { 'iptables-legacy': 'certain', ipset: 'mostly', ipvs: 'certain' });
+  t.strictSame(told({ ...there, hello, flooded: true }), { 'iptables-legacy': 'mostly', ipset: 'mostly', ipvs: 'mostly' });
+  t.strictSame(told({ ...there, hello: { ...hello, callsBy: 'tracepoint', netlink: 'no kprobes' } }), { 'iptables-legacy': 'certain' });
+  t.strictSame(told({ ...there, hello: { ...hello, callsBy: 'none' } }), {});
+  t.strictSame(told({ ...refused('load', 'EPERM'), audit: { kind: 'on' } }), { 'iptables-legacy': 'mostly' });
+  t.strictSame(told({ ...there, hello, ended: 'ended by SIGKILL' }), {});
+});

@@ -31,7 +31,7 @@ async function watch(t: Test, { under, ...given }: Given = {}) {
   }
   const kernel = new KernelWatch({
     machine: thisMachine(new AbortController().signal),
-    onChanged: (sources) => changed.push(...sources),
+    onWake: (wakes) => changed.push(...wakes),
     onFacts: () => {},
     onNotice: (text, details) => notices.push(`${text} ${JSON.stringify(details)}`),
     times,
@@ -123,7 +123,7 @@ async function tests(): Promise<void> {
     const from = Date.now();
     // What the agent itself starts is of no interest, so somebody else does it.
     run('sh', '-c', 'iptables-legacy -A FORWARD -j ACCEPT; ipset create seen hash:ip; true');
-    await until(() => changed.includes('iptables') && changed.includes('ipset'));
+    await until(() => changed.includes('iptables-legacy') && changed.includes('ipset'));
     const act = await until(() => kernel.acts(from - 1_000, Date.now()).find(({ wrote, exact }) => wrote === 'legacy' && exact));
     t.match(act, { object: 'ip filter', actor: { comm: 'iptables-legacy', argv: ['iptables-legacy', '-A'], how: 'ebpf', uid: 0 } });
     t.match(act.actor.parents, [{ comm: 'sh' }, { pid: process.pid }]);

@@ -4,7 +4,7 @@ import { thisMachine } from '../../../agent/host/machine.ts';
 
 const kernel = new KernelWatch({
   machine: thisMachine(new AbortController().signal),
-  onChanged: () => {},
+  onWake: () => {},
   onFacts: () => {
     if (kernel.sourceFact().outcome === 'facts') console.log(String(kernel.pids[0]));
   },

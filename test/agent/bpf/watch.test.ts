@@ -18,11 +18,13 @@ async function watch(t: Test, script: string) {
   chmodSync(path, 0o755);
   const changed: string[] = [];
   const notices: string[] = [];
+  const told: string[] = [];
   const kernel = new KernelWatch({
     machine,
     program: { path },
     times,
-    onChanged: (sources) => changed.push(...sources),
+    onWake: (wakes) => changed.push(...wakes),
+    onTold: (wakes, how) => told.push(`${wakes.join()} ${how}`),
     onFacts: () => {},
     onNotice: (text) => notices.push(text),
   });
@@ -32,7 +34,7 @@ async function watch(t: Test, script: string) {
     for (let i = 0; i < 400 && !fits(); i++) await new Promise((resolve) => setTimeout(resolve, 10));
     t.ok(fits(), `${fits} of ${JSON.stringify(kernel.sourceFact())}`);
   };
-  return { kernel, changed, notices, until };
+  return { kernel, changed, notices, told, until };
 }
 
 const refused = '{"ev":"refused-start","stage":"load","code":"EPERM","reason":"libbpf: failed"}';
@@ -48,7 +50,7 @@ t.test('where nothing may be loaded and audit is on, audit tells of changes', as
   const { kernel, changed, until } = await watch(t, script);
   await until(() => kernel.sourceFact().rung === 'audit');
   t.match(kernel.sourceFact(), { outcome: 'failed', watch: 'events', reason: /EPERM.*audit/ });
-  await until(() => changed.includes('iptables'));
+  await until(() => changed.includes('iptables-legacy'));
   const [act] = kernel.acts(1795818769000, 1795818770000);
   t.match(act, {
     wrote: 'legacy',
@@ -70,9 +72,14 @@ t.test('where audit is off too, only the monitors are left, and both reasons are
 
 t.test('a capability that comes later is used', async (t) => {
   const script = `if [ "$1" = watch ] && [ ! -e "$0.granted" ]; then touch "$0.granted"; ${say(refused)} exit 3; fi\n${say(hello)}\n${answering}`;
-  const { kernel, until } = await watch(t, script);
+  const { kernel, changed, told, until } = await watch(t, script);
   await until(() => kernel.sourceFact().rung === 'everything');
   t.match(kernel.sourceFact(), { outcome: 'facts', reason: undefined });
+  t.strictSame(told, ['iptables-legacy certain', 'ipset mostly', 'ipvs certain']);
+  t.ok(
+    ['iptables-legacy', 'ipset', 'ipvs', 'process'].every((wake) => changed.includes(wake)),
+    'what happened before is not known',
+  );
   await until(() => kernel.pids.length === 1);
 });
 
@@ -104,14 +111,19 @@ t.test('news of one source is passed on now and then, however much there is', as
   const start = performance.now();
   const replace = '{"ev":"replace","what":"ip","table":"filter","result":0,"at":1,"pid":1,"uid":0,"comm":"x","own":true}';
   const { changed, until } = await watch(t, `${say(hello)} for i in $(seq 100); do echo '${replace}'; sleep 0.01; done; ${answering}`);
-  await until(() => changed.filter((source) => source === 'iptables').length >= 2);
+  await until(() => changed.filter((source) => source === 'iptables-legacy').length >= 2);
   await new Promise((resolve) => setTimeout(resolve, 1_500));
-  const times = changed.filter((source) => source === 'iptables').length;
+  const times = changed.filter((source) => source === 'iptables-legacy').length;
   // Twice a second at most, however long it all took; once more for what was told at the start.
   t.ok(times <= (performance.now() - start) / 500 + 2, `${times} times`);
 });
 
 t.test('what cannot be told is said', async (t) => {
-  const { notices, until } = await watch(t, `${say(hello, '{"ev":"lost","events":3,"lines":0}', '{"ev":"refused","line":"x","reason":"y"}')}\n${answering}`);
+  const { changed, notices, until } = await watch(
+    t,
+    `${say(hello, '{"ev":"lost","events":3,"lines":0}', '{"ev":"refused","line":"x","reason":"y"}')}\n${answering}`,
+  );
   await until(() => notices.includes('portreeve-bpf could not tell everything') && notices.includes('portreeve-bpf refuses a command'));
+  // Once for its start, once for what was lost.
+  await until(() => changed.filter((wake) => wake === 'iptables-legacy').length === 2);
 });

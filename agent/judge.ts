@@ -1,0 +1,56 @@
+// Keeps the facts of the node: walks what a change can concern, and keeps every fact that says the same as before as the same object.
+import { reasonOf } from '../shared/errors.ts';
+import type { Fact } from '../shared/model/fact.ts';
+import { type Judged, judgeNode, type TouchedChains } from '../shared/netfilter/facts.incremental.ts';
+import { nothingWanted, type Wanted } from '../shared/netfilter/facts.ts';
+import type { NodeState } from '../shared/netfilter/node.ts';
+import { sameFact } from '../shared/wire/session.state.ts';
+
+/** Key of the fact that says that the walk failed. */
+export const judgement = 'source/judgement';
+
+export class Judge {
+  readonly #onFailure: (reason: string) => void;
+  #judged: Judged | undefined;
+  #facts: ReadonlyMap<string, Fact> = new Map();
+  #wanted: Wanted = nothingWanted;
+
+  constructor(onFailure: (reason: string) => void) {
+    this.#onFailure = onFailure;
+  }
+
+  /** NodePorts to judge from the next time on, besides those that the rules name. */
+  /** What it judges for, besides what the rules name. */
+  get wanted(): Wanted {
+    return this.#wanted;
+  }
+
+  want(wanted: Wanted): void {
+    this.#wanted = wanted;
+  }
+
+  /** How many NodePorts were walked the last time. */
+  get walked(): number {
+    return this.#judged?.walked ?? 0;
+  }
+
+  /**
+   * Facts of the node, by key. Chains that may differ from the last time are named by table. What cannot be judged is said to be so: a rule that the walk trips
+   * over must neither end the agent nor leave old answers standing.
+   */
+  judge(node: NodeState, touched: TouchedChains): ReadonlyMap<string, Fact> {
+    try {
+      this.#judged = judgeNode(node, this.#wanted, this.#judged === undefined ? undefined : { judged: this.#judged, touched });
+      this.#facts = new Map(this.#judged.facts.map((fact) => [fact.key, asBefore(this.#facts.get(fact.key), fact)]));
+    } catch (error) {
+      const reason = reasonOf(error).slice(0, 2_000);
+      this.#onFailure(reason);
+      // What was touched meanwhile is forgotten with it, so the next time everything is walked.
+      this.#judged = undefined;
+      this.#facts = new Map([[judgement, { kind: 'source', key: judgement, source: 'judgement', outcome: 'failed', reason }]]);
+    }
+    return this.#facts;
+  }
+}
+
+const asBefore = (before: Fact | undefined, fact: Fact): Fact => (before !== undefined && sameFact(before, fact) ? before : fact);
