@@ -79,12 +79,13 @@ const kernelFiles = {
 for (const { source, tools, second } of subjects) {
   for (const { name, script, reason } of faults) {
     t.test(`${source.name}: ${tools.join(' and ')} ${name}`, async (t) => {
-      const scripted = (programs: Readonly<Record<string, string>>, directory: string): Machine =>
+      // A tool that is well may take as long as a busy machine needs.
+      const scripted = (programs: Readonly<Record<string, string>>, directory: string, timeoutMs: number): Machine =>
         scriptedMachine(directory, {
           programs,
           files: kernelFiles,
           lists: { '/sys/module': ['ip_set'], '/sys/module/ip_set': ['parameters'] },
-          timeoutMs: 250,
+          timeoutMs,
         });
       const directory = t.testdir({ well: {}, ill: {} });
       const broken = Object.fromEntries(
@@ -92,7 +93,10 @@ for (const { source, tools, second } of subjects) {
           tools.includes(tool) ? (script === undefined ? [] : [[tool, script] as const]) : [[tool, text] as const],
         ),
       );
-      const [healthy, ill] = [scripted(well, `${directory}/well`), scripted(broken, `${directory}/ill`)];
+      const [healthy, ill] = [
+        scripted(well, `${directory}/well`, 20_000),
+        scripted(broken, `${directory}/ill`, script?.includes('sleep') === true ? 250 : 20_000),
+      ];
       const base = await readSources(healthy, [interfaces], nothingRead);
       const before = await readSources(healthy, [source], base);
       t.equal(before.outcomes.get(source.name)?.outcome, 'facts', `well: ${before.outcomes.get(source.name)?.reason}`);
