@@ -13,6 +13,9 @@ export const letterA = 65;
 export const letterI = 73;
 export const letterN = 78;
 export const letterP = 80;
+export const apostrophe = 39;
+export const quote = 34;
+export const backslash = 92;
 export const bracket = 91;
 export const closingBracket = 93;
 

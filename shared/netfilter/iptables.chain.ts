@@ -1,7 +1,7 @@
 // The chains of an iptables dump: places in the text, made and decoded when they are asked for.
 import { bracket, ruleSpan, skipBlanks } from './iptables.bytes.ts';
 import type { QuickLook } from './iptables.look.ts';
-import type { ChainNames } from './iptables.names.ts';
+import type { DumpedChains, IdRange } from './iptables.order.ts';
 import type { ShapedDecoder } from './iptables.shape.ts';
 import type { Backend, Counter, Rule } from './rule.ts';
 import type { BaseChain, Chain } from './ruleset.ts';
@@ -23,23 +23,6 @@ export interface IptablesDump {
   readonly decoded: DecodedChains;
 }
 
-/** All chains of a dump by number, whatever their table: names and places only. */
-export interface DumpedChains {
-  readonly names: ChainNames;
-  /** Line of each declaration, from 1; 0 for a chain that only its rules name. */
-  readonly lines: Uint32Array;
-  /** What only built-in chains have. */
-  readonly builtin: ReadonlyMap<number, Builtin>;
-  /** Lines (from 0) of all rules, chain by chain; those of chain `id` stand from `firstRules[id]` up to `firstRules[id + 1]`. */
-  readonly ruleLines: Uint32Array;
-  readonly firstRules: Uint32Array;
-}
-
-export interface Builtin {
-  readonly base: BaseChain;
-  readonly counter?: Counter;
-}
-
 /** What a chain knows of its table. */
 export interface DumpTable {
   readonly backend: Backend;
@@ -54,18 +37,21 @@ export class TableChains implements ReadonlyMap<string, IptablesChain> {
   readonly #table: DumpTable;
   /** The table's number within the dump. */
   readonly #number: number;
-  readonly #ids: Uint32Array;
+  readonly #ranges: readonly IdRange[];
+  /** Number of rules in all chains. */
+  readonly ruleCount: number;
   readonly #made = new Map<number, IptablesChain>();
 
-  constructor(dump: IptablesDump, table: DumpTable & { readonly number: number; readonly ids: Uint32Array }) {
+  constructor(dump: IptablesDump, table: DumpTable & { readonly number: number; readonly ranges: readonly IdRange[]; readonly ruleCount: number }) {
     this.#dump = dump;
     this.#table = table;
     this.#number = table.number;
-    this.#ids = table.ids;
+    this.#ranges = table.ranges;
+    this.ruleCount = table.ruleCount;
   }
 
   get size(): number {
-    return this.#ids.length;
+    return this.#ranges.reduce((size, { first, end }) => size + end - first, 0);
   }
 
   has(name: string): boolean {
@@ -78,11 +64,11 @@ export class TableChains implements ReadonlyMap<string, IptablesChain> {
   }
 
   *keys(): MapIterator<string> {
-    for (const id of this.#ids) yield this.#dump.chains.names.text(id);
+    for (const id of this.#ids()) yield this.#dump.chains.names.text(id);
   }
 
   *values(): MapIterator<IptablesChain> {
-    for (const id of this.#ids) yield this.#chain(id);
+    for (const id of this.#ids()) yield this.#chain(id);
   }
 
   *entries(): MapIterator<[string, IptablesChain]> {
@@ -103,12 +89,8 @@ export class TableChains implements ReadonlyMap<string, IptablesChain> {
     return [...builtin.keys()].filter((id) => names.tableOf(id) === this.#number).map((id) => this.#chain(id));
   }
 
-  /** Number of rules in all chains, without making one. */
-  get ruleCount(): number {
-    const { firstRules } = this.#dump.chains;
-    let count = 0;
-    for (const id of this.#ids) count += (firstRules[id + 1] as number) - (firstRules[id] as number);
-    return count;
+  *#ids(): Generator<number> {
+    for (const { first, end } of this.#ranges) for (let id = first; id < end; id++) yield id;
   }
 
   #chain(id: number): IptablesChain {
@@ -154,13 +136,13 @@ export class IptablesChain implements Chain {
   #rules: (Rule | undefined)[] | undefined;
 
   constructor(dump: IptablesDump, table: DumpTable, id: number) {
-    const { names, lines, builtin, firstRules } = dump.chains;
+    const { names, builtin, rules } = dump.chains;
     this.#dump = dump;
     this.#table = table;
     this.name = names.text(id);
-    this.line = lines[id] as number;
-    this.#first = firstRules[id] as number;
-    this.length = (firstRules[id + 1] as number) - this.#first;
+    this.line = names.lineOf(id);
+    this.#first = rules.first[id] as number;
+    this.length = (rules.first[id + 1] as number) - this.#first;
     const own = builtin.get(id);
     if (own !== undefined) this.base = own.base;
     if (own?.counter !== undefined) this.counter = own.counter;
@@ -168,7 +150,7 @@ export class IptablesChain implements Chain {
 
   /** The line, from 1, of the rule at an index. */
   lineOf(index: number): number {
-    const line = index >= 0 && index < this.length ? this.#dump.chains.ruleLines[this.#first + index] : undefined;
+    const line = index >= 0 && index < this.length ? this.#dump.chains.rules.lines[this.#first + index] : undefined;
     if (line === undefined) throw new RangeError(`Chain ${this.name} has ${this.length} rules, there is no index ${index}.`);
     return line + 1;
   }
