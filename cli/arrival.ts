@@ -1,0 +1,57 @@
+// Reads a file on another thread while this one works on the part that is there.
+import { closeSync, fstatSync, openSync, read, readFileSync } from 'node:fs';
+
+/** A file on its way. */
+export interface Arrival {
+  /** As large as the file was when it was opened; filled from its start on. */
+  readonly bytes: Buffer;
+  /** How many bytes are there, whenever there are more. They end below `bytes.length` if the file was cut meanwhile. Rejects if it cannot be read on. */
+  readonly lengths: AsyncIterable<number>;
+}
+
+/** Begins to read a file, `-` for standard input; throws if it cannot be opened. What has no size, or a small one, is there at once. */
+export function arrivalOf(path: string): Arrival {
+  const fd = path === '-' ? 0 : openSync(path, 'r');
+  const stat = fstatSync(fd);
+  if (!stat.isFile() || stat.size <= firstPartBytes) return arrivalAtOnce(fd);
+  const bytes = Buffer.from(new SharedArrayBuffer(stat.size));
+  return { bytes, lengths: lengthsOf(fd, bytes, readPart(fd, bytes, { from: 0, size: firstPartBytes })) };
+}
+
+/** The first part is read while the code that works on it is loaded, each other one while that before is worked on. */
+const firstPartBytes = 4 * 1024 * 1024;
+const partBytes = 4 * 1024 * 1024;
+
+function arrivalAtOnce(fd: number): Arrival {
+  try {
+    const bytes = readFileSync(fd);
+    return { bytes, lengths: once(bytes.length) };
+  } finally {
+    if (fd !== 0) closeSync(fd);
+  }
+}
+
+async function* once(length: number): AsyncGenerator<number> {
+  yield length;
+}
+
+async function* lengthsOf(fd: number, bytes: Buffer, first: Promise<number>): AsyncGenerator<number> {
+  try {
+    let length = 0;
+    for (let part: Promise<number> | undefined = first; part !== undefined; ) {
+      const count: number = await part;
+      length += count;
+      part = count > 0 && length < bytes.length ? readPart(fd, bytes, { from: length, size: partBytes }) : undefined;
+      yield length;
+    }
+  } finally {
+    if (fd !== 0) closeSync(fd);
+  }
+}
+
+/** Resolves to the number of bytes read. */
+function readPart(fd: number, bytes: Buffer, { from, size }: { readonly from: number; readonly size: number }): Promise<number> {
+  return new Promise((resolve, reject) => {
+    read(fd, bytes, from, Math.min(size, bytes.length - from), from, (error, count) => (error === null ? resolve(count) : reject(error)));
+  });
+}

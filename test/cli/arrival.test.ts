@@ -1,0 +1,52 @@
+// Files on their way: all bytes in order, whatever the size, and what happens when a file changes while it is read.
+import { appendFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { type Arrival, arrivalOf } from '../../cli/arrival.ts';
+
+const megabyte = 1024 * 1024;
+const content = (size: number): Buffer =>
+  Buffer.from(Uint32Array.from({ length: Math.ceil(size / 4) }, (_, i) => Math.imul(i, 0x9e3779b1)).buffer).subarray(0, size);
+
+async function arrivedOf({ bytes, lengths }: Arrival): Promise<{ readonly lengths: readonly number[]; readonly bytes: Buffer }> {
+  const all: number[] = [];
+  for await (const length of lengths) all.push(length);
+  return { lengths: all, bytes: bytes.subarray(0, all.at(-1)) };
+}
+
+t.test('files of any size arrive whole, in growing lengths', async (t) => {
+  const file = join(t.testdir(), 'file');
+  for (const size of [0, 1, 4 * megabyte - 1, 4 * megabyte, 4 * megabyte + 1, 9 * megabyte + 5]) {
+    const expected = content(size);
+    writeFileSync(file, expected);
+    const arrival = arrivalOf(file);
+    t.equal(arrival.bytes.length, size);
+    const { bytes, lengths } = await arrivedOf(arrival);
+    t.ok(bytes.equals(expected), `${size} bytes in ${lengths.length} parts`);
+    t.strictSame(
+      lengths,
+      [...new Set(lengths)].sort((a, b) => a - b),
+    );
+    t.equal(lengths.length, Math.max(1, Math.ceil(size / (4 * megabyte))));
+  }
+});
+
+t.test('a file that is cut or grows meanwhile', async (t) => {
+  const file = join(t.testdir(), 'file');
+  const expected = content(20 * megabyte);
+  writeFileSync(file, expected);
+  const cut = arrivalOf(file);
+  truncateSync(file, 5 * megabyte);
+  const { bytes } = await arrivedOf(cut);
+  t.equal(bytes.length, 5 * megabyte, 'ends where the file ends');
+  t.ok(bytes.equals(expected.subarray(0, bytes.length)));
+  const grown = arrivalOf(file);
+  appendFileSync(file, 'more');
+  t.equal((await arrivedOf(grown)).bytes.length, 5 * megabyte, 'what was added later is not read');
+});
+
+t.test('what has no size, or is not there', async (t) => {
+  t.match((await arrivedOf(arrivalOf('/proc/self/status'))).bytes.toString(), /^Name:/);
+  t.throws(() => arrivalOf(join(t.testdir(), 'absent')), { code: 'ENOENT' });
+  t.throws(() => arrivalOf(t.testdir()), { code: 'EISDIR' });
+});
