@@ -1,10 +1,8 @@
 // Skims over the lines that make up nearly all of a large dump: rules that fit a stencil, and declarations of chains with the policy that most have.
-import { afterCounter, bracket, colon } from './iptables.bytes.ts';
+import { afterCounter, bracket } from './iptables.bytes.ts';
 import { lineKind } from './iptables.lines.ts';
-import type { Name } from './iptables.names.ts';
 import type { IdRange } from './iptables.order.ts';
 import type { Scan } from './iptables.scan.ts';
-import { blanksIn, firstOf, lowBytes, mixed } from './iptables.text.ts';
 
 /**
  * Scans lines from where the scan stands, as long as they are such, and some at most; false if there was none. Only lines that begin before an offset are
@@ -60,23 +58,19 @@ function skimRules(scan: Scan, until: number): void {
 const appendCommand = 0x20412d;
 
 function skimDeclarations(scan: Scan, until: number): void {
-  const { text, names, lines, table, name } = scan;
+  const { names, lines, table, name } = scan;
   if (table === undefined || scan.implicit) return;
   if (lines.length === lines.capacity) lines.grow();
-  const { view, newline } = text;
   const { starts, kinds } = lines;
   const last = Math.min(lines.length + linesAtOnce, lines.capacity);
   let { at } = scan;
   let line = lines.length;
   for (; at < until && line < last; line++) {
-    if ((view.getInt32(at, true) & 0xff) !== colon) break;
-    const end = readName(view, at + 1, name);
-    if (end - at <= builtinNameMax + 1) break;
-    if (view.getInt32(end, true) !== policyStart || view.getInt32(end + 4, true) !== policyEnd || (view.getInt32(end + 8, true) & 0xff) !== newline) break;
-    if (names.add(table.number, name, line + 1) < 0) break;
+    const end = table.stencils.fitDeclaration(at, name);
+    if (end < 0 || name.end - name.start <= builtinNameMax || names.add(table.number, name, line + 1) < 0) break;
     starts[line] = at;
     kinds[line] = lineKind.chain;
-    at = end + 9;
+    at = end;
   }
   if (line > lines.length) {
     scan.lastId = -1;
@@ -84,30 +78,6 @@ function skimDeclarations(scan: Scan, until: number): void {
   }
   lines.length = line;
   scan.at = at;
-}
-
-/** ` - [` and `0:0]`, as quads: no policy, and counters that chains without a policy do not have. */
-const policyStart = 0x5b202d20;
-const policyEnd = 0x5d303a30;
-
-/** Reads the word at an offset. Yields its end. */
-function readName(view: DataView, start: number, name: Name): number {
-  let end = start;
-  let hash = 0;
-  let quad = view.getInt32(end, true);
-  let found = blanksIn(quad);
-  while (found === 0) {
-    hash = mixed(hash, quad);
-    end += 4;
-    quad = view.getInt32(end, true);
-    found = blanksIn(quad);
-  }
-  const rest = firstOf(found);
-  end += rest;
-  name.start = start;
-  name.end = end;
-  name.hash = mixed(hash, quad & lowBytes(rest));
-  return end;
 }
 
 /** The longest name of a built-in chain: longer ones need not be looked up. */

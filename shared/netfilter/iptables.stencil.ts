@@ -1,7 +1,7 @@
 // Stencils: the text of a rule with holes where its values stand. Of hundreds of thousands of rules nearly all fit one of some dozens.
 import { apostrophe, bracket, dash } from './iptables.bytes.ts';
 import type { Name } from './iptables.names.ts';
-import { blanksIn, controlsIn, type DumpText, firstOf, lowBytes, mixed, quotesIn } from './iptables.text.ts';
+import { blanks, type DumpText, firstOf, lessIn, lowBytes, mixed, printables, quotesIn } from './iptables.text.ts';
 
 /**
  * The stencils of a table's rules. A rule's text is meant from behind the chain's name up to and with the end of the line. A rule that fits a stencil has the
@@ -11,6 +11,7 @@ export class Stencils {
   readonly #text: DumpText;
   readonly #numbers = new Map<string, number>();
   readonly #code = new StencilCode();
+  readonly #declaration: number;
   /** For each stencil the two that followed it last, the last first; -1 for none. */
   readonly #next = new Int32Array(2 * stencilsMax).fill(-1);
   /** The stencil of the rule before. */
@@ -20,6 +21,10 @@ export class Stencils {
 
   constructor(text: DumpText) {
     this.#text = text;
+    this.#declaration = this.#numberOf([
+      { literal: ':', hole: holes.chain },
+      { literal: ` - [0:0]${String.fromCharCode(text.newline)}`, hole: holes.none },
+    ]) as number;
   }
 
   /**
@@ -42,20 +47,35 @@ export class Stencils {
     return -1;
   }
 
+  /** Where the line ends (behind the newline) that begins at an offset, if it declares a chain as most are; -1 otherwise. The chain is put into `name`. */
+  fitDeclaration(at: number, name: Name): number {
+    return this.#fits(this.#declaration, at, name);
+  }
+
   /** Makes a stencil of a rule in which all is known, unless too many before were of no use. */
   learn(start: number, end: number, known: KnownNames): void {
     if (this.#learned > learnedMin + this.#fitted / fittedPerLearned) return;
     this.#learned++;
     const parts = partsOf(this.#text.bytes.toString('latin1', start, end), known);
-    const key = JSON.stringify(parts);
-    const stencil = this.#numbers.get(key) ?? this.#numbers.size;
-    if (stencil === stencilsMax || parts.filter(({ hole }) => hole === holes.chain).length > 1) return;
-    if (stencil === this.#numbers.size && !this.#code.add(parts)) return;
-    this.#numbers.set(key, stencil);
+    if (parts.filter(({ hole }) => hole === holes.chain).length > 1) return;
+    const stencil = this.#numberOf(parts);
+    if (stencil === undefined) return;
     const place = this.#last * 2;
     this.#next[place + 1] = this.#next[place] as number;
     this.#next[place] = stencil;
     this.#last = stencil;
+  }
+
+  /** The number of a stencil, new or known; undefined if there is no room for it. A new one is expected to be followed by rules like its own. */
+  #numberOf(parts: readonly Part[]): number | undefined {
+    const key = JSON.stringify(parts);
+    const known = this.#numbers.get(key);
+    if (known !== undefined) return known;
+    const added = this.#numbers.size;
+    if (added === stencilsMax || !this.#code.add(parts)) return undefined;
+    this.#numbers.set(key, added);
+    this.#next[added * 2] = added;
+    return added;
   }
 
   /** One loop for all kinds of holes: what is compiled for the first rules is then right for the others too. */
@@ -74,15 +94,16 @@ export class Stencils {
       place += 4;
       if (hole === holes.none) return at;
       const begin = at;
+      const least = hole === holes.quoted ? blanks : printables;
       let hash = 0;
       let quad = view.getInt32(at, true);
-      let found = (hole === holes.quoted ? controlsIn(quad) : blanksIn(quad)) | quotesIn(quad);
+      let found = lessIn(quad, least) | quotesIn(quad);
       if (hole !== holes.quoted && ((found & 0x80) !== 0 || beginsOddly(quad & 0xff))) return -1;
       while (found === 0) {
         hash = mixed(hash, quad);
         at += 4;
         quad = view.getInt32(at, true);
-        found = (hole === holes.quoted ? controlsIn(quad) : blanksIn(quad)) | quotesIn(quad);
+        found = lessIn(quad, least) | quotesIn(quad);
       }
       const rest = firstOf(found);
       at += rest;
@@ -105,8 +126,8 @@ export interface KnownNames {
 const stencilsMax = 64;
 const codeMax = 4096;
 /** Rules that stencils are made of, at least, and how many must have fitted for one more. */
-const learnedMin = 1000;
-const fittedPerLearned = 16;
+const learnedMin = 500;
+const fittedPerLearned = 64;
 
 /** What a hole takes: nothing, as there is none; a word, a quoted text up to its quote, or the name of a chain that is to be looked up. */
 const holes = { none: 0, value: 1, quoted: 2, chain: 3 } as const;

@@ -60,11 +60,13 @@ export function mixed(hash: number, quad: number): number {
   return Math.imul((both << 15) | (both >>> 17), 0x2c1b3c6d);
 }
 
-/** Finds blanks and control characters in a quad: the high bit of the first of them is the lowest bit set. 0 if there is none. */
-export const blanksIn = (quad: number): number => (quad - 0x21212121) & ~quad & highBits;
+/** Finds bytes in a quad that are less than one up to 128, which is given four times: the high bit of the first of them is the lowest bit set. 0 if there is none. */
+export const lessIn = (quad: number, least: number): number => (quad - least) & ~quad & highBits;
 
-/** Finds control characters in the same way, not blanks. */
-export const controlsIn = (quad: number): number => (quad - 0x20202020) & ~quad & highBits;
+/** Four blanks: less are control characters. */
+export const blanks = 0x20202020;
+/** Four of the first character that prints: less are blanks and control characters. */
+export const printables = 0x21212121;
 
 /** Finds quotes and backslashes in the same way. */
 export function quotesIn(quad: number): number {

@@ -1,7 +1,7 @@
 // Bytes four at a time: what is found in a quad, compared and hashed is what a loop over single bytes finds.
 import fc from 'fast-check';
 import t from 'tap';
-import { blanksIn, controlsIn, DumpText, firstOf, hashOf, lowBytes, quotesIn } from '../../../shared/netfilter/iptables.text.ts';
+import { blanks, DumpText, firstOf, hashOf, lessIn, lowBytes, printables, quotesIn } from '../../../shared/netfilter/iptables.text.ts';
 
 /** Bytes of which many are near those that are looked for. */
 const byte = fc.oneof(fc.nat(255), fc.constantFrom(0, 9, 10, 31, 32, 33, 34, 35, 91, 92, 93, 127, 128, 160, 162, 220, 255));
@@ -10,10 +10,10 @@ const text = fc.array(byte, { maxLength: 40 }).map((bytes) => new DumpText(Buffe
 
 t.test('what is found in a quad is the first byte of its kind', async (t) => {
   const kinds: readonly [name: string, find: (quad: number) => number, is: (byte: number) => boolean][] = [
-    ['blanks and control characters', blanksIn, (byte) => byte <= 32],
-    ['control characters', controlsIn, (byte) => byte < 32],
+    ['blanks and control characters', (quad) => lessIn(quad, printables), (byte) => byte <= 32],
+    ['control characters', (quad) => lessIn(quad, blanks), (byte) => byte < 32],
     ['quotes and backslashes', quotesIn, (byte) => byte === 34 || byte === 92],
-    ['any of two kinds', (quad) => controlsIn(quad) | quotesIn(quad), (byte) => byte < 32 || byte === 34 || byte === 92],
+    ['any of two kinds', (quad) => lessIn(quad, blanks) | quotesIn(quad), (byte) => byte < 32 || byte === 34 || byte === 92],
   ];
   for (const [name, find, is] of kinds) {
     const holds = (bytes: number[]): boolean => {
