@@ -9,26 +9,36 @@ export interface Arrival {
   readonly lengths: AsyncIterable<number>;
 }
 
-/** Begins to read a file, `-` for standard input; throws if it cannot be opened. What has no size, or a small one, is there at once. */
+/** Begins to read a file, `-` for standard input; throws if it cannot. What has no size, or a small one, is there at once. */
 export function arrivalOf(path: string): Arrival {
-  const fd = path === '-' ? 0 : openSync(path, 'r');
+  if (path === '-') return arrivalAtOnce(readFileSync(0));
+  const fd = openSync(path, 'r');
   const stat = fstatSync(fd);
-  if (!stat.isFile() || stat.size <= firstPartBytes) return arrivalAtOnce(fd);
+  if (!stat.isFile() || stat.size <= atOnceBytes) return arrivalAtOnce(readAndClose(fd));
+  // Memory that may be shared is counted to no heap: a large file does not start a collection of garbage.
   const bytes = Buffer.from(new SharedArrayBuffer(stat.size));
-  return { bytes, lengths: lengthsOf(fd, bytes, readPart(fd, bytes, { from: 0, size: firstPartBytes })) };
+  const first = readPart(fd, bytes, { from: 0, size: firstPartBytes });
+  // Who asks for lengths learns of an error. Until then it is nobody's, which must not end the process.
+  first.catch(() => undefined);
+  return { bytes, lengths: lengthsOf(fd, bytes, first) };
 }
 
+/** So much is read sooner than another thread has begun to. */
+const atOnceBytes = 1024 * 1024;
 /** The first part is read while the code that works on it is loaded, each other one while that before is worked on. */
-const firstPartBytes = 4 * 1024 * 1024;
+const firstPartBytes = 16 * 1024 * 1024;
 const partBytes = 4 * 1024 * 1024;
 
-function arrivalAtOnce(fd: number): Arrival {
+function readAndClose(fd: number): Buffer {
   try {
-    const bytes = readFileSync(fd);
-    return { bytes, lengths: once(bytes.length) };
+    return readFileSync(fd);
   } finally {
-    if (fd !== 0) closeSync(fd);
+    closeSync(fd);
   }
+}
+
+function arrivalAtOnce(bytes: Buffer): Arrival {
+  return { bytes, lengths: once(bytes.length) };
 }
 
 async function* once(length: number): AsyncGenerator<number> {
@@ -45,7 +55,7 @@ async function* lengthsOf(fd: number, bytes: Buffer, first: Promise<number>): As
       yield length;
     }
   } finally {
-    if (fd !== 0) closeSync(fd);
+    closeSync(fd);
   }
 }
 

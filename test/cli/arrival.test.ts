@@ -16,7 +16,16 @@ async function arrivedOf({ bytes, lengths }: Arrival): Promise<{ readonly length
 
 t.test('files of any size arrive whole, in growing lengths', async (t) => {
   const file = join(t.testdir(), 'file');
-  for (const size of [0, 1, 4 * megabyte - 1, 4 * megabyte, 4 * megabyte + 1, 9 * megabyte + 5]) {
+  for (const [size, parts] of [
+    [0, 1],
+    [1, 1],
+    [megabyte, 1],
+    [megabyte + 1, 1],
+    [16 * megabyte, 1],
+    [16 * megabyte + 1, 2],
+    [20 * megabyte, 2],
+    [21 * megabyte + 5, 3],
+  ] as const) {
     const expected = content(size);
     writeFileSync(file, expected);
     const arrival = arrivalOf(file);
@@ -27,22 +36,22 @@ t.test('files of any size arrive whole, in growing lengths', async (t) => {
       lengths,
       [...new Set(lengths)].sort((a, b) => a - b),
     );
-    t.equal(lengths.length, Math.max(1, Math.ceil(size / (4 * megabyte))));
+    t.equal(lengths.length, parts);
   }
 });
 
 t.test('a file that is cut or grows meanwhile', async (t) => {
   const file = join(t.testdir(), 'file');
-  const expected = content(20 * megabyte);
+  const expected = content(30 * megabyte);
   writeFileSync(file, expected);
   const cut = arrivalOf(file);
-  truncateSync(file, 5 * megabyte);
+  truncateSync(file, 18 * megabyte);
   const { bytes } = await arrivedOf(cut);
-  t.equal(bytes.length, 5 * megabyte, 'ends where the file ends');
+  t.equal(bytes.length, 18 * megabyte, 'ends where the file ends');
   t.ok(bytes.equals(expected.subarray(0, bytes.length)));
   const grown = arrivalOf(file);
   appendFileSync(file, 'more');
-  t.equal((await arrivedOf(grown)).bytes.length, 5 * megabyte, 'what was added later is not read');
+  t.equal((await arrivedOf(grown)).bytes.length, 18 * megabyte, 'what was added later is not read');
 });
 
 t.test('what has no size, or is not there', async (t) => {
