@@ -1,9 +1,9 @@
 // A quick look at each rule while a dump is scanned: whether every match, target and option in it is known. Nearly all are, and are not decoded for that.
 import { apostrophe, backslash, bracket, dash, quote, space } from './iptables.bytes.ts';
 import { genericOptions } from './iptables.decode.ts';
+import { Numbers } from './iptables.lines.ts';
 import { matchModules } from './iptables.matches.ts';
 import { type ChainNames, type Name, NamesToFind, nameAt, namesAtOnce } from './iptables.names.ts';
-import { Numbers } from './iptables.numbers.ts';
 import { targets } from './iptables.targets.ts';
 import type { DumpText } from './iptables.text.ts';
 import { Words } from './iptables.words.ts';
@@ -15,12 +15,12 @@ import { Words } from './iptables.words.ts';
 export class QuickLook {
   readonly #text: DumpText;
   readonly #names: ChainNames;
-  readonly #doubtful = new Numbers(16);
+  readonly #doubtful = new Numbers();
   /** Where rules jump to, and in which lines they are: looked up for many at once. */
   readonly #jumps = new NamesToFind();
   readonly #jumpLines = new Int32Array(namesAtOnce);
   /** Jumps to chains that were not there yet: a line, a table, and where the name starts and ends, one after another. */
-  readonly #open = new Numbers(16);
+  readonly #open = new Numbers();
 
   constructor(text: DumpText, names: ChainNames) {
     this.#text = text;
@@ -55,7 +55,7 @@ export class QuickLook {
   /** Lines (from 0) of the rules that the decoder has to look at, in order. */
   doubtfulLines(): readonly number[] {
     this.#findJumps();
-    const lines = new Set(this.#doubtful.values.subarray(0, this.#doubtful.length));
+    const lines = new Set(this.#doubtful);
     const open = this.#open;
     for (let i = 0; i < open.length; i += 4) if (this.#names.find(open.at(i + 1), open.at(i + 2), open.at(i + 3)) < 0) lines.add(open.at(i));
     return [...lines].sort((a, b) => a - b);
