@@ -1,5 +1,6 @@
 // Reads a file on another thread while this one works on the part that is there.
 import { closeSync, fstatSync, openSync, read, readFileSync } from 'node:fs';
+import { limits } from '../shared/limits.ts';
 
 /** A file on its way. */
 export interface Arrival {
@@ -14,7 +15,7 @@ export function arrivalOf(path: string): Arrival {
   if (path === '-') return arrivalAtOnce(readFileSync(0));
   const fd = openSync(path, 'r');
   const stat = fstatSync(fd);
-  if (!stat.isFile() || stat.size <= atOnceBytes) return arrivalAtOnce(readAndClose(fd));
+  if (!stat.isFile() || stat.size <= atOnceBytes || stat.size > limits.inputFileBytesMax) return arrivalAtOnce(readAndClose(fd, stat.size));
   // Memory that may be shared is counted to no heap: a large file does not start a collection of garbage.
   const bytes = Buffer.from(new SharedArrayBuffer(stat.size));
   const first = readPart(fd, bytes, { from: 0, size: firstPartBytes });
@@ -29,15 +30,21 @@ const atOnceBytes = 1024 * 1024;
 const firstPartBytes = 16 * 1024 * 1024;
 const partBytes = 4 * 1024 * 1024;
 
-function readAndClose(fd: number): Buffer {
+function readAndClose(fd: number, size: number): Buffer {
   try {
+    checkSize(size);
     return readFileSync(fd);
   } finally {
     closeSync(fd);
   }
 }
 
+function checkSize(size: number): void {
+  if (size > limits.inputFileBytesMax) throw new RangeError(`${size} bytes are over the limit of ${limits.inputFileBytesMax}`);
+}
+
 function arrivalAtOnce(bytes: Buffer): Arrival {
+  checkSize(bytes.length);
   return { bytes, lengths: once(bytes.length) };
 }
 
@@ -46,15 +53,17 @@ async function* once(length: number): AsyncGenerator<number> {
 }
 
 async function* lengthsOf(fd: number, bytes: Buffer, first: Promise<number>): AsyncGenerator<number> {
+  let part: Promise<number> | undefined = first;
   try {
-    let length = 0;
-    for (let part: Promise<number> | undefined = first; part !== undefined; ) {
+    for (let length = 0; part !== undefined; ) {
       const count: number = await part;
       length += count;
       part = count > 0 && length < bytes.length ? readPart(fd, bytes, { from: length, size: partBytes }) : undefined;
       yield length;
     }
   } finally {
+    // Who asks no further leaves a part on its way.
+    await part?.catch(() => undefined);
     closeSync(fd);
   }
 }

@@ -23,6 +23,14 @@ export interface IptablesDump {
   readonly decoded: DecodedChains;
 }
 
+/** Which chains and rules a table has. */
+export interface TableContent {
+  /** Its number within the dump. */
+  readonly number: number;
+  readonly ranges: readonly IdRange[];
+  readonly ruleCount: number;
+}
+
 /** What a chain knows of its table. */
 export interface DumpTable {
   readonly backend: Backend;
@@ -41,13 +49,14 @@ export class TableChains implements ReadonlyMap<string, IptablesChain> {
   /** Number of rules in all chains. */
   readonly ruleCount: number;
   readonly #made = new Map<number, IptablesChain>();
+  #base: readonly IptablesChain[] | undefined;
 
-  constructor(dump: IptablesDump, table: DumpTable & { readonly number: number; readonly ranges: readonly IdRange[]; readonly ruleCount: number }) {
+  constructor(dump: IptablesDump, table: DumpTable, { number, ranges, ruleCount }: TableContent) {
     this.#dump = dump;
     this.#table = table;
-    this.#number = table.number;
-    this.#ranges = table.ranges;
-    this.ruleCount = table.ruleCount;
+    this.#number = number;
+    this.#ranges = ranges;
+    this.ruleCount = ruleCount;
   }
 
   get size(): number {
@@ -84,9 +93,9 @@ export class TableChains implements ReadonlyMap<string, IptablesChain> {
   }
 
   /** The built-in chains. */
-  baseChains(): readonly IptablesChain[] {
+  get base(): readonly IptablesChain[] {
     const { builtin, names } = this.#dump.chains;
-    return [...builtin.keys()].filter((id) => names.tableOf(id) === this.#number).map((id) => this.#chain(id));
+    return (this.#base ??= [...builtin.keys()].filter((id) => names.tableOf(id) === this.#number).map((id) => this.#chain(id)));
   }
 
   *#ids(): Generator<number> {

@@ -104,14 +104,14 @@ function parsedOf(scan: Scan, isChain?: DecodeContext['isChain']): IptablesParse
 function tableOf(dump: IptablesDump, table: TableScan, isChain?: DecodeContext['isChain']): IptablesTable {
   const { backend, family, name } = table;
   const context: DecodeContext = { family: family === 'ip' ? 4 : 6, isChain: isChain ?? ((chain) => chains.has(chain)) };
-  const chains = new TableChains(dump, { ...table, decoder: new ShapedDecoder(context) });
+  const chains = new TableChains(dump, { backend, family, name, decoder: new ShapedDecoder(context) }, table);
   return {
     backend,
     family,
     name,
     chains,
     get baseChains() {
-      return chains.baseChains();
+      return chains.base;
     },
     sets: noSets,
     flags: [],

@@ -3,6 +3,7 @@ import { appendFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { type Arrival, arrivalOf } from '../../cli/arrival.ts';
+import { limits } from '../../shared/limits.ts';
 
 const megabyte = 1024 * 1024;
 const content = (size: number): Buffer =>
@@ -58,4 +59,20 @@ t.test('what has no size, or is not there', async (t) => {
   t.match((await arrivedOf(arrivalOf('/proc/self/status'))).bytes.toString(), /^Name:/);
   t.throws(() => arrivalOf(join(t.testdir(), 'absent')), { code: 'ENOENT' });
   t.throws(() => arrivalOf(t.testdir()), { code: 'EISDIR' });
+});
+
+t.test('a file may have as many bytes as the limit says, and no more', async (t) => {
+  const file = join(t.testdir({ file: '' }), 'file');
+  truncateSync(file, limits.inputFileBytesMax + 1);
+  t.throws(() => arrivalOf(file), { message: `${limits.inputFileBytesMax + 1} bytes are over the limit of ${limits.inputFileBytesMax}` });
+  for (const size of [limits.inputFileBytesMax - 1, limits.inputFileBytesMax]) {
+    truncateSync(file, size);
+    const { bytes, lengths } = arrivalOf(file);
+    t.equal(bytes.length, size);
+    // Nobody has to ask for all of it.
+    for await (const length of lengths) {
+      t.equal(length, 16 * megabyte);
+      break;
+    }
+  }
 });
