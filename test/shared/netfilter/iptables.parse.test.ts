@@ -32,7 +32,9 @@ function brokenLaw(input: Buffer): string | undefined {
   const { lineKinds, lineCount } = parsed.dump;
   const ruleLines = new Set<number>();
   for (const table of parsed.tables) {
+    let rules = 0;
     for (const chain of table.chains.values()) {
+      rules += chain.length;
       for (let i = 0; i < chain.length; i++) {
         const line = chain.lineOf(i);
         if (lineKinds[line - 1] !== lineKind.rule || ruleLines.has(line)) return `line ${line} is no rule, or the rule of two`;
@@ -41,6 +43,7 @@ function brokenLaw(input: Buffer): string | undefined {
         if (rule.place.line !== line || rule.text !== chain.text(i) || !rule.text.startsWith('-A ')) return `line ${line}: the rule's place or text is wrong`;
       }
     }
+    if (rules !== table.chains.ruleCount) return `table ${table.name} has ${rules} rules, not ${table.chains.ruleCount}`;
   }
   const issueLines = new Set(parsed.issues.map(({ line }) => line));
   for (let line = 1; line <= lineCount; line++) {
@@ -242,11 +245,13 @@ t.test('law: what is read of a dump does not depend on the room that was made fo
 });
 
 t.test('a text without line feeds may arrive in pieces too', (t) => {
-  const bytes = Buffer.from('*filter\r:INPUT DROP [0:0]\r-A INPUT -j ACCEPT\rCOMMIT\r');
-  const reader = new IptablesReader(bytes);
-  reader.advance(20);
-  reader.advance(40);
-  t.equal(said(reader.finish()), said(parseIptables(bytes)));
+  for (const text of ['*filter\r:INPUT DROP [0:0]\r-A INPUT -j ACCEPT\rCOMMIT\r', '*filter\n:INPUT DROP [0:0]\n-A INPUT -j ACCEPT\rCOMMIT']) {
+    const bytes = Buffer.from(text);
+    const reader = new IptablesReader(bytes);
+    reader.advance(20);
+    reader.advance(40);
+    t.equal(said(reader.finish()), said(parseIptables(bytes)));
+  }
   t.end();
 });
 
@@ -461,6 +466,28 @@ t.test('a rule that is cut at the end of a truncated dump is not believed', (t) 
     { line: 4, reason: /ends in the middle/ },
   ]);
   t.strictSame(parseIptables('-P INPUT ACCEPT\n-A INPUT -j DROP').issues, [], 'iptables -S without a last newline is complete');
+  t.end();
+});
+
+t.test('lines that are skimmed are what they are when they are read one by one', (t) => {
+  const alike = (chain: string): string => Array.from({ length: 3 }, (_, i) => `-A ${chain} -s 10.0.0.${i} -j ACCEPT\n`).join('');
+  const nat = `*nat\n:LONGER-THAN-BUILT-IN - [0:0]\n${alike('LONGER-THAN-BUILT-IN')}COMMIT\n`;
+  const again = parseIptables(`${nat}*filter\n:Y - [0:0]\nCOMMIT\n*nat\n${alike('LONGER-THAN-BUILT-IN')}${alike('Y')}COMMIT\n# the end of the dump\n`);
+  t.equal(texts(again, 'nat', 'LONGER-THAN-BUILT-IN').length, 6);
+  t.equal(texts(again, 'nat', 'Y').length, 3, 'a chain of another table with the next number is not meant');
+  t.match(again.issues, [
+    { line: 10, reason: /a second time/ },
+    { line: 14, reason: /chain Y of table nat is not declared/ },
+  ]);
+  const implicit = parseIptables(`${alike('FORWARD')}:LONGER-THAN-BUILT-IN - [0:0]\n${alike('FORWARD')}# the end of the dump\n`);
+  t.match(implicit.issues, [{ line: 1 }, { line: 4, reason: /declared before any \*table line/ }]);
+  const builtin = parseIptables('*filter\n:INPUT - [0:0]\n:LONGER-THAN-BUILT-IN - [0:0]\n:LONGER-THAN-BUILT-IN - [0:0]\nCOMMIT\n# the end of the dump\n');
+  t.strictSame(
+    tableOf(builtin, 'filter').baseChains.map(({ name }) => name),
+    ['INPUT'],
+  );
+  t.match(builtin.issues, [{ line: 4, reason: /declared a second time/ }]);
+  t.equal(tableOf(builtin, 'filter').chains.get('LONGER-THAN-BUILT-IN')?.line, 3);
   t.end();
 });
 
