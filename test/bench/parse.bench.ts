@@ -38,15 +38,18 @@ function bench(size: { readonly services: number; readonly endpoints: number }):
 }
 
 function sideBySide(file: string): void {
+  const start: Run[] = [];
   const ours: Run[] = [];
   const theirs: Run[] = [];
   const compared = hasLegacyIptables();
   // The first run of a checkout fills the compile cache.
   timedCommand([launcher, 'parse', file]);
   for (let i = 0; i < runs; i++) {
+    start.push(timedCommand([launcher, '--version']));
     ours.push(timedCommand([launcher, 'parse', file]));
     if (compared) theirs.push(timedCommand(['unshare', '-n', 'iptables-legacy-restore', '--test', file]));
   }
+  report('  portreeve --version (the start alone)', start);
   report('  portreeve parse', ours);
   if (!compared) return;
   report('  iptables-legacy-restore --test', theirs);
