@@ -4,7 +4,7 @@ import { bracket, letterI, ruleSpan, skipBlanks } from './iptables.bytes.ts';
 import type { DecodedRule } from './iptables.decode.ts';
 import { JumpTargets, rulesLookedAtMax } from './iptables.jumps.ts';
 import type { QuickLook } from './iptables.look.ts';
-import type { ChainNames } from './iptables.names.ts';
+import type { DumpedChains, IdRange } from './iptables.order.ts';
 import { Place } from './iptables.places.ts';
 import type { ShapedDecoder } from './iptables.shape.ts';
 import { Recent } from './recent.ts';
@@ -29,21 +29,12 @@ export interface IptablesDump {
   readonly decoded: Recent<Rule>;
 }
 
-/** All chains of a dump by number, whatever their table: names and places only. */
-export interface DumpedChains {
-  readonly names: ChainNames;
-  /** Line of each declaration, from 1; 0 for a chain that only its rules name. */
-  readonly lines: Uint32Array;
-  /** What only built-in chains have. */
-  readonly builtin: ReadonlyMap<number, Builtin>;
-  /** Lines (from 0) of all rules, chain by chain; those of chain `id` stand from `firstRules[id]` up to `firstRules[id + 1]`. */
-  readonly ruleLines: Uint32Array;
-  readonly firstRules: Uint32Array;
-}
-
-export interface Builtin {
-  readonly base: BaseChain;
-  readonly counter?: Counter;
+/** Which chains and rules a table has. */
+export interface TableContent {
+  /** Its number within the dump. */
+  readonly number: number;
+  readonly ranges: readonly IdRange[];
+  readonly ruleCount: number;
 }
 
 /** What a chain knows of its table. */
@@ -61,23 +52,27 @@ export class TableChains implements ReadonlyMap<string, IptablesChain> {
   readonly #table: DumpTable;
   /** The table's number within the dump. */
   readonly #number: number;
-  readonly #ids: Uint32Array;
+  readonly #ranges: readonly IdRange[];
+  /** Number of rules in all chains. */
+  readonly ruleCount: number;
+  #base: readonly IptablesChain[] | undefined;
   readonly #long = new Map<number, IptablesChain>();
   readonly #short: Recent<IptablesChain>;
   /** The name that was looked up last, and its chain: a jump is asked for twice, when it is decoded and when it is walked. */
   #lastName = '';
   #lastId = -1;
 
-  constructor(dump: IptablesDump, table: Omit<DumpTable, 'jumps'> & { readonly number: number; readonly ids: Uint32Array }) {
+  constructor(dump: IptablesDump, table: Omit<DumpTable, 'jumps'>, { number, ranges, ruleCount }: TableContent) {
     this.#dump = dump;
-    this.#table = { ...table, jumps: new JumpTargets(dump, table.number) };
-    this.#number = table.number;
-    this.#ids = table.ids;
-    this.#short = new Recent(table.ids.length, 1024);
+    this.#table = { ...table, jumps: new JumpTargets(dump, number) };
+    this.#number = number;
+    this.#ranges = ranges;
+    this.ruleCount = ruleCount;
+    this.#short = new Recent(dump.chains.names.length, 1024);
   }
 
   get size(): number {
-    return this.#ids.length;
+    return this.#ranges.reduce((size, { first, end }) => size + end - first, 0);
   }
 
   has(name: string): boolean {
@@ -99,11 +94,11 @@ export class TableChains implements ReadonlyMap<string, IptablesChain> {
   }
 
   *keys(): MapIterator<string> {
-    for (const id of this.#ids) yield this.#dump.chains.names.text(id);
+    for (const id of this.#ids()) yield this.#dump.chains.names.text(id);
   }
 
   *values(): MapIterator<IptablesChain> {
-    for (const id of this.#ids) yield this.#chain(id);
+    for (const id of this.#ids()) yield this.#chain(id);
   }
 
   *entries(): MapIterator<[string, IptablesChain]> {
@@ -119,17 +114,13 @@ export class TableChains implements ReadonlyMap<string, IptablesChain> {
   }
 
   /** The built-in chains. */
-  baseChains(): readonly IptablesChain[] {
+  get base(): readonly IptablesChain[] {
     const { builtin, names } = this.#dump.chains;
-    return [...builtin.keys()].filter((id) => names.tableOf(id) === this.#number).map((id) => this.#chain(id));
+    return (this.#base ??= [...builtin.keys()].filter((id) => names.tableOf(id) === this.#number).map((id) => this.#chain(id)));
   }
 
-  /** Number of rules in all chains, without making one. */
-  get ruleCount(): number {
-    const { firstRules } = this.#dump.chains;
-    let count = 0;
-    for (const id of this.#ids) count += (firstRules[id + 1] as number) - (firstRules[id] as number);
-    return count;
+  *#ids(): Generator<number> {
+    for (const { first, end } of this.#ranges) for (let id = first; id < end; id++) yield id;
   }
 
   #named(name: string): number {
@@ -140,8 +131,8 @@ export class TableChains implements ReadonlyMap<string, IptablesChain> {
   }
 
   #chain(id: number, name?: string): IptablesChain {
-    const { firstRules, names } = this.#dump.chains;
-    const isShort = (firstRules[id + 1] as number) - (firstRules[id] as number) <= shortChain;
+    const { rules, names } = this.#dump.chains;
+    const isShort = (rules.first[id + 1] as number) - (rules.first[id] as number) <= shortChain;
     const known = isShort ? this.#short.get(id + 1) : this.#long.get(id);
     if (known !== undefined) return known;
     const chain = new IptablesChain(this.#dump, this.#table, { id, name: name ?? names.text(id) });
@@ -165,17 +156,17 @@ export class IptablesChain implements Chain {
   readonly #first: number;
 
   constructor(dump: IptablesDump, table: DumpTable, { id, name }: { readonly id: number; readonly name: string }) {
-    const { firstRules } = dump.chains;
+    const { first } = dump.chains.rules;
     this.dump = dump;
     this.table = table;
     this.name = name;
     this.#id = id;
-    this.#first = firstRules[id] as number;
-    this.length = (firstRules[id + 1] as number) - this.#first;
+    this.#first = first[id] as number;
+    this.length = (first[id + 1] as number) - this.#first;
   }
 
   get line(): number {
-    return this.dump.chains.lines[this.#id] as number;
+    return this.dump.chains.names.lineOf(this.#id);
   }
 
   get base(): BaseChain | undefined {
@@ -188,7 +179,7 @@ export class IptablesChain implements Chain {
 
   /** The line, from 1, of the rule at an index. */
   lineOf(index: number): number {
-    const line = index >= 0 && index < this.length ? this.dump.chains.ruleLines[this.#first + index] : undefined;
+    const line = index >= 0 && index < this.length ? this.dump.chains.rules.lines[this.#first + index] : undefined;
     if (line === undefined) throw new RangeError(`Chain ${this.name} has ${this.length} rules, there is no index ${index}.`);
     return line + 1;
   }

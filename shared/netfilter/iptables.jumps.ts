@@ -30,7 +30,7 @@ export class JumpTargets {
     this.#next = 0;
     this.#count = count;
     for (let i = 0; i < count; i++) {
-      const line = chains.ruleLines[first + i] as number;
+      const line = chains.rules.lines[first + i] as number;
       const start = lineStarts[line] as number;
       let stop = lineStarts[line + 1] as number;
       while (stop > start && (bytes[stop - 1] as number) <= space) stop--;
@@ -56,7 +56,7 @@ export class JumpTargets {
   #fetch(): void {
     const { bytes, lineStarts, chains } = this.#dump;
     const [lines, ids] = [this.#lines, this.#ids];
-    for (let i = 0; i < this.#count; i++) lines[i] = chains.ruleLines[chains.firstRules[Math.max(0, ids[i] as number)] as number] ?? 0;
+    for (let i = 0; i < this.#count; i++) lines[i] = chains.rules.lines[chains.rules.first[Math.max(0, ids[i] as number)] as number] ?? 0;
     for (let i = 0; i < this.#count; i++) lines[i] = lineStarts[lines[i] as number] as number;
     let read = 0;
     for (let i = 0; i < this.#count; i++) {
