@@ -1,5 +1,5 @@
 // The chains of an iptables dump and their rules: places in the text, made and decoded when they are asked for.
-import { type Decider, deciderOf } from '../model/outcome.ts';
+import { type Decider, newDecider } from '../model/outcome.ts';
 import { bracket, letterI, ruleSpan, skipBlanks } from './iptables.bytes.ts';
 import type { DecodedRule } from './iptables.decode.ts';
 import { JumpTargets, rulesLookedAtMax } from './iptables.jumps.ts';
@@ -242,7 +242,7 @@ class IptablesRule implements Rule {
   }
 
   get decider(): Decider {
-    this.#decider ??= deciderOf({ place: this.place, text: this.text, counter: this.counter });
+    this.#decider ??= newDecider(this);
     return this.#decider;
   }
 
