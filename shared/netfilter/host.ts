@@ -131,10 +131,14 @@ export function routeTo(host: Host, destination: bigint, query: RouteQuery): Rou
   let answer = answers?.get(destination);
   if (answer === undefined) {
     answer = (routeDestinations(host, single(destination), query)[0] as RoutedPart).answer;
+    if (answers !== undefined && answers.size >= answersMax) answers.clear();
     answers?.set(destination, answer);
   }
   return answer;
 }
+
+/** Walks of one NodePort ask for its endpoints again and again, and then no more. */
+const answersMax = 4096;
 
 /** Addresses of a type, of all interfaces or of one. */
 export interface WantedAddresses {
