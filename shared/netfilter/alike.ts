@@ -5,7 +5,7 @@ import type { Decider } from '../model/outcome.ts';
 import type { Ended } from './chains.ts';
 import type { NodeState } from './node.ts';
 import type { State } from './packet.ts';
-import type { Step } from './rule.ts';
+import type { KeyPart, NftElement, NftSetReference, Step } from './rule.ts';
 import { baseChainsOf, type Chain, type Table } from './ruleset.ts';
 
 /** A way that one packet went from the routing decision on, and what it left. */
@@ -106,14 +106,18 @@ const knownWays = new WeakMap<NodeState, { readonly boundaries: Boundaries | und
 
 function boundariesOf(node: NodeState): Boundaries | undefined {
   if (node.ipvs.length > 0) return undefined;
-  const addresses: Interval[] = [...special, ...hostIntervals(node)];
-  const ports: Interval[] = [...ephemeral];
+  const divided: Divided = { addresses: [...special, ...hostIntervals(node)], ports: [...ephemeral] };
   for (const table of node.tables) {
     if (table.family === 'netdev') return undefined;
     if (table.family !== 'ip' && table.family !== 'inet') continue;
-    for (const step of stepsAfterRouting(table)) if (!divide(step, addresses, ports)) return undefined;
+    for (const step of stepsAfterRouting(table)) if (!divide(step, table, divided)) return undefined;
   }
-  return { addresses: ascending(addresses), ports: ascending(ports) };
+  return { addresses: ascending(divided.addresses), ports: ascending(divided.ports) };
+}
+
+interface Divided {
+  readonly addresses: Interval[];
+  readonly ports: Interval[];
 }
 
 /** Addresses that the kernel treats in a way of their own: none, loopback, multicast, broadcast. */
@@ -145,14 +149,23 @@ function* stepsAfterRouting(table: Table): Iterable<Step> {
     for (let index = 0; index < (chain?.length ?? 0); index++) {
       for (const step of (chain as Chain).rule(index).steps) {
         yield step;
-        if (step.kind === 'jump' || step.kind === 'goto') reached.add(step.chain);
+        for (const next of chainsBehind(step, table)) reached.add(next);
       }
     }
   }
 }
 
+function chainsBehind(step: Step, table: Table): readonly string[] {
+  if (step.kind === 'jump' || step.kind === 'goto') return [step.chain];
+  if (step.kind !== 'verdictMap') return [];
+  return elementsOf(step.map, table).flatMap(({ verdict }) => (verdict?.kind === 'jump' || verdict?.kind === 'goto' ? [verdict.chain] : []));
+}
+
+const elementsOf = (set: NftSetReference, table: Table): readonly NftElement[] =>
+  set.kind === 'inline' ? set.elements : (table.sets.get(set.name)?.elements ?? []);
+
 /** Notes where a step divides addresses and ports. False for steps that look at them in another manner. */
-function divide(step: Step, addresses: Interval[], ports: Interval[]): boolean {
+function divide(step: Step, table: Table, { addresses, ports }: Divided): boolean {
   switch (step.kind) {
     case 'address':
       addresses.push(...(step.family === 4 ? step.set : []));
@@ -161,11 +174,13 @@ function divide(step: Step, addresses: Interval[], ports: Interval[]): boolean {
       if (!step.field.endsWith('Port')) return true;
       ports.push(...step.set);
       return step.mask === undefined;
+    case 'lookup':
+      return divideByKey(step.key, elementsOf(step.set, table), { addresses, ports });
+    case 'verdictMap':
+      return divideByKey(step.key, elementsOf(step.map, table), { addresses, ports });
     case 'reversePath':
     case 'ipset':
-    case 'lookup':
     case 'recent':
-    case 'verdictMap':
     case 'dnat':
     case 'redirect':
     case 'netmap':
@@ -177,6 +192,22 @@ function divide(step: Step, addresses: Interval[], ports: Interval[]): boolean {
       return true;
   }
 }
+
+/** Each element divides by its own parts, whatever the others of its key are. */
+function divideByKey(key: readonly KeyPart[], elements: readonly NftElement[], { addresses, ports }: Divided): boolean {
+  for (const [index, part] of key.entries()) {
+    const into = part.kind === 'address' ? addresses : part.kind === 'number' && part.field.endsWith('Port') ? ports : undefined;
+    if (into === undefined) continue;
+    for (const { key: values } of elements) {
+      const value = values[index];
+      // Other parts of an element are words that hold for every value, or that are not understood and may hold for any.
+      if (value?.kind === 'interval' && value.hi <= highestAddress) into.push(value);
+    }
+  }
+  return true;
+}
+
+const highestAddress = 0xffffffffn;
 
 const ascending = (intervals: readonly Interval[]): readonly number[] =>
   [...new Set(intervals.flatMap(({ lo, hi }) => [Number(lo), Number(hi) + 1]))].sort((a, b) => a - b);

@@ -36,15 +36,13 @@ export class ShapedDecoder {
     return decoded;
   }
 
-  /** The comment of a rule. */
+  /** The comment of a rule that `decode` gave the steps alone of. */
   commentAt(bytes: Buffer, start: number, stop: number): string | undefined {
     const shape = this.#shapes.find(bytes, afterChain(bytes, start, stop), stop);
-    if (shape?.slots === undefined) return decodeRule(bytes.toString('utf8', start, stop), this.#context).comment;
-    const index = shape.slots.findIndex(({ option }) => option === comment);
-    if (index < 0) return shape.model.comment;
+    const index = shape?.slots?.findIndex(({ option }) => option === comment) ?? -1;
+    if (index < 0) return shape?.model.comment;
     const { holes } = this.#shapes;
-    const said = new Place(bytes, holes[2 * index] as number, holes[2 * index + 1] as number);
-    return said.isBang ? decodeRule(bytes.toString('utf8', start, stop), this.#context).comment : said.text;
+    return bytes.toString('utf8', holes[2 * index], holes[2 * index + 1]);
   }
 
   #learn(model: DecodedRule, outline: Outline | undefined): void {

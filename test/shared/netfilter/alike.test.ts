@@ -291,9 +291,49 @@ t.test('nodes whose rules look at packets in a manner that is not followed', (t)
   t.notOk(ruled('filter', '-A FORWARD -m recent --name seen --rcheck --rsource -j DROP'), 'lists of clients');
   t.notOk(ruled('mangle', '-A PREROUTING -p tcp -j TPROXY --on-port 1 --on-ip 0.0.0.0'), 'proxies');
   t.notOk(ruled('nat', '-A POSTROUTING -j NETMAP --to 10.0.0.0/8'), 'networks that are mapped');
+  const mapped = 'table ip n { chain post { type nat hook postrouting priority srcnat; snat to ip daddr map { 10.244.2.10 : 10.9.0.1 }; } }\n';
+  t.notOk(waysOf(nodeWith({ 'nft-ruleset.txt': mapped }), 'external dumped'), 'sources by a map');
   t.notOk(waysOf(nodeWith({ 'ipvsadm-Sn.txt': '-A -t 10.9.0.1:80 -s rr\n' }), 'external dumped'), 'IPVS');
   const netdev = '{"nftables":[{"metainfo":{"json_schema_version":1}},{"table":{"family":"netdev","name":"early","handle":1}}]}';
   t.notOk(waysOf(nodeWith({ 'nft.json': netdev }), 'external dumped'), 'tables of devices');
+  t.end();
+});
+
+t.test('sets and maps of nft divide by each of their elements', (t) => {
+  const listing = `table inet filter {
+  set blocked { type ipv4_addr; flags interval; elements = { 10.244.2.16-10.244.2.31, 10.244.4.0/24 } }
+  set six { type ipv6_addr; flags interval; elements = { fd00::/8 } }
+  map verdicts { type ipv4_addr . inet_proto . inet_service : verdict; elements = { 10.244.2.64 . tcp . 8443 : goto named } }
+  chain forward { type filter hook forward priority filter; policy accept;
+    ip daddr @blocked drop
+    ip6 daddr @six drop
+    ip daddr . tcp dport { 10.244.2.48 . 8081 } drop
+    ip daddr . meta l4proto . th dport vmap @verdicts
+    tcp dport vmap { 7000-7010 : jump inlined }
+    ip daddr . ct original proto-dst vmap { * . 30500 : drop }
+    ip daddr @gone drop
+  }
+  chain named { tcp dport 9000 drop; }
+  chain inlined { ip daddr 10.244.2.80 tcp dport 9100 jump third; }
+  chain third { tcp dport 9200 drop; }
+}
+`;
+  const node = nodeWith({ 'nft-ruleset.txt': listing });
+  t.same(node.issues, []);
+  const ways = waysOf(node, 'external dumped');
+  ways?.keep(wayOf(forwarded(start)));
+  const to = (destination: bigint, destinationPort = 8080): Way | undefined => ways?.find({ ...other, destination: single(destination), destinationPort });
+  t.ok(to(0x0af4020fn), 'the last before an interval');
+  for (const last of [0x10n, 0x1fn, 0x30n, 0x40n, 0x50n]) t.notOk(to(0x0af40200n + last), `10.244.2.${last}`);
+  t.notOk(to(0x0af40400n), 'a prefix');
+  t.ok(to(0x0af4020bn, 8000), 'a port of the same part');
+  for (const port of [8081, 8443, 7000, 9000, 9100, 9200]) {
+    const near = { ...start, destinationPort: port - 1 };
+    ways?.keep({ ...wayOf(forwarded(near)), start: near });
+    t.notOk(to(0x0af4020bn, port), `port ${port} and the one before it`);
+  }
+  t.notOk(ways?.find({ ...other, original: { ...other.original, destinationPort: 30500 } }), 'the port that was asked');
+  t.ok(ways?.find({ ...other, original: { ...other.original, destinationPort: 30400 } }));
   t.end();
 });
 

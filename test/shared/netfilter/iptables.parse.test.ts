@@ -396,3 +396,23 @@ t.test('the empty text has no tables and no issues', (t) => {
   t.strictSame([parsed.tables, parsed.issues, printIptables(parsed).length], [[], [], 0]);
   t.end();
 });
+
+t.test('each jump leads to the chain of its name, wherever the rule stands', (t) => {
+  // Inserted rules are rewritten, so that their words stand at the places of words of other rules.
+  const text =
+    '-A X -j A\n-I X 2 -j B\n-A X -j C\n-I X 1 -j D\n-A X -j A\n-I X 3 -j C\n-N A\n-N B\n-N C\n-N D\n-A A -j RETURN\n-A B -j ACCEPT\n-A C -j DROP\n-A D -p tcp\n-A Y -j B\n';
+  const [table] = parseIptables(text).tables;
+  const chain = table?.chains.get('X');
+  t.equal(chain?.length, 6);
+  t.same(table?.chains.get('Y')?.rule(0).steps, [{ kind: 'jump', chain: 'B' }], 'such rules are known now');
+  const ends: Readonly<Record<string, string>> = { A: '-A A -j RETURN', B: '-A B -j ACCEPT', C: '-A C -j DROP', D: '-A D -p tcp' };
+  for (const round of ['at first', 'again']) {
+    for (let index = 0; index < 6; index++) {
+      const step = chain?.rule(index).steps.at(-1);
+      const name = chain?.text(index).split(' ').at(-1) as string;
+      t.same(step, { kind: 'jump', chain: name }, round);
+      t.equal(table?.chains.get(name)?.text(0), ends[name], `${round}: ${chain?.text(index)}`);
+    }
+  }
+  t.end();
+});

@@ -34,6 +34,44 @@ t.test('captured rules are decoded by shape as they are one by one', (t) => {
   t.end();
 });
 
+t.test('rules that look like one of a known shape', (t) => {
+  const context: DecodeContext = { family: 4, isChain: (name) => name === 'MINE' || name === 'YOURS' || name === 'DROPS' || name === '!' };
+  const known = [
+    '-A X -s 10.0.0.1/32 -m comment --comment "a" -j MINE',
+    '-A X -m comment --comment a',
+    '-A X -s 10.0.0.1/32 -j DROP',
+    '-A X ! -s 10.0.0.1/32 -j DROP',
+    '-A X -j MINE',
+    '-A X -p tcp -m tcp --dport 80 -j MINE',
+    '-A X -p tcp -m tcp -j DNAT --to-destination 10.0.0.1:80',
+  ];
+  const others = [
+    '-A X -s 10.0.0.1/32 -m comment --comment  -j MINE',
+    '-A X -s  10.0.0.1/32 -m comment --comment "b" -j YOURS',
+    '-A X -m comment --comment !',
+    '-A X -m comment --comment "!"',
+    '-A X -m comment --comment ! -j MINE',
+    '-A X -s 10.0.0.1/32 -m comment --comment ! -j MINE',
+    '-A X -s ! -j DROP',
+    '-A X -j !',
+    '-A X -j DROPS',
+    '-A X -j DROP',
+    '-A X -s 10.0.0.1/32 -j DROPS',
+    '-A X -s 10.0.0.1/32 -j DROP extra',
+    '-A X -s 10.0.0.1/32 -j DRO',
+    '-A X -s 10.0.0.1/32 -s 10.0.0.2/32 -j DROP',
+    '-A X\t! -s 10.0.0.1/32 -j DROP',
+    '-A X -p tcp -m tcp --dport 080 -j YOURS',
+    '-A X -p tcp -m tcp --dport 80:81 -j YOURS',
+    '-A X -p tcp -m tcp -j DNAT --to-destination 10.0.0.1',
+    '-A X -p tcp -m tcp -j DNAT --to-destination :80',
+    '-A X',
+  ];
+  const decoder = new ShapedDecoder(context);
+  for (const text of [...known, ...others, ...known, ...others]) t.strictSame(plain(decoder, text), decodeRule(text, context), text);
+  t.end();
+});
+
 t.test('law: rules of any values and order of options are decoded by shape as they are one by one', (t) => {
   const address = fc.constantFrom('10.0.0.1/32', '10.1.0.0/16', '0.0.0.0/0', '10.0.0.1', '10.0.0.1,10.0.0.2', 'fd00::1/128', 'host', '!', '"10.0.0.1"');
   const option = fc.oneof(

@@ -98,6 +98,21 @@ const rulesets: Readonly<Record<string, Parameters<typeof node>[0]>> = {
     filter: '-A FORWARD -m set --match-set blocked src,src -j DROP\n',
     files: { 'ipset-save.txt': 'create blocked hash:ip,port family inet\nadd blocked 10.244.2.12,tcp:8080\n' },
   },
+  'sets and maps of nft': {
+    files: {
+      'nft-ruleset.txt': `table inet filter {
+  set blocked { type ipv4_addr; elements = { 10.244.2.10 } }
+  map ports { type ipv4_addr . inet_service : verdict; elements = { 10.244.4.12 . 8080 : drop, 10.99.1.11 . 9001 : jump limited } }
+  chain forward { type filter hook forward priority 5; policy accept;
+    ip daddr @blocked drop
+    ip daddr . tcp dport vmap @ports
+    ip saddr . tcp sport { 10.244.4.10 . 8080 } drop
+  }
+  chain limited { limit rate 5/minute drop; }
+}
+`,
+    },
+  },
   // Only first packets have the mark that leads them there: the next find no way, and the refusal names the endpoint.
   'a route for marked packets alone': {
     files: {
