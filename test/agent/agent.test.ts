@@ -122,7 +122,10 @@ async function tests(): Promise<void> {
     run('iptables', '-A', 'FORWARD', '-p', 'tcp', '--dport', '13', '-j', 'DROP');
     t.match(await peer.wait(() => peer.changes.find(({ after }) => after?.includes('--dport 13')), 3_000), { subject: 'ip filter FORWARD', kind: 'rule' });
     t.equal(peer.changes.filter(({ after }) => /--dport 1[123]/.test(after ?? '')).length, 2, 'nothing is told twice');
-    t.notOk(peer.changes.some(({ kind, subject }) => kind === 'table' && subject === 'ip filter'), 'the table is the same');
+    t.notOk(
+      peer.changes.some(({ kind, subject }) => kind === 'table' && subject === 'ip filter'),
+      'the table is the same',
+    );
   });
 
   await t.test('a legacy rule: its process is known by eBPF alone', async (t) => {
