@@ -1,8 +1,8 @@
 // Tells what a round of reading found: facts as they are now, entries of the ledger with who made each change, and what events have missed.
 import type { Change } from '../shared/model/change.ts';
+import { sameFact } from '../shared/model/fact.same.ts';
 import type { Fact } from '../shared/model/fact.ts';
 import type { TouchedChains } from '../shared/netfilter/facts.incremental.ts';
-import { sameFact } from '../shared/wire/session.ts';
 import { judgement } from './judge.ts';
 import { addTold, nothingUnsettled, settle, type Unsettled } from './ledger.passing.ts';
 import { anything, changesWith, differencesBetween, type Snapshot, type Transaction } from './ledger.ts';

@@ -2,6 +2,7 @@
 import type { PortreeveError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Change, SequencedChange } from '../model/change.ts';
+import { sameFact } from '../model/fact.same.ts';
 import type { Fact } from '../model/fact.ts';
 import type { Ack, AgentMessage, ChangesMessage, CollectorMessage, StateMessage, Trace, Want, Welcome } from './messages.ts';
 
@@ -358,14 +359,4 @@ function batchFrom(queue: readonly Queued[], at: number): SequencedChange[] {
   return batch;
 }
 
-/** Whether two facts say the same. Packet counts inside are evidence that moves all the time, and no difference. */
-export function sameFact(a: unknown, b: unknown): boolean {
-  if (Object.is(a, b)) return true;
-  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
-  if (Array.isArray(a) !== Array.isArray(b)) return false;
-  const [left, right] = [a as Record<string, unknown>, b as Record<string, unknown>];
-  const keys = Object.keys(left).filter(decides);
-  return keys.length === Object.keys(right).filter(decides).length && keys.every((key) => Object.hasOwn(right, key) && sameFact(left[key], right[key]));
-}
-
-const decides = (key: string): boolean => key !== 'packets';
+export { sameFact } from '../model/fact.same.ts';
