@@ -19,6 +19,8 @@ export const limits = {
   commandOutputBytesMax: 512 * 1024 * 1024,
   /** Milliseconds that one command of a source may run. */
   commandTimeoutMs: 60_000,
+  /** Milliseconds that it may run while it keeps using processor time: `iptables-nft-save` of 470,000 rules takes minutes, a program that hangs takes none. */
+  commandWorkingMs: 900_000,
   /** Share of one core that the agent and all that it starts may use, averaged over the window; beyond it readings wait. */
   readingShareMax: 0.02,
   /** Milliseconds of that window. */

@@ -13,7 +13,8 @@ export interface Machine {
 /** The machine that this process runs on; `signal` ends what is running. */
 export function thisMachine(signal: AbortSignal): Machine {
   return {
-    run: (command, args) => run(command, args, { timeoutMs: limits.commandTimeoutMs, outputBytesMax: limits.commandOutputBytesMax, signal }),
+    run: (command, args) =>
+      run(command, args, { timeoutMs: limits.commandTimeoutMs, workingMs: limits.commandWorkingMs, outputBytesMax: limits.commandOutputBytesMax, signal }),
     read: readText,
     list,
   };
