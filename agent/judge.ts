@@ -19,6 +19,11 @@ export class Judge {
   }
 
   /** NodePorts to judge from the next time on, besides those that the rules name. */
+  /** What it judges for, besides what the rules name. */
+  get wanted(): Wanted {
+    return this.#wanted;
+  }
+
   want(wanted: Wanted): void {
     this.#wanted = wanted;
   }

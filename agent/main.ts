@@ -66,7 +66,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       ...(options.tokenFile === undefined ? {} : { tokenFile: options.tokenFile }),
       ...(identity === undefined ? {} : { secrets: () => identity.secrets }),
       onWant: (want) => observer.want(want),
-      onTrace: (trace) => traceLive(observer.node, trace.packet),
+      onTrace: (trace) => traceLive(observer.node, trace.packet, observer.wanted),
       onNotice: notice,
     });
     closers.push(() => uplink.close());

@@ -111,6 +111,11 @@ export class Observer {
     });
   }
 
+  /** What it judges for, besides what the rules name. */
+  get wanted(): Wanted {
+    return this.#judge.wanted;
+  }
+
   /** What reading costs and whether it is in time, for a person. */
   get reading(): string {
     return readingText(this.#standing(this.#paces()));

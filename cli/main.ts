@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs';
 import { failure } from '../shared/errors.ts';
 import { type Io, nearest, parseCommandLine } from './command.ts';
 import { type Entry, entries, loadCommand } from './commands/index.ts';
-import { commandHelp, overview } from './help.ts';
 import { runProcess, sentence } from './process.ts';
 
 /** Runs one command line (without `node` and the script) and resolves to the exit code; never throws. */
@@ -27,21 +26,22 @@ if (import.meta.main) await runProcess(main);
 async function dispatch(words: readonly string[], io: Io): Promise<number> {
   const [name, ...rest] = words;
   if (name === undefined) {
-    io.stderr.write(overview(entries));
+    io.stderr.write(await helpOn(undefined));
     return 2;
   }
   if (name === '--version' || name === '-V' || name === 'version') return print(io, `portreeve ${version()}\n`);
-  if (name === '--help' || name === '-h') return print(io, overview(entries));
-  if (name === 'help') return help(rest, io);
+  if (name === '--help' || name === '-h') return print(io, await helpOn(undefined));
+  if (name === 'help') return print(io, await helpOn(rest[0]));
   const entry = entryOf(name);
-  if (wantsHelp(rest)) return print(io, commandHelp(await loadCommand(entry)));
+  if (wantsHelp(rest)) return print(io, await helpOn(name));
   const command = await loadCommand(entry);
   return await command.run(parseCommandLine(command, rest, io.env), io);
 }
 
-async function help(words: readonly string[], io: Io): Promise<number> {
-  const name = words[0];
-  return print(io, name === undefined ? overview(entries) : commandHelp(await loadCommand(entryOf(name))));
+/** Help on one command, or on all; its code is loaded only when it is asked for. */
+async function helpOn(name: string | undefined): Promise<string> {
+  const { commandHelp, overview } = await import('./help.ts');
+  return name === undefined ? overview(entries) : commandHelp(await loadCommand(entryOf(name)));
 }
 
 function entryOf(name: string): Entry {

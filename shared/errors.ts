@@ -16,6 +16,7 @@ const table = {
   AGENT_REFUSED: (path: string, reason: string) => `the agent at ${path} does not answer: ${reason}`,
   COLLECTOR_REFUSED: (status: number, detail: string) => `the collector answered ${status}: ${detail}`,
   COLLECTOR_DENIED: (status: number, detail: string) => `the collector answered ${status}: ${detail}. Give a token with --token-file or PORTREEVE_TOKEN_FILE`,
+  NO_DRAWING: (reason: string) => `the walk cannot be drawn: ${reason}`,
   FRAME_INVALID: (type: string, reason: string) => `malformed ${type} message: ${reason}`,
   FRAME_TOO_LARGE: (bytes: number | string, max: number) => `a message of ${bytes} bytes is over the limit of ${max}`,
   LISTEN_NEEDS_LOOPBACK: (host: string) => `${host} is not a loopback address: --no-auth and plain ws:/http: are accepted on loopback addresses only`,

@@ -65,6 +65,19 @@ export const limits = {
   listPageItems: 500,
   /** Bytes of one object in a list or watch of the Kubernetes API; etcd takes 1.5 MB by default. */
   objectBytesMax: 8 * 1024 * 1024,
+  /** Ways in one drawing of a walk, alike ones counted once; the drawing says how many more there are. */
+  drawingWaysMax: 16,
+  /** Steps of one way in a drawing; of a longer one the middle is left out. */
+  drawingStepsMax: 64,
+  /** Nodes in one drawing. */
+  drawingNodesMax: 200,
+  /** Endpoints, rules and prefixes that one node or edge of a drawing names. */
+  drawingListMax: 24,
+  /** Characters of one text in a drawing (a rule, a name); all texts together are kept to `drawingCharactersMax`. */
+  drawingTextMax: 2_000,
+  drawingCharactersMax: 200_000,
+  /** Characters of a drawing in Mermaid: its programs refuse more than 50,000. */
+  mermaidCharactersMax: 45_000,
   /** Findings, changes … in one API answer. */
   apiItemsMax: 1_000,
   /** Bytes of one line of portreeve-bpf; more is cut, and then makes no sense. */

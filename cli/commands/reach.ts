@@ -1,15 +1,15 @@
 // `portreeve reach`: for every NodePort of a capture, which sources get where, and by which rule the others fail.
-import { stringify } from 'yaml';
 import { failure } from '../../shared/errors.ts';
 import { type Family, formatAddress } from '../../shared/model/address.ts';
 import { type NodePortKey, nodePortFactKey, protocolNumbers } from '../../shared/model/fact.ts';
 import type { Outcome } from '../../shared/model/outcome.ts';
 import { claimsOf } from '../../shared/netfilter/claims.ts';
+import { outsideSources } from '../../shared/netfilter/clients.ts';
 import { primaryAddress } from '../../shared/netfilter/host.ts';
 import type { NodeState } from '../../shared/netfilter/node.ts';
 import { verdictOf } from '../../shared/netfilter/outcomes.ts';
 import { outcomeText, placed } from '../../shared/netfilter/walk.text.ts';
-import { outsideSources, walk } from '../../shared/netfilter/walk.ts';
+import { walk } from '../../shared/netfilter/walk.ts';
 import { readCapture } from '../capture.directory.ts';
 import { type Command, type Io, listOf, outputOption, type Parsed, requiredText, textOf } from '../command.ts';
 
@@ -38,41 +38,86 @@ interface Reached {
 
 async function runReach(parsed: Parsed, io: Io): Promise<number> {
   const node = await readCapture(requiredText(parsed, 'capture'), io);
-  const items = reachedPorts(node, listOf(parsed, 'port').flatMap(portsOf));
+  const ports = askedPorts(node, listOf(parsed, 'port').flatMap(portsOf));
   const form = textOf(parsed, 'output') ?? 'text';
-  if (form === 'json') io.stdout.write(`${JSON.stringify({ apiVersion: 'portreeve/v1', kind: 'ReachList', items }, null, 2)}\n`);
-  else if (form === 'yaml') io.stdout.write(stringify({ apiVersion: 'portreeve/v1', kind: 'ReachList', items: JSON.parse(JSON.stringify(items)) }));
-  else io.stdout.write(items.map(reachText).join(''));
-  if (items.length === 0) io.stderr.write('no rule of this capture names a NodePort\n');
-  return items.every((item) => item.outcomes.some((outcome) => outcome.verdict === 'forward' || outcome.verdict === 'local')) ? 0 : 1;
+  const { count, open } = form === 'text' ? writeText(node, ports, io) : await writeList(node, ports, { io, form });
+  if (count === 0) io.stderr.write('no rule of this capture names a NodePort\n');
+  return open === count ? 0 : 1;
 }
 
-function reachedPorts(node: NodeState, asked: readonly NodePortKey[]): readonly Reached[] {
+/** How many ports were looked at, and how many of them let somebody in. */
+interface Tally {
+  count: number;
+  open: number;
+}
+
+/** Text is written as it comes: the outcomes of tens of thousands of ports are not kept. */
+function writeText(node: NodeState, ports: readonly Asked[], io: Io): Tally {
+  const tally: Tally = { count: 0, open: 0 };
+  let text = '';
+  for (const item of reachedPorts(node, ports)) {
+    add(tally, item);
+    text += reachText(item);
+    if (text.length < chunkLength) continue;
+    io.stdout.write(text);
+    text = '';
+  }
+  if (text !== '') io.stdout.write(text);
+  return tally;
+}
+
+const chunkLength = 1 << 16;
+
+async function writeList(node: NodeState, ports: readonly Asked[], { io, form }: { readonly io: Io; readonly form: string }): Promise<Tally> {
+  const items = [...reachedPorts(node, ports)];
+  const list = { apiVersion: 'portreeve/v1', kind: 'ReachList', items };
+  if (form === 'json') io.stdout.write(`${JSON.stringify(list, null, 2)}\n`);
+  else {
+    const { stringify } = await import('yaml');
+    io.stdout.write(stringify(JSON.parse(JSON.stringify(list))));
+  }
+  const tally: Tally = { count: 0, open: 0 };
+  for (const item of items) add(tally, item);
+  return tally;
+}
+
+function add(tally: Tally, { outcomes }: Reached): void {
+  tally.count++;
+  if (outcomes.some(({ verdict }) => verdict === 'forward' || verdict === 'local')) tally.open++;
+}
+
+/** A port, and the Service that the rules name for it. */
+interface Asked {
+  readonly nodePort: NodePortKey;
+  readonly service: string | undefined;
+}
+
+/** The ports that were named, or all that the rules name, in order. */
+function askedPorts(node: NodeState, named: readonly NodePortKey[]): readonly Asked[] {
   const claims = claimsOf(node);
-  const ports = asked.length > 0 ? asked : [...claims.values()].map((claim) => claim.nodePort);
+  const ports = named.length > 0 ? named : [...claims.values()].map((claim) => claim.nodePort);
   return [...ports]
     .sort((a, b) => a.port - b.port || a.family - b.family || (a.protocol < b.protocol ? -1 : 1))
-    .flatMap((nodePort) => {
-      const destination = primaryAddress(node.host, nodePort.family);
-      if (destination === undefined) return [];
-      const protocol = protocolNumbers[nodePort.protocol];
-      const sources = outsideSources(node, nodePort.family);
-      const { outcomes } = walk(
-        node,
-        { vantage: 'external', family: nodePort.family, protocol, sources, destination, destinationPort: nodePort.port },
-        { traced: false, reply: true },
-      );
-      const service = claims.get(nodePortFactKey(nodePort))?.service;
-      return [
-        {
-          nodePort,
-          address: formatAddress(nodePort.family, destination),
-          verdict: verdictOf(outcomes).verdict,
-          outcomes,
-          ...(service === undefined ? {} : { service }),
-        },
-      ];
-    });
+    .map((nodePort) => ({ nodePort, service: claims.get(nodePortFactKey(nodePort))?.service }));
+}
+
+function* reachedPorts(node: NodeState, ports: readonly Asked[]): Iterable<Reached> {
+  for (const { nodePort, service } of ports) {
+    const { family, port } = nodePort;
+    const destination = primaryAddress(node.host, family);
+    if (destination === undefined) continue;
+    const packet = {
+      vantage: 'external',
+      family,
+      protocol: protocolNumbers[nodePort.protocol],
+      sources: outsideSources(node, family),
+      destination,
+      destinationPort: port,
+    } as const;
+    const { outcomes } = walk(node, packet, { traced: false, reply: true });
+    const address = formatAddress(family, destination);
+    yield { nodePort, address, verdict: verdictOf(outcomes).verdict, outcomes, ...(service === undefined ? {} : { service }) };
+  }
 }
 
 function portsOf(text: string): readonly NodePortKey[] {

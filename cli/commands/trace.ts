@@ -3,14 +3,18 @@ import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { stringify } from 'yaml';
 import { failure, reasonOf } from '../../shared/errors.ts';
+import { limits } from '../../shared/limits.ts';
 import type { Outcome } from '../../shared/model/outcome.ts';
 import type { NodeState } from '../../shared/netfilter/node.ts';
 import { verdictOf } from '../../shared/netfilter/outcomes.ts';
 import { describePacket, type PacketDescription, packetText, parsePacketText } from '../../shared/netfilter/packet.parse.ts';
-import { walkText } from '../../shared/netfilter/walk.text.ts';
-import { walk } from '../../shared/netfilter/walk.ts';
+import { graphOf } from '../../shared/netfilter/walk.graph.ts';
+import { walkMermaid } from '../../shared/netfilter/walk.mermaid.ts';
+import { walkSvg } from '../../shared/netfilter/walk.svg.ts';
+import { walkText, wayCount } from '../../shared/netfilter/walk.text.ts';
+import { type Walk, walk } from '../../shared/netfilter/walk.ts';
 import { readCapture } from '../capture.directory.ts';
-import { type Command, type Io, outputOption, type Parsed, requiredText, textOf } from '../command.ts';
+import { type Command, type Io, numberOf, outputOption, type Parsed, requiredText, textOf } from '../command.ts';
 
 export const trace: Command = {
   name: 'trace',
@@ -18,29 +22,49 @@ export const trace: Command = {
   usage: '--capture DIR --packet dst=ADDRESS,dport=PORT[,…]',
   description:
     'Fields of a packet: vantage (external, peer, pod, node), src (an address or a prefix; default: the whole outside world), dst (default: the address of the node), ' +
-    'proto (default tcp), sport, dport, iif. With --packets every line of FILE is such a packet as JSON, with an id that comes back. ' +
+    'proto (default tcp), sport, dport, iif. With --packets every line of FILE is such a packet as JSON, with an id that comes back.\n' +
+    'Ways that differ only in the endpoint are told and drawn once. -o svg draws the walk as a picture of its own, -o mermaid as text that wikis and tickets draw; ' +
+    '-o json holds every branch, and the drawing as data under "graph".\n' +
     'Exit code 0: walked; 2: a packet or file could not be read.',
   options: [
     { name: 'capture', value: 'DIR', summary: 'directory that "portreeve capture --out" wrote' },
     { name: 'packet', value: 'K=V,…', summary: 'one packet' },
     { name: 'packets', value: 'FILE', summary: 'many packets, one JSON object a line; - reads standard input' },
-    { ...outputOption, choices: ['text', 'json', 'ndjson', 'yaml'] },
+    { name: 'way', value: 'N', summary: 'only this way, by its number in the text (text, svg and mermaid)' },
+    { ...outputOption, choices: ['text', 'json', 'ndjson', 'yaml', 'svg', 'mermaid'] },
   ],
-  examples: ['portreeve trace --capture node1 --packet dport=30080', 'portreeve trace --capture node1 --packets packets.ndjson -o ndjson'],
+  examples: [
+    'portreeve trace --capture node1 --packet dport=30080',
+    'portreeve trace --capture node1 --packet dport=30080 -o svg > walk.svg',
+    'portreeve trace --capture node1 --packets packets.ndjson -o ndjson',
+  ],
   run: (parsed, io) => runTrace(parsed, io),
 };
 
 async function runTrace(parsed: Parsed, io: Io): Promise<number> {
   const [packet, packets] = [textOf(parsed, 'packet'), textOf(parsed, 'packets')];
   if ((packet === undefined) === (packets === undefined)) throw failure('USAGE', ['trace wants either --packet or --packets; see portreeve trace --help']);
-  const node = await readCapture(requiredText(parsed, 'capture'), io);
   const form = textOf(parsed, 'output') ?? 'text';
-  return packets === undefined ? traceOne(node, packet as string, { form, io }) : traceMany(node, packets, { form, io });
+  const way = numberOf(parsed, 'way', { min: 1, max: limits.walkBranchesMax });
+  checkForm(form, way, packets);
+  const node = await readCapture(requiredText(parsed, 'capture'), io);
+  return packets === undefined ? traceOne(node, packet as string, { form, way, io }) : traceMany(node, packets, { form, way, io });
 }
 
 interface Printing {
   readonly form: string;
+  readonly way: number | undefined;
   readonly io: Io;
+}
+
+/** Forms that show one way alone, if wanted. */
+const wayForms: readonly string[] = ['text', 'svg', 'mermaid'];
+
+function checkForm(form: string, way: number | undefined, packets: string | undefined): void {
+  if (packets !== undefined && (form === 'svg' || form === 'mermaid')) throw failure('USAGE', [`-o ${form} draws the walk of one packet: use --packet`]);
+  if (way === undefined) return;
+  if (packets !== undefined) throw failure('USAGE', ['--way shows one way of one packet: use --packet']);
+  if (!wayForms.includes(form)) throw failure('USAGE', [`--way is for the forms ${wayForms.join(', ')}: -o ${form} holds all branches`]);
 }
 
 /** The contract's form of an answer: outcomes with their deciders, and the rules that kept it from being certain. */
@@ -52,16 +76,32 @@ interface TraceAnswer {
 
 const answerOf = (outcomes: readonly Outcome[]): TraceAnswer => ({ verdict: verdictOf(outcomes).verdict, outcomes, unknown: verdictOf(outcomes).unknown });
 
-function traceOne(node: NodeState, text: string, { form, io }: Printing): number {
+function traceOne(node: NodeState, text: string, { form, way, io }: Printing): number {
   const read = parsePacketText(node, text);
   if (read.kind === 'invalid') throw failure('USAGE', [`--packet ${text}: ${read.reason}`]);
   const walked = walk(node, read.packet, { traced: true, reply: true });
-  const answer = answerOf(walked.outcomes);
-  const shown = { packet: packetText(read.packet), ...answer, branches: walked.branches };
-  if (form === 'text') io.stdout.write(`${packetText(read.packet)}: ${answer.verdict}\n\n${walkText(walked)}`);
-  else if (form === 'yaml') io.stdout.write(stringify(JSON.parse(JSON.stringify(shown))));
-  else io.stdout.write(`${form === 'ndjson' ? JSON.stringify(answer) : JSON.stringify(shown, null, 2)}\n`);
+  const ways = wayCount(walked);
+  if (way !== undefined && way > ways) throw failure('USAGE', [`--way ${way}: this packet has ${ways} way${ways === 1 ? '' : 's'}`]);
+  io.stdout.write(printed(walked, packetText(read.packet), { form, way }));
   return 0;
+}
+
+function printed(walked: Walk, packet: string, { form, way }: Pick<Printing, 'form' | 'way'>): string {
+  const answer = answerOf(walked.outcomes);
+  switch (form) {
+    case 'text':
+      return `${packet}: ${answer.verdict}\n\n${walkText(walked, way)}`;
+    case 'svg':
+      return walkSvg(graphOf(walked, packet, way));
+    case 'mermaid':
+      return walkMermaid(graphOf(walked, packet, way));
+    case 'ndjson':
+      return `${JSON.stringify(answer)}\n`;
+    default: {
+      const shown = { packet, ...answer, branches: walked.branches, graph: graphOf(walked, packet) };
+      return form === 'yaml' ? stringify(JSON.parse(JSON.stringify(shown))) : `${JSON.stringify(shown, null, 2)}\n`;
+    }
+  }
 }
 
 async function traceMany(node: NodeState, file: string, { form, io }: Printing): Promise<number> {

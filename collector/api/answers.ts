@@ -1,6 +1,5 @@
 // The answers of the API: questions to state and store, without HTTP.
 
-import { reasonOf } from '../../shared/errors.ts';
 import type { SequencedChange } from '../../shared/model/change.ts';
 import type { Finding } from '../../shared/model/finding.ts';
 import { explainNodePort } from '../explain/explain.ts';
@@ -12,6 +11,7 @@ import { Problem } from './problem.ts';
 import type { ChangesQuery, ExplainQuery, FindingsQuery, TimelineQuery, TraceBody } from './schemas.ts';
 import type { ApiOptions } from './server.ts';
 import { cellsOf, type ItemContext, nodeItem, nodePortItems, serviceItems } from './views.ts';
+import { drawn, drawnExplanation, traced } from './walks.ts';
 
 /** One method for each resource; they throw Problem for what does not exist. */
 export type Answers = ReturnType<typeof answersOf>;
@@ -80,20 +80,18 @@ export function answersOf({ state, store, session, view: kinds }: ApiOptions) {
       const all = [...changes.map(changeEvent), ...records.flatMap(findingEvents)].filter(({ at }) => at >= (query.from ?? 0) && at <= (query.to ?? Infinity));
       return { items: all.sort((a, b) => a.at - b.at).slice(-limit) };
     },
-    explain: ({ node, port, protocol }: ExplainQuery) => {
+    explain: async ({ node, port, protocol, drawing }: ExplainQuery) => {
       state.settle(node);
       const view = viewOf(node);
       const others = state.nodes.filter((other) => other !== view && other.connected).map(({ name, facts }) => ({ node: name, facts }));
       const asked = { port, protocol: protocol ?? protocolOf(view, port), changes: state.recentChanges(node), objects: state.objects, others };
-      return explain(view, asked, freshnessOf(kinds(), Date.now()));
+      const answer = explain(view, asked, freshnessOf(kinds(), Date.now()));
+      return drawing === undefined ? answer : { ...answer, ...(await drawnExplanation(session, view, { explanation: answer.explanation, form: drawing })) };
     },
-    trace: async ({ node, packet }: TraceBody) => {
+    trace: async ({ node, packet, drawing }: TraceBody) => {
       viewOf(node);
-      const agent = session(node);
-      if (agent === undefined) throw new Problem(503, `the agent of ${node} is not connected`);
-      const answer = await agent.trace(packet).catch((error: unknown) => ({ error: reasonOf(error), result: undefined }));
-      if (answer.error !== undefined) throw new Problem(502, answer.error);
-      return { node, result: answer.result };
+      const result = await traced(session, node, packet);
+      return drawing === undefined ? { node, result } : { node, result, drawing: drawn(node, result, { form: drawing }) };
     },
   };
 }

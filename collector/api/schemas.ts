@@ -1,6 +1,7 @@
 // Schemas of the API's questions and of its answers: validation and the OpenAPI document are made from them.
 import Type, { type Static } from 'typebox';
 import { limits } from '../../shared/limits.ts';
+import { drawingForms } from '../explain/drawing.ts';
 
 export const apiVersion = 'portreeve/v1';
 
@@ -32,9 +33,12 @@ export const changesQuery = Type.Object({
   cursor: Type.Optional(text),
 });
 export const timelineQuery = Type.Object({ node: Type.Optional(text), from: Type.Optional(time), to: Type.Optional(time), limit });
-export const explainQuery = Type.Object({ node: text, port, protocol: Type.Optional(protocol) });
+const drawing = Type.Optional(
+  Type.Enum([...drawingForms], { description: "Also the walk on the agent's live rules: as SVG, as Mermaid, or as data for a page that draws." }),
+);
+export const explainQuery = Type.Object({ node: text, port, protocol: Type.Optional(protocol), drawing });
 export const traceBody = Type.Object(
-  { node: text, packet: Type.Record(Type.String({ maxLength: 32 }), Type.String({ maxLength: 256 })) },
+  { node: text, packet: Type.Record(Type.String({ maxLength: 32 }), Type.String({ maxLength: 256 })), drawing },
   { additionalProperties: false },
 );
 

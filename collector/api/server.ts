@@ -192,7 +192,7 @@ function resourcesOf(answers: Answers): readonly Resource[] {
     },
     {
       url: '/explain',
-      summary: 'Why a NodePort answers or does not on a node.',
+      summary: 'Why a NodePort answers or does not on a node; with ?drawing= also the walk as a drawing.',
       kind: 'Explanation',
       schema: { querystring: schemas.explainQuery },
       answer: ({ query }) => answers.explain(query as schemas.ExplainQuery),

@@ -30,6 +30,8 @@ export interface Explanation {
   readonly protocol: Protocol;
   /** `namespace/name`; empty without a Service. */
   readonly service: string;
+  /** The address of the node that clients ask, where it is known. */
+  readonly address?: string;
   /** One or two sentences: who meets what, and why. */
   readonly summary: string;
   readonly walk: readonly WalkStep[];
@@ -106,9 +108,12 @@ function kindOf({ findings, expectation, drifts }: View): ExplanationKind {
   return 'healthy';
 }
 
-function identityOf({ node, port, protocol }: ExplainQuestion, { expectation, fact }: View): Pick<Explanation, 'node' | 'port' | 'protocol' | 'service'> {
+function identityOf(
+  { node, port, protocol }: ExplainQuestion,
+  { expectation, fact }: View,
+): Pick<Explanation, 'node' | 'port' | 'protocol' | 'service' | 'address'> {
   const service = expectation === undefined ? (fact?.claimed.service ?? '').split(':')[0] : `${expectation.service.namespace}/${expectation.service.name}`;
-  return { node, port, protocol, service: service ?? '' };
+  return { node, port, protocol, service: service ?? '', ...(fact === undefined || fact.address === '' ? {} : { address: fact.address }) };
 }
 
 // The outcome that the finding is about where there is one, else what becomes of an outside client.

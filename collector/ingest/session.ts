@@ -6,7 +6,7 @@ import { limits } from '../../shared/limits.ts';
 import type { SequencedChange } from '../../shared/model/change.ts';
 import type { Fact } from '../../shared/model/fact.ts';
 import { decodeFromAgent, encode, type FrameForm, zstdCapability } from '../../shared/wire/codec.ts';
-import type { AgentMessage, ChangesMessage, CollectorMessage, Hello, StateMessage, Trace, Traced } from '../../shared/wire/messages.ts';
+import type { AgentMessage, ChangesMessage, CollectorMessage, Hello, StateMessage, Trace, Traced, Want } from '../../shared/wire/messages.ts';
 import type { Admitted } from '../identity/admission.ts';
 import type { Gap } from '../store/store.ts';
 import { gapsTold, timesNotCovered } from './coverage.ts';
@@ -60,7 +60,7 @@ export class AgentSession {
   #savedAt = 0;
   #waiting = 0;
   #queue: Promise<void> = Promise.resolve();
-  #lastWant = '';
+  #lastWant: { readonly nodePorts: Want['nodePorts']; readonly others: string } | undefined;
   #refused = false;
   #ended = false;
 
@@ -93,9 +93,11 @@ export class AgentSession {
   sendWant(): void {
     if (this.#hello === undefined) return;
     const { want, left } = wantOf(this.#hello.node, this.#options.state.objects);
-    const text = JSON.stringify(want);
-    if (text === this.#lastWant) return;
-    this.#lastWant = text;
+    const { nodePorts, ...rest } = want;
+    const others = JSON.stringify(rest);
+    // The list is the same one for all nodes while nothing in it changes, and long.
+    if (nodePorts === this.#lastWant?.nodePorts && others === this.#lastWant.others) return;
+    this.#lastWant = { nodePorts, others };
     if (left > 0)
       this.#options.log.warn({ node: this.#hello.node, left }, 'some NodePorts do not fit in one message: the agent judges those it finds in rules');
     this.#send(want);

@@ -1,4 +1,4 @@
-// What agents are asked to judge: the NodePorts of the cluster's Services, and the addresses of everybody else. Pure.
+// What agents are asked to judge: the NodePorts of the cluster's Services, and the addresses of everybody else. Pure, but that it remembers its last answer.
 import { limits } from '../../shared/limits.ts';
 import type { NodePortKey } from '../../shared/model/fact.ts';
 import type { Want } from '../../shared/wire/messages.ts';
@@ -6,14 +6,15 @@ import type { ClusterObjects, Service } from '../kubernetes/objects.ts';
 
 /** The message for one node. `left` counts the NodePorts that did not fit in a frame. */
 export function wantOf(node: string, objects: ClusterObjects): { readonly want: Want; readonly left: number } {
-  const keys = [...objects.services.values()].flatMap(nodePortKeys);
+  const keys = keysOf(objects.services);
   const peers = [...objects.nodes.values()]
     .filter(({ name }) => name !== node)
     .flatMap((other) => other.addresses.filter(({ type }) => type === 'InternalIP').map(({ address }) => address));
   const podNetworks = [...new Set([...objects.nodes.values()].flatMap(({ podCIDRs }) => podCIDRs))];
   const rest = { type: 'want' as const, peers: shortTexts(peers, 45), podNetworks: shortTexts(podNetworks, 49), ...healthPortsOf(objects) };
   const room = limits.frameBytesMax - Buffer.byteLength(JSON.stringify(rest)) - 1_024;
-  const nodePorts = keys.slice(0, Math.min(limits.wantedNodePortsMax, Math.max(0, Math.floor(room / keyBytesMax))));
+  const most = Math.min(limits.wantedNodePortsMax, Math.max(0, Math.floor(room / keyBytesMax)));
+  const nodePorts = firstOf(keys, most);
   return { want: { ...rest, nodePorts }, left: keys.length - nodePorts.length };
 }
 
@@ -22,6 +23,32 @@ export function healthPortsOf({ services }: ClusterObjects): { readonly healthPo
   const ports = [...services.values()].flatMap(({ healthCheckNodePort }) => healthCheckNodePort ?? []).slice(0, networksMax);
   return ports.length === 0 ? {} : { healthPorts: ports };
 }
+
+/** The NodePorts of all Services: the same list for every node, and as long as a change of the Services makes no difference to it. */
+function keysOf(services: ClusterObjects['services']): NodePortKey[] {
+  if (latest.services === services) return latest.keys;
+  const keys = [...services.values()].flatMap(nodePortKeys);
+  const same = keys.length === latest.keys.length && keys.every((key, index) => isSameKey(key, latest.keys[index]));
+  latest = same ? { ...latest, services } : { services, keys, first: new Map() };
+  return latest.keys;
+}
+
+/** As many of the latest keys as fit; again one list for all nodes. */
+function firstOf(keys: NodePortKey[], most: number): NodePortKey[] {
+  if (keys.length <= most) return keys;
+  const known = latest.first.get(most) ?? keys.slice(0, most);
+  latest.first.set(most, known);
+  return known;
+}
+
+interface LatestKeys {
+  readonly services: ClusterObjects['services'] | undefined;
+  readonly keys: NodePortKey[];
+  readonly first: Map<number, NodePortKey[]>;
+}
+let latest: LatestKeys = { services: undefined, keys: [], first: new Map() };
+
+const isSameKey = (a: NodePortKey, b: NodePortKey | undefined): boolean => a.port === b?.port && a.protocol === b.protocol && a.family === b.family;
 
 const keyBytesMax = '{"protocol":"sctp","family":4,"port":30080},'.length;
 const networksMax = 20_000;

@@ -87,8 +87,10 @@ class ApiSource implements ObjectSource {
     const inventory = this.#inventory;
     const where = this.#connection.server.origin;
     const noteIssues = (key: string, issues: readonly ObjectIssue[]): void => {
-      if (issues.length > 0) this.#objectIssues.set(`${kind} ${key}`, issues);
-      else this.#objectIssues.delete(`${kind} ${key}`);
+      const name = `${kind} ${key}`;
+      if (issues.length === 0) this.#objectIssues.delete(name);
+      // Where everything is absurd, some of it is enough.
+      else if (this.#objectIssues.has(name) || this.#objectIssues.size < 2 * limits.objectIssuesMax) this.#objectIssues.set(name, issues);
     };
     return {
       put: (raw) => {

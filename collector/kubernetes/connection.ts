@@ -69,6 +69,7 @@ class ApiConnection implements Connection {
   readonly #file: string | undefined;
   #loaded: Loaded;
   #loadedAt: string;
+  #asking: Promise<RequestOptions> | undefined;
   #agent: { readonly key: string; readonly agent: HttpAgent } | undefined;
 
   constructor(load: () => Loaded, file: string | undefined) {
@@ -84,6 +85,14 @@ class ApiConnection implements Connection {
 
   async options(): Promise<RequestOptions> {
     if (this.#stamp() !== this.#loadedAt) this.renew();
+    // One at a time: a program that gives credentials and does not end must not be started again and again.
+    this.#asking ??= this.#ask().finally(() => {
+      this.#asking = undefined;
+    });
+    return this.#asking;
+  }
+
+  async #ask(): Promise<RequestOptions> {
     const { config, tokenFile, server } = this.#loaded;
     const options: RequestOptions = {};
     await config.applyToHTTPSOptions(options);

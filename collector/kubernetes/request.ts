@@ -29,7 +29,8 @@ export class Silence extends Error {}
 /** Sends a GET; resolves with an answer of status 200. Throws ApiRefusal for any other, and what Node.js throws when there is none. */
 export async function open(connection: Connection, { path, idleMs, signal }: Asking): Promise<IncomingMessage> {
   const { server } = connection;
-  const settings = await connection.options();
+  // Credentials may come from a program of somebody else, which may never end.
+  const settings = await within(connection.options(), { ms: Math.min(credentialsMs, idleMs), signal, what: 'the credentials' });
   const target = new URL(`${server.pathname.replace(/\/$/, '')}${path}`, server);
   const send = server.protocol === 'https:' ? httpsRequest : httpRequest;
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
@@ -39,13 +40,18 @@ export async function open(connection: Connection, { path, idleMs, signal }: Ask
   sent.setTimeout(idleMs, () => sent.destroy(new Silence(`nothing came for ${Math.round(idleMs / 1_000)} s`)));
   sent.on('error', reject);
   sent.end();
-  const response = await promise;
+  // Until a connection stands, its own clock does not run.
+  const response = await within(promise, { ms: idleMs, signal, what: 'an answer' }).catch((error: unknown) => {
+    sent.destroy();
+    throw error;
+  });
   // A request that is destroyed later tells so through the response, which whoever reads it sees.
   sent.on('error', (error) => response.destroy(error));
   if (response.statusCode === 200) return response;
   throw await refusalOf(response);
 }
 
+const credentialsMs = 30_000;
 const keepAliveMs = 30_000;
 const refusalBytesMax = 16 * 1024;
 const retryAfterMaxMs = 300_000;
@@ -55,6 +61,27 @@ async function refusalOf(response: IncomingMessage): Promise<ApiRefusal> {
   const said = await statusMessage(response);
   const text = `the API answered ${statusCode || 'nothing'}${hints[statusCode] ?? ''}${said === '' ? '' : `: ${said}`}`;
   return new ApiRefusal(statusCode, text, retryAfterOf(headers['retry-after']));
+}
+
+interface Waiting {
+  readonly ms: number;
+  readonly signal: AbortSignal;
+  /** What is waited for, in the words of the error. */
+  readonly what: string;
+}
+
+/** What is promised, if it comes in time and before the signal. */
+async function within<Result>(promised: Promise<Result>, { ms, signal, what }: Waiting): Promise<Result> {
+  const { promise: over, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Error(`${what} did not come within ${Math.round(ms / 1_000)} s`)), ms);
+  const stop = (): void => reject(signal.reason as Error);
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    return await Promise.race([promised, over]);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', stop);
+  }
 }
 
 const hints: Readonly<Record<number, string>> = {

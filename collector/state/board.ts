@@ -57,8 +57,9 @@ interface BoardNode {
   kin: Kin | undefined;
   /** Services that have expectations for this node alone: it holds one of their endpoints. */
   readonly special: Map<string, readonly Expectation[]>;
-  /** Buckets that differ from the kin's. */
+  /** Buckets that differ from the kin's, and how often that has changed. */
   readonly own: Map<number, ExpectedBucket>;
+  turn: number;
   /** Where there is any drift. */
   readonly drifts: Map<number, readonly NodePortDrift[]>;
   drifted: readonly Drift[] | undefined;
@@ -74,6 +75,8 @@ export class Board {
   #objects: ClusterObjects = noObjects;
   /** Tells kins of nodes with taken NodePorts apart. */
   #takenTurns = 0;
+  /** The expectations that were asked for last, of a node that has some of its own. */
+  #asked: { readonly node: BoardNode; readonly of: readonly Expectation[]; readonly turn: number; readonly all: readonly Expectation[] } | undefined;
 
   /** Adds a node, if it is not there. */
   addNode(name: string): void {
@@ -86,6 +89,7 @@ export class Board {
       kin: undefined,
       special: new Map(),
       own: new Map(),
+      turn: 0,
       drifts: new Map(),
       drifted: undefined,
     };
@@ -107,8 +111,15 @@ export class Board {
     if (node?.kin === undefined) return [];
     node.kin.all ??= allBuckets.flatMap((at) => node.kin?.expected[at]?.expectations ?? []).sort(byNodePort);
     if (node.own.size === 0) return node.kin.all;
-    const own = new Map([...node.own.values()].flatMap(({ expectations }) => expectations.map((expectation) => [ownerKey(expectation), expectation] as const)));
-    return node.kin.all.map((expectation) => own.get(ownerKey(expectation)) ?? expectation);
+    // Whoever looks at a node asks several times, and goes on to the next then.
+    if (this.#asked?.node !== node || this.#asked.of !== node.kin.all || this.#asked.turn !== node.turn) {
+      const own = new Map(
+        [...node.own.values()].flatMap(({ expectations }) => expectations.map((expectation) => [ownerKey(expectation), expectation] as const)),
+      );
+      const all = node.kin.all.map((expectation) => own.get(ownerKey(expectation)) ?? expectation);
+      this.#asked = { node, of: node.kin.all, turn: node.turn, all };
+    }
+    return this.#asked.all;
   }
 
   /** The Service that owns a NodePort of a node, `namespace/name`. */
@@ -122,7 +133,9 @@ export class Board {
   drifts(name: string): readonly Drift[] {
     const node = this.#nodes.get(name);
     if (node === undefined) return [];
-    node.drifted ??= node.reported ? wholeDrifts(node) : this.expectations(name).map((expectation) => unheard(name, expectation));
+    // Not kept: a thousand nodes that are silent would have a drift for each of their NodePorts.
+    if (!node.reported) return this.expectations(name).map((expectation) => unheard(name, expectation));
+    node.drifted ??= wholeDrifts(node);
     return node.drifted;
   }
 
@@ -142,7 +155,7 @@ export class Board {
     const { facts, buckets, others } = (extent === 'all' ? NodeFacts.none : before).with(changes, this.#pool);
     node.facts = facts;
     const first = !node.reported;
-    Object.assign(node, { reported: true, ...(first ? { drifted: undefined } : {}) });
+    node.reported = true;
     const update = newUpdate();
     update.others = others || extent === 'all';
     const moved = before.get(proxyKey) !== facts.get(proxyKey) && this.#place(node);
@@ -256,6 +269,7 @@ export class Board {
     const kin = standing === undefined ? undefined : this.#kinOf(standing);
     if (kin === node.kin) return false;
     Object.assign(node, { standing, kin, drifted: undefined });
+    node.turn++;
     node.special.clear();
     node.own.clear();
     for (const name of standing === undefined ? [] : (this.#named.get(node.name) ?? [])) setSpecial(node, name, this.#services.get(name));
@@ -308,10 +322,7 @@ export class Board {
 
   /** Compares some buckets of a node. Gives whether its drifts have changed. */
   #compare(node: BoardNode, buckets: Iterable<number>): boolean {
-    if (!node.reported) {
-      node.drifted = undefined;
-      return false;
-    }
+    if (!node.reported) return false;
     const mode = modeOf(node.facts);
     const known = areServicesKnown(this.#objects) && this.#objects.readAt > 0;
     let changed = false;
@@ -396,6 +407,7 @@ function setSpecial(node: BoardNode, name: string, entry: ServiceEntry | undefin
 
 /** Makes a node's own bucket: its kin's, with what Services expect of it alone; none where that is nothing. */
 function refreshOwn(node: BoardNode, at: number): void {
+  node.turn++;
   const usual = node.kin?.expected[at] ?? noExpectations;
   let differs = false;
   const expectations = usual.expectations.map((expectation) => {

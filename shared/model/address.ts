@@ -51,6 +51,12 @@ export function formatAddress(family: Family, value: bigint): string {
   return family === 4 ? formatIpv4(value) : formatIpv6(value);
 }
 
+/** `ADDRESS:PORT`, IPv6 in brackets; `*` stands for a port that is not known. */
+export function formatEndpoint(family: Family, address: bigint, port: number | undefined): string {
+  const text = formatAddress(family, address);
+  return `${family === 6 ? `[${text}]` : text}:${port ?? '*'}`;
+}
+
 /** Prints a set as the shortest list of prefixes, in order; ranges that are no prefix become several. The whole family is `0.0.0.0/0` or `::/0`. */
 export function formatPrefixes(family: Family, set: IntervalSet): string[] {
   return set.flatMap((interval) => prefixesOf(family, interval));

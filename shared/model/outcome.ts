@@ -85,19 +85,17 @@ function rejectSymptom(word: string): Symptom {
   return /tcp-reset|port-unreach|^icmpx?6?-?port/.test(word) ? 'refused' : 'unreachable';
 }
 
-/** A decider from the place of a rule. */
-export function deciderOf(rule: { readonly place: RulePlace; readonly text: string; readonly counter?: { readonly packets: bigint } }): Decider {
+/** A rule as one that decides. */
+export function deciderOf(rule: {
+  readonly place: RulePlace;
+  readonly text: string;
+  readonly counter?: { readonly packets: bigint } | undefined;
+  readonly decider?: Decider;
+}): Decider {
+  if (rule.decider !== undefined) return rule.decider;
   const { backend, family, table, chain, number, line, handle } = rule.place;
-  return {
-    by: 'rule',
-    family,
-    table,
-    chain,
-    rule: number,
-    text: rule.text,
-    backend,
-    line,
-    ...(handle === undefined ? {} : { handle }),
-    ...(rule.counter === undefined ? {} : { packets: rule.counter.packets.toString() }),
-  };
+  const decider: { -readonly [Field in keyof Decider]: Decider[Field] } = { by: 'rule', family, table, chain, rule: number, text: rule.text, backend, line };
+  if (handle !== undefined) decider.handle = handle;
+  if (rule.counter !== undefined) decider.packets = rule.counter.packets.toString();
+  return decider;
 }

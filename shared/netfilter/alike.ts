@@ -1,11 +1,11 @@
 // Recognises branches of walks that the rest of the way cannot tell apart: the endpoints of a cluster differ in address and port, and seldom in what happens to
 // them after the routing decision, so that it is walked once for all of them.
-import { type Interval, isSameSet } from '../model/address.ts';
+import { contains, type Interval, isSameSet } from '../model/address.ts';
 import type { Decider } from '../model/outcome.ts';
 import type { Ended } from './chains.ts';
 import type { NodeState } from './node.ts';
 import type { State } from './packet.ts';
-import type { Step } from './rule.ts';
+import type { KeyPart, NftElement, NftSetReference, Step } from './rule.ts';
 import { baseChainsOf, type Chain, type Table } from './ruleset.ts';
 
 /** A way that one packet went from the routing decision on, and what it left. */
@@ -16,10 +16,16 @@ export interface Way {
   readonly rules: number;
 }
 
+interface KeptWay extends Way {
+  /** It holds for endpoints that are not among the clients: an endpoint that is its own client (hairpin) meets something else, unless its address is replaced. */
+  readonly isForeign: boolean;
+}
+
 /** The ways that packets of one node went so far. */
 export class Ways {
   readonly #boundaries: Boundaries;
-  readonly #ways: Way[] = [];
+  /** By weight, as Services of different numbers of endpoints differ in the weights of their branches; the latest last. */
+  readonly #ways = new Map<number, KeptWay[]>();
 
   constructor(boundaries: Boundaries) {
     this.#boundaries = boundaries;
@@ -27,19 +33,27 @@ export class Ways {
 
   /** A way that an alike packet went. */
   find(start: State): Way | undefined {
-    return this.#ways.find((way) => areAlike(way.start, start, this.#boundaries));
+    const near = this.#ways.get(start.weight);
+    if (near === undefined) return undefined;
+    for (const way of near) if (areAlike(way.start, start, this.#boundaries) && !(way.isForeign && isOwnClient(start))) return way;
+    return undefined;
   }
 
   /** Keeps a way, unless its ends tell of the packet's own address. */
   keep(way: Way): void {
-    if (!way.ended.every((end) => isTransferable(end, way.start))) return;
-    if (this.#ways.length >= waysMax) this.#ways.shift();
-    this.#ways.push(way);
+    const isForeign = way.ended.some(({ verdict, state }) => verdict === 'forward' && state.nat === undefined);
+    if ((isForeign && isOwnClient(way.start)) || !way.ended.every((end) => isTransferable(end, way.start))) return;
+    for (const end of way.ended) end.kept = {};
+    const near = this.#ways.get(way.start.weight) ?? [];
+    if (near.push({ ...way, isForeign }) > nearMax) near.shift();
+    if (this.#ways.size >= weightsMax) this.#ways.clear();
+    this.#ways.set(way.start.weight, near);
   }
 }
 
-/** Services of different numbers of endpoints differ in the weights of their branches. */
-const waysMax = 64;
+/** Weights that ways are kept for, and ways of each: at two or three kilobytes a way, and none is looked for longer than it would take to walk. */
+const weightsMax = 512;
+const nearMax = 8;
 
 /** Whether a packet is one that ways are kept for: a connection's first, translated to one IPv4 address. */
 export function goesToEndpoint({ destination, dnat, family, direction, conntrack, nat, ipvs }: State): boolean {
@@ -51,19 +65,24 @@ export function goesToEndpoint({ destination, dnat, family, direction, conntrack
 /** The end of a branch as an alike packet meets it. */
 export function transferred(end: Ended, way: Way, start: State): Ended {
   const { destination, destinationPort, dnatBy } = start;
-  const original = { ...end.state.original, destinationPort: start.original.destinationPort };
-  const state: State = { ...end.state, destination, destinationPort, dnatBy, original };
-  return { ...end, state, decider: end.decider === way.start.dnatBy && dnatBy !== undefined ? dnatBy : end.decider };
+  const own = way.start;
+  const original =
+    end.state.original.source === own.original.source ? start.original : { ...end.state.original, destinationPort: start.original.destinationPort };
+  const assumptions =
+    end.state.assumptions === own.assumptions ? start.assumptions : [...start.assumptions, ...end.state.assumptions.slice(own.assumptions.length)];
+  const state: State = { ...end.state, destination, destinationPort, dnatBy, original, assumptions };
+  return { ...end, state, decider: end.decider === own.dnatBy && dnatBy !== undefined ? dnatBy : end.decider };
 }
 
-/**
- * Rules and policies speak for all alike packets; sockets and routes are named with the address. An endpoint that is its own client (hairpin) is told apart
- * by its exact address, unless the client's is replaced.
- */
+/** Rules and policies speak for all alike packets; sockets and routes are named with the address. */
 function isTransferable({ state, decider, verdict }: Ended, start: State): boolean {
   const isKept = state.destination === start.destination && state.destinationPort === start.destinationPort && state.conntrack === 'new';
-  return isKept && (verdict === 'forward' ? state.nat !== undefined && decider === start.dnatBy : speaksForAll(decider));
+  const stillAssumes = start.assumptions.every((assumption, index) => assumption === state.assumptions[index]);
+  return isKept && stillAssumes && (verdict === 'forward' ? decider === start.dnatBy : speaksForAll(decider));
 }
+
+/** Whether the endpoint that a packet goes to is one of the clients that it comes from. */
+const isOwnClient = ({ source, destination }: State): boolean => contains(source, (destination[0] as Interval).lo);
 
 /** Whether a decider is the same for alike packets. */
 export const speaksForAll = ({ by }: Decider): boolean => by === 'rule' || by === 'policy' || by === 'sysctl';
@@ -76,25 +95,29 @@ interface Boundaries {
 
 /** The ways of a node's packets; undefined where rules look at packets in a manner that this does not follow. `group`: what else decides how packets go on. */
 export function waysOf(node: NodeState, group: string): Ways | undefined {
-  let ways = knownWays.get(node);
-  if (ways === undefined) knownWays.set(node, (ways = { boundaries: boundariesOf(node), groups: new Map() }));
-  if (ways.boundaries === undefined) return undefined;
-  let own = ways.groups.get(group);
-  if (own === undefined) ways.groups.set(group, (own = new Ways(ways.boundaries)));
+  let known = knownWays.get(node);
+  if (known === undefined) knownWays.set(node, (known = { boundaries: boundariesOf(node), groups: new Map() }));
+  if (known.boundaries === undefined) return undefined;
+  let own = known.groups.get(group);
+  if (own === undefined) known.groups.set(group, (own = new Ways(known.boundaries)));
   return own;
 }
 const knownWays = new WeakMap<NodeState, { readonly boundaries: Boundaries | undefined; readonly groups: Map<string, Ways> }>();
 
 function boundariesOf(node: NodeState): Boundaries | undefined {
   if (node.ipvs.length > 0) return undefined;
-  const addresses: Interval[] = [...special, ...hostIntervals(node)];
-  const ports: Interval[] = [...ephemeral];
+  const divided: Divided = { addresses: [...special, ...hostIntervals(node)], ports: [...ephemeral] };
   for (const table of node.tables) {
     if (table.family === 'netdev') return undefined;
     if (table.family !== 'ip' && table.family !== 'inet') continue;
-    for (const step of stepsAfterRouting(table)) if (!divide(step, addresses, ports)) return undefined;
+    for (const step of stepsAfterRouting(table)) if (!divide(step, table, divided)) return undefined;
   }
-  return { addresses: ascending(addresses), ports: ascending(ports) };
+  return { addresses: ascending(divided.addresses), ports: ascending(divided.ports) };
+}
+
+interface Divided {
+  readonly addresses: Interval[];
+  readonly ports: Interval[];
 }
 
 /** Addresses that the kernel treats in a way of their own: none, loopback, multicast, broadcast. */
@@ -119,20 +142,30 @@ function hostIntervals({ host }: NodeState): readonly Interval[] {
 
 /** The steps that packets after the first routing decision, answers and later packets can meet: all but those that only a connection's first packet meets. */
 function* stepsAfterRouting(table: Table): Iterable<Step> {
-  const reached = new Set<Chain>(baseChainsOf(table).filter(({ base }) => base?.type !== 'nat' || (base.hook !== 'prerouting' && base.hook !== 'output')));
-  for (const chain of reached) {
-    for (let index = 0; index < chain.length; index++) {
-      for (const step of chain.rule(index).steps) {
+  const first = baseChainsOf(table).filter(({ base }) => base?.type !== 'nat' || (base.hook !== 'prerouting' && base.hook !== 'output'));
+  const reached = new Set(first.map(({ name }) => name));
+  for (const name of reached) {
+    const chain = table.chains.get(name);
+    for (let index = 0; index < (chain?.length ?? 0); index++) {
+      for (const step of (chain as Chain).rule(index).steps) {
         yield step;
-        const next = step.kind === 'jump' || step.kind === 'goto' ? table.chains.get(step.chain) : undefined;
-        if (next !== undefined) reached.add(next);
+        for (const next of chainsBehind(step, table)) reached.add(next);
       }
     }
   }
 }
 
+function chainsBehind(step: Step, table: Table): readonly string[] {
+  if (step.kind === 'jump' || step.kind === 'goto') return [step.chain];
+  if (step.kind !== 'verdictMap') return [];
+  return elementsOf(step.map, table).flatMap(({ verdict }) => (verdict?.kind === 'jump' || verdict?.kind === 'goto' ? [verdict.chain] : []));
+}
+
+const elementsOf = (set: NftSetReference, table: Table): readonly NftElement[] =>
+  set.kind === 'inline' ? set.elements : (table.sets.get(set.name)?.elements ?? []);
+
 /** Notes where a step divides addresses and ports. False for steps that look at them in another manner. */
-function divide(step: Step, addresses: Interval[], ports: Interval[]): boolean {
+function divide(step: Step, table: Table, { addresses, ports }: Divided): boolean {
   switch (step.kind) {
     case 'address':
       addresses.push(...(step.family === 4 ? step.set : []));
@@ -141,11 +174,13 @@ function divide(step: Step, addresses: Interval[], ports: Interval[]): boolean {
       if (!step.field.endsWith('Port')) return true;
       ports.push(...step.set);
       return step.mask === undefined;
+    case 'lookup':
+      return divideByKey(step.key, elementsOf(step.set, table), { addresses, ports });
+    case 'verdictMap':
+      return divideByKey(step.key, elementsOf(step.map, table), { addresses, ports });
     case 'reversePath':
     case 'ipset':
-    case 'lookup':
     case 'recent':
-    case 'verdictMap':
     case 'dnat':
     case 'redirect':
     case 'netmap':
@@ -157,6 +192,22 @@ function divide(step: Step, addresses: Interval[], ports: Interval[]): boolean {
       return true;
   }
 }
+
+/** Each element divides by its own parts, whatever the others of its key are. */
+function divideByKey(key: readonly KeyPart[], elements: readonly NftElement[], { addresses, ports }: Divided): boolean {
+  for (const [index, part] of key.entries()) {
+    const into = part.kind === 'address' ? addresses : part.kind === 'number' && part.field.endsWith('Port') ? ports : undefined;
+    if (into === undefined) continue;
+    for (const { key: values } of elements) {
+      const value = values[index];
+      // Other parts of an element are words that hold for every value, or that are not understood and may hold for any.
+      if (value?.kind === 'interval' && value.hi <= highestAddress) into.push(value);
+    }
+  }
+  return true;
+}
+
+const highestAddress = 0xffffffffn;
 
 const ascending = (intervals: readonly Interval[]): readonly number[] =>
   [...new Set(intervals.flatMap(({ lo, hi }) => [Number(lo), Number(hi) + 1]))].sort((a, b) => a - b);
@@ -173,29 +224,54 @@ function partOf(boundaries: readonly number[], value: number): number {
   return low;
 }
 
-/** Whether two packets differ in nothing but addresses and ports of one part, and in the rule that translated them. */
-function areAlike(a: State, b: State, { addresses, ports }: Boundaries): boolean {
-  if (a.weight !== b.weight || !isSamePart(ports, a.destinationPort, b.destinationPort)) return false;
-  if (!isSamePart(addresses, Number(a.destination[0]?.lo), Number(b.destination[0]?.lo))) return false;
-  if (!isSamePart(ports, a.original.destinationPort, b.original.destinationPort)) return false;
-  if (!isSameSet(a.source, b.source) || !isSameSet(a.original.source, b.original.source)) return false;
-  return isSame(a, b, ownOfState) && isSame(a.original, b.original, ownOfOriginal);
-}
+/**
+ * Whether two packets differ in nothing but addresses and ports of one part, in the rule that translated them, and in what was assumed of rules before: that is
+ * asked of no rule that follows, but only whether anything was.
+ */
+const areAlike = (a: State, b: State, { addresses, ports }: Boundaries): boolean =>
+  isSameBefore(a, b) &&
+  isSamePart(ports, a.destinationPort, b.destinationPort) &&
+  isSamePart(ports, a.original.destinationPort, b.original.destinationPort) &&
+  isSamePart(addresses, Number(a.destination[0]?.lo), Number(b.destination[0]?.lo));
 
 const isSamePart = (boundaries: readonly number[], a: number | undefined, b: number | undefined): boolean =>
   a === b || (a !== undefined && b !== undefined && partOf(boundaries, a) === partOf(boundaries, b));
 
-/** Fields that are compared by themselves. */
-const ownOfState: ReadonlySet<string> = new Set(['source', 'destination', 'destinationPort', 'original', 'dnatBy']);
-const ownOfOriginal: ReadonlySet<string> = new Set(['source', 'destinationPort']);
+/** Equality of all fields but those that alike packets differ in. Field by field, as it is asked for every endpoint. */
+const isSameBefore = (a: State, b: State): boolean =>
+  a.family === b.family &&
+  a.protocol === b.protocol &&
+  a.sourcePort === b.sourcePort &&
+  a.iif === b.iif &&
+  a.oif === b.oif &&
+  a.mark === b.mark &&
+  a.connmark === b.connmark &&
+  isSame(a.icmp, b.icmp) &&
+  a.tcpFlags === b.tcpFlags &&
+  a.attached === b.attached &&
+  isSame(a.ipvs, b.ipvs) &&
+  a.conntrack === b.conntrack &&
+  a.direction === b.direction &&
+  a.settledDestination === b.settledDestination &&
+  a.settledSource === b.settledSource &&
+  a.dnat === b.dnat &&
+  isSame(a.nat, b.nat) &&
+  isSame(a.undo, b.undo) &&
+  a.weight === b.weight &&
+  a.assumptions.length === b.assumptions.length &&
+  isSame(a.clouded, b.clouded) &&
+  a.path === b.path &&
+  a.original.sourcePort === b.original.sourcePort &&
+  isSameSet(a.original.destination, b.original.destination) &&
+  isSameSet(a.source, b.source) &&
+  isSameSet(a.original.source, b.original.source);
 
-/** Deep equality of all fields but some: a field that packets get in future is compared too. */
-function isSame(a: unknown, b: unknown, except?: ReadonlySet<string>): boolean {
+/** Deep equality. */
+function isSame(a: unknown, b: unknown): boolean {
   if (a === b) return true;
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
   if (Array.isArray(a)) return Array.isArray(b) && a.length === b.length && a.every((each, index) => isSame(each, b[index]));
   const [left, right] = [a, b] as [Record<string, unknown>, Record<string, unknown>];
   const names = Object.keys(left);
-  if (names.length !== Object.keys(right).length) return false;
-  return names.every((name) => except?.has(name) === true || (name in right && isSame(left[name], right[name])));
+  return names.length === Object.keys(right).length && names.every((name) => name in right && isSame(left[name], right[name]));
 }

@@ -1,6 +1,7 @@
 // Finds the rules of a long chain that a packet can match at all, by exact destination, port and protocol: KUBE-NODEPORTS is never scanned once per port.
+import type { Interval } from '../model/address.ts';
 import type { State } from './packet.ts';
-import type { Condition, Rule } from './rule.ts';
+import { isCondition, type Rule } from './rule.ts';
 import type { Chain } from './ruleset.ts';
 
 /** Chains shorter than this are scanned. */
@@ -35,9 +36,7 @@ function build(chain: Chain): ChainIndex {
   const byPort = new Map<number, number[]>();
   const others: number[] = [];
   for (let number = 0; number < chain.length; number++) {
-    const rule = chain.rule(number);
-    const address = exactAddress(rule);
-    const port = address === undefined ? exactPort(rule) : undefined;
+    const { address, port } = exactly(chain.rule(number));
     if (address !== undefined) append(byAddress, address, number);
     else if (port !== undefined) append(byPort, port, number);
     else others.push(number);
@@ -47,34 +46,21 @@ function build(chain: Chain): ChainIndex {
   return index;
 }
 
-/** Conditions that hold before the rule does anything; later ones must not be used, as the packet may be changed by then. */
-function* leading(rule: Rule): Iterable<Condition> {
-  for (const step of rule.steps) {
-    if (!('negate' in step) && step.kind !== 'may') return;
-    yield step as Condition;
-  }
-}
-
-function exactAddress(rule: Rule): bigint | undefined {
-  for (const step of leading(rule)) {
-    if (step.kind !== 'address' || step.field !== 'destination' || step.negate || step.set.length !== 1) continue;
-    const [only] = step.set;
-    if (only !== undefined && only.lo === only.hi) return only.lo;
-  }
-  return undefined;
-}
-
-function exactPort(rule: Rule): number | undefined {
+/** The one destination that a rule can hold for, and the one port. Only by conditions before the rule does anything: the packet may be changed by then. */
+function exactly({ steps }: Rule): { readonly address?: bigint; readonly port?: number } {
   let protocol: number | undefined;
   let port: number | undefined;
-  for (const step of leading(rule)) {
-    if (step.kind !== 'number' || step.negate || step.mask !== undefined || step.set.length !== 1) continue;
-    const [only] = step.set;
-    if (only === undefined || only.lo !== only.hi) continue;
-    if (step.field === 'protocol') protocol = Number(only.lo);
-    if (step.field === 'destinationPort') port = Number(only.lo);
+  for (const step of steps) {
+    if (!isCondition(step)) break;
+    if ((step.kind !== 'address' && step.kind !== 'number') || step.negate || step.set.length !== 1) continue;
+    const { lo, hi } = step.set[0] as Interval;
+    if (lo !== hi) continue;
+    if (step.field === 'destination') return { address: lo };
+    if (step.kind !== 'number' || step.mask !== undefined) continue;
+    if (step.field === 'protocol') protocol = Number(lo);
+    if (step.field === 'destinationPort') port = Number(lo);
   }
-  return protocol === undefined || port === undefined ? undefined : protocol * 65536 + port;
+  return protocol === undefined || port === undefined ? {} : { port: protocol * 65536 + port };
 }
 
 function append<Key>(map: Map<Key, number[]>, key: Key, number: number): void {

@@ -1,27 +1,31 @@
 // Runs a packet set through one chain and all it jumps to: rule by rule, splitting where rules tell packets apart, forking where a rule cannot be judged.
 import { limits } from '../limits.ts';
-import { isSameSet, union } from '../model/address.ts';
 import { type Decider, deciderOf, type VerdictWord } from '../model/outcome.ts';
+import { Branches } from './branches.ts';
 import { candidateRules } from './chain.index.ts';
+import { coalesce } from './coalesce.ts';
 import { judge } from './conditions.ts';
 import type { Surroundings } from './fields.ts';
 import { divideByMap } from './lookup.ts';
+import { marksAgain } from './marks.ts';
 import { type Assumption, type State, visited } from './packet.ts';
-import type { Action, Condition, Rule, Step, Verdict } from './rule.ts';
-import { verdictKinds } from './rule.ts';
+import { type Action, type Condition, isCondition, isVerdict, type Rule, type Step, type Verdict } from './rule.ts';
 import type { Chain } from './ruleset.ts';
 import { translate } from './translate.ts';
 import { noteChain } from './visits.ts';
+import type { Sequel } from './walk.answers.ts';
 
 /** A branch of the walk that came to its end. */
 export interface Ended {
   readonly state: State;
   readonly verdict: VerdictWord;
-  readonly rejectWith?: string;
+  readonly rejectWith?: string | undefined;
   readonly decider: Decider;
+  /** What this end has in common with those of alike branches; absent for one that others are not told by. */
+  kept?: { sequel?: Sequel };
 }
 
-/** What a run through a chain leaves: accepted for this base chain, fallen through to the caller (or the policy), or ended. */
+/** What a run through a base chain leaves: accepted, fallen through to the policy, or ended. */
 export interface ChainRun {
   readonly accepted: readonly State[];
   readonly through: readonly State[];
@@ -34,204 +38,260 @@ export interface Run extends Surroundings {
   readonly budget: { rules: number; branches: number };
 }
 
-/** Runs one state through a chain. `depth` counts jumps. */
-export function runChain(run: Run, chain: Chain, state: State, depth = 0): ChainRun {
-  if (depth > limits.walkJumpsMax) return cut(state, `chains jump deeper than ${limits.walkJumpsMax}`);
-  noteChain(run, chain.name, state);
-  const accepted: State[] = [];
-  const through: State[] = [];
-  const ended: Ended[] = [];
-  let live: readonly State[] = [state];
-  const candidates = candidateRules(chain, state);
-  const count = candidates?.length ?? chain.length;
-  for (let i = 0; i < count && live.length > 0; i++) {
-    const rule = chain.rule(candidates === undefined ? i : (candidates[i] as number));
-    if (--run.budget.rules < 0) return cut(state, `more than ${limits.walkRulesMax} rules were visited`);
-    if (!run.traced && isEffectless(rule)) continue;
-    const next: State[] = [];
-    for (const each of live) {
-      const result = runRule(run, rule, each);
-      next.push(...result.unmatched);
-      for (const match of result.matched) follow(match, rule, next);
-    }
-    live = coalesce(next);
-    if (live.length > run.budget.branches) return cut(state, `more than ${limits.walkBranchesMax} branches`);
-  }
-  through.push(...live);
-  return { accepted: coalesce(accepted), through: coalesce(through), ended };
+/** Runs one state through a base chain. */
+export function runChain(run: Run, chain: Chain, state: State): ChainRun {
+  const course = new Course(run);
+  const through = course.chain(chain, state);
+  return { accepted: course.accepted, through: through.list, ended: course.ended };
+}
 
-  function follow(match: Match, rule: Rule, next: State[]): void {
-    const { verdict } = match;
-    switch (verdict?.kind) {
-      case undefined:
+/** A packet set on its way through a base chain. */
+class Course {
+  readonly #run: Run;
+  /** By the chain or one that it jumped to: an accept ends all of them. */
+  readonly accepted: State[] = [];
+  readonly ended: Ended[] = [];
+  /** Jumps that led here. */
+  #depth = 0;
+  /** The part of `accepted` that was coalesced last. */
+  #joinedFrom = 0;
+  #joinedTo = 0;
+
+  constructor(run: Run) {
+    this.#run = run;
+  }
+
+  /** Runs a state through a chain; yields what comes back to the caller. */
+  chain(chain: Chain, state: State): Branches {
+    const run = this.#run;
+    const before = { accepted: this.accepted.length, ended: this.ended.length };
+    if (this.#depth > limits.walkJumpsMax) return this.#cut(state, before, `chains jump deeper than ${limits.walkJumpsMax}`);
+    noteChain(run, chain.name, state);
+    let live = new Branches();
+    live.add(state);
+    const to = { next: new Branches(), through: new Branches() };
+    const candidates = candidateRules(chain, state);
+    const count = candidates?.length ?? chain.length;
+    for (let i = 0; i < count && live.length > 0; i++) {
+      const rule = chain.rule(candidates === undefined ? i : (candidates[i] as number));
+      if (--run.budget.rules < 0) return this.#cut(state, before, `more than ${limits.walkRulesMax} rules were visited`);
+      if (!run.traced && isEffectless(rule)) continue;
+      to.next.clear();
+      for (let j = 0; j < live.length; j++) this.#rule(rule, live.at(j), to);
+      to.next.coalesce();
+      [live, to.next] = [to.next, live];
+      if (live.length > run.budget.branches) return this.#cut(state, before, `more than ${limits.walkBranchesMax} branches`);
+    }
+    this.#join(before.accepted);
+    to.through.addAll(live);
+    to.through.coalesce();
+    return to.through;
+  }
+
+  /** Runs a state through a rule. Conditions between two effects are judged together, so that one unjudgeable rule forks once. */
+  #rule(rule: Rule, state: State, to: Destinations): void {
+    const run = this.#run;
+    const { steps } = rule;
+    if (!run.traced && marksAgain(run.table, rule, state)) return this.#passOver(rule, state, to);
+    let live = state;
+    let acted = false;
+    for (let i = 0; i < steps.length; i++) {
+      const conditions = i;
+      while (i < steps.length && isCondition(steps[i] as Step)) i++;
+      if (i > conditions) {
+        const passing = judgeAll(run, live, { rule, from: conditions, to: i, unmatched: to.next });
+        if (passing === undefined) return;
+        live = passing;
+      }
+      const effect = steps[i];
+      if (effect === undefined) break;
+      if (isVerdict(effect as Step)) return this.#conclude({ rule, state: live, verdict: effect as Verdict }, to);
+      live = act(run, live, { rule, action: effect as Action });
+      acted = true;
+    }
+    to.next.add(acted ? live : noted(run, live, { rule, effect: 'matches' }));
+  }
+
+  /** Without going to the chain that marks again: what it does has been looked at all the same. */
+  #passOver({ steps }: Rule, state: State, to: Destinations): void {
+    const last = steps[steps.length - 1];
+    if (last?.kind === 'jump') noteChain(this.#run, last.chain, state);
+    to.next.add(state);
+  }
+
+  #conclude(match: Match, to: Destinations): void {
+    const run = this.#run;
+    const { rule, state, verdict } = match;
+    if (verdict.kind !== 'verdictMap') {
+      const isNoted = run.traced && !natKinds.has(verdict.kind);
+      return this.#follow(isNoted ? { ...match, state: noted(run, state, { rule, effect: effectText(verdict) }) } : match, to);
+    }
+    const answer = divideByMap(state, verdict, run);
+    if (answer.kind === 'unreadable') return this.#follow({ ...match, verdict: { kind: 'unknown', name: 'vmap', reason: answer.reason } }, to);
+    const matched: Match[] = [];
+    for (const hit of answer.hits) {
+      const entered = hit.may === undefined ? hit.state : assume(hit.state, rule, 'matched');
+      const word = hit.element.verdict ?? { kind: 'continue' };
+      matched.push({ rule, state: noted(run, entered, { rule, effect: effectText(word) }), verdict: word });
+      if (hit.may !== undefined) to.next.add(assume(hit.state, rule, 'passed over'));
+    }
+    for (const each of answer.rest) to.next.add(each);
+    for (const each of matched) this.#follow(each, to);
+  }
+
+  #follow({ rule, state, verdict }: Match, to: Destinations): void {
+    switch (verdict.kind) {
       case 'continue':
-        next.push(match.state);
+        to.next.add(state);
         return;
       case 'accept':
-        accepted.push(match.state);
+        this.accepted.push(state);
         return;
       case 'return':
-        through.push(match.state);
-        return;
-      case 'drop':
-        ended.push({ state: match.state, verdict: 'drop', decider: deciderOf(rule) });
-        return;
-      case 'reject':
-        ended.push({ state: match.state, verdict: 'reject', rejectWith: verdict.with, decider: deciderOf(rule) });
+        to.through.add(state);
         return;
       case 'jump':
-      case 'goto': {
-        const inner = enter(run, verdict.chain, { state: match.state, rule, depth });
-        accepted.push(...inner.accepted);
-        ended.push(...inner.ended);
-        (verdict.kind === 'jump' ? next : through).push(...inner.through);
+        return to.next.addAll(this.#enter(verdict.chain, state, rule));
+      case 'goto':
+        return to.through.addAll(this.#enter(verdict.chain, state, rule));
+      case 'drop':
+        this.ended.push({ state, verdict: 'drop', decider: deciderOf(rule) });
         return;
-      }
+      case 'reject':
+        this.ended.push({ state, verdict: 'reject', rejectWith: verdict.with, decider: deciderOf(rule) });
+        return;
       case 'queue':
-        ended.push({ state: match.state, verdict: 'unknown', decider: deciderOf(rule) });
+        this.ended.push({ state, verdict: 'unknown', decider: deciderOf(rule) });
         return;
       case 'unknown':
       case 'tproxy':
-        ended.push({ state: assume(match.state, rule, 'matched'), verdict: 'unknown', decider: deciderOf(rule) });
-        next.push(assume(match.state, rule, 'passed over'));
+        this.ended.push({ state: assume(state, rule, 'matched'), verdict: 'unknown', decider: deciderOf(rule) });
+        to.next.add(assume(state, rule, 'passed over'));
         return;
       default: {
-        const translated = translate(run, match.state, { verdict: verdict as Verdict, rule });
-        accepted.push(...translated.states);
-        next.push(...translated.untouched);
-        ended.push(...translated.ended);
+        const translated = translate(this.#run, state, { verdict, rule });
+        for (const each of translated.states) this.accepted.push(each);
+        for (const each of translated.untouched) to.next.add(each);
+        for (const each of translated.ended) this.ended.push(each);
       }
     }
   }
-}
 
-function enter(run: Run, name: string, from: { readonly state: State; readonly rule: Rule; readonly depth: number }): ChainRun {
-  const chain = run.table.chains.get(name);
-  if (chain === undefined) {
-    noteChain(run, name, from.state);
-    return { accepted: [], through: [], ended: [{ state: assume(from.state, from.rule, 'matched'), verdict: 'unknown', decider: deciderOf(from.rule) }] };
+  #enter(name: string, state: State, rule: Rule): Branches {
+    const chain = this.#run.table.chains.get(name);
+    if (chain === undefined) {
+      noteChain(this.#run, name, state);
+      this.ended.push({ state: assume(state, rule, 'matched'), verdict: 'unknown', decider: deciderOf(rule) });
+      return new Branches();
+    }
+    this.#depth++;
+    const back = this.chain(chain, state);
+    this.#depth--;
+    return back;
   }
-  return runChain(run, chain, from.state, from.depth + 1);
+
+  /** Coalesces what a chain and those that it jumped to accepted. */
+  #join(from: number): void {
+    const { accepted } = this;
+    if (accepted.length - from < 2 || (this.#joinedFrom === from && this.#joinedTo === accepted.length)) return;
+    const own = from === 0 ? accepted : accepted.slice(from);
+    const joined = coalesce(own);
+    if (joined !== own) accepted.splice(from, own.length, ...joined);
+    this.#joinedFrom = from;
+    this.#joinedTo = accepted.length;
+  }
+
+  #cut(state: State, before: { readonly accepted: number; readonly ended: number }, reason: string): Branches {
+    this.accepted.length = before.accepted;
+    this.ended.length = before.ended;
+    this.ended.push({ state, verdict: 'unknown', decider: { by: 'rule', text: `the walk was cut: ${reason}` } });
+    return new Branches();
+  }
 }
 
+/** Where a rule sends what it does not end: to the next rule, or back to the chain's caller. */
+interface Destinations {
+  next: Branches;
+  readonly through: Branches;
+}
+
+/** A packet set that a rule has a verdict for. */
 interface Match {
-  readonly state: State;
-  readonly verdict: Verdict | undefined;
-}
-
-interface RuleRun {
-  readonly matched: readonly Match[];
-  readonly unmatched: readonly State[];
-}
-
-/** Runs one state through one rule. Conditions between two effects are judged together, so that one unjudgeable rule forks once. */
-function runRule(run: Run, rule: Rule, state: State): RuleRun {
-  let live: State[] = [state];
-  const unmatched: State[] = [];
-  const matched: Match[] = [];
-  for (const segment of segmentsOf(rule)) {
-    const passed: State[] = [];
-    for (const each of live) {
-      const split = judgeAll(run, rule, { state: each, conditions: segment.conditions });
-      passed.push(...split.yes);
-      unmatched.push(...split.no);
-    }
-    live = passed;
-    if (live.length === 0) return { matched, unmatched };
-    const { effect } = segment;
-    if (effect === undefined) continue;
-    if (isVerdict(effect)) {
-      for (const each of live) conclude(run, rule, { state: each, verdict: effect, matched, unmatched });
-      return { matched, unmatched };
-    }
-    live = live.flatMap((each) => act(run, rule, { state: each, action: effect }));
-  }
-  const acted = rule.steps.some((step) => actionKinds.has(step.kind));
-  for (const each of live) matched.push({ state: acted ? each : noted(run, rule, each, 'matches'), verdict: undefined });
-  return { matched, unmatched };
-}
-
-interface Conclusion {
+  readonly rule: Rule;
   readonly state: State;
   readonly verdict: Verdict;
-  readonly matched: Match[];
-  readonly unmatched: State[];
-}
-
-function conclude(run: Run, rule: Rule, conclusion: Conclusion): void {
-  const { state, verdict, matched, unmatched } = conclusion;
-  if (verdict.kind !== 'verdictMap') {
-    matched.push({ state: natKinds.has(verdict.kind) ? state : noted(run, rule, state, effectText(verdict)), verdict });
-    return;
-  }
-  const answer = divideByMap(state, verdict, run);
-  if (answer.kind === 'unreadable') {
-    matched.push({ state, verdict: { kind: 'unknown', name: 'vmap', reason: answer.reason } });
-    return;
-  }
-  for (const hit of answer.hits) {
-    const entered = hit.may === undefined ? hit.state : assume(hit.state, rule, 'matched');
-    const word = hit.element.verdict ?? { kind: 'continue' };
-    matched.push({ state: noted(run, rule, entered, effectText(word)), verdict: word });
-    if (hit.may !== undefined) unmatched.push(assume(hit.state, rule, 'passed over'));
-  }
-  unmatched.push(...answer.rest);
 }
 
 /** These note themselves when the translation is known. */
 const natKinds: ReadonlySet<string> = new Set(['dnat', 'snat', 'masquerade', 'redirect', 'netmap']);
 
-interface Segment {
-  readonly conditions: readonly Condition[];
-  readonly effect?: Action | Verdict;
-}
-
-/** Made anew each time: most rules of a large node are visited once, and keeping the segments of all of them costs more than making them. */
-function segmentsOf({ steps }: Rule): readonly Segment[] {
-  const segments: Segment[] = [];
-  let conditions: Condition[] = [];
-  for (const step of steps) {
-    if (isCondition(step)) conditions.push(step);
-    else {
-      segments.push({ conditions, effect: step });
-      conditions = [];
-    }
-  }
-  if (conditions.length > 0 || segments.length === 0) segments.push({ conditions });
-  return segments;
-}
-
-const actionKinds: ReadonlySet<string> = new Set(['setMark', 'setConnmark', 'saveMark', 'restoreMark', 'notrack', 'effectless', 'unknownEffect']);
-const isVerdict = (step: Step): step is Verdict => verdictKinds.has(step.kind);
-const isCondition = (step: Step): step is Condition => !isVerdict(step) && !actionKinds.has(step.kind);
-
 /** A rule that neither decides nor changes anything need not be judged at all. */
-const isEffectless = (rule: Rule): boolean => rule.steps.every((step) => step.kind === 'effectless' || isCondition(step));
+function isEffectless({ steps }: Rule): boolean {
+  for (let i = steps.length - 1; i >= 0; i--) {
+    const step = steps[i] as Step;
+    if (step.kind !== 'effectless' && !isCondition(step)) return false;
+  }
+  return true;
+}
 
-function judgeAll(
-  run: Run,
-  rule: Rule,
-  given: { readonly state: State; readonly conditions: readonly Condition[] },
-): { readonly yes: readonly State[]; readonly no: readonly State[] } {
-  let state = given.state;
-  const rejected: State[] = [];
+/** Conditions among a rule's steps, up to but without `to`. */
+interface Conditions {
+  readonly rule: Rule;
+  readonly from: number;
+  readonly to: number;
+}
+
+interface Judged extends Conditions {
+  /** Takes what the conditions do not hold for. */
+  readonly unmatched: Branches;
+}
+
+/** The packets that some conditions hold for; undefined for none. */
+function judgeAll(run: Run, state: State, { rule, from, to, unmatched }: Judged): State | undefined {
+  let live = state;
   let chance = 1;
   let doubt: Doubt = 'none';
-  for (const condition of given.conditions) {
-    const judgement = judge(state, condition, run);
-    if (judgement.kind === 'no') return { yes: [], no: [...rejected, state] };
-    if (judgement.kind === 'split') {
-      rejected.push(judgement.no);
-      state = judgement.yes;
-    } else if (judgement.kind === 'chance') chance *= judgement.probability;
-    else if (judgement.kind === 'may') doubt = worseDoubt(doubt, judgement.memory === true ? 'memory' : 'open');
+  for (let i = from; i < to; i++) {
+    const judgement = judge(live, rule.steps[i] as Condition, run);
+    switch (judgement.kind) {
+      case 'yes':
+        break;
+      case 'no':
+        unmatched.add(live);
+        return undefined;
+      case 'split':
+        // What another condition does not hold for anyway need not be divided, and joined again.
+        if (isRefused(run, live, { rule, from: i + 1, to })) {
+          unmatched.add(live);
+          return undefined;
+        }
+        unmatched.add(judgement.no);
+        live = judgement.yes;
+        break;
+      case 'chance':
+        chance *= judgement.probability;
+        break;
+      case 'may':
+        doubt = worseDoubt(doubt, judgement.memory === true ? 'memory' : 'open');
+        break;
+    }
   }
-  if (chance <= 0) return { yes: [], no: [...rejected, state] };
-  const passing = chance < 1 ? { ...state, weight: state.weight * chance } : state;
-  if (chance < 1) rejected.push({ ...state, weight: state.weight * (1 - chance) });
-  if (doubt === 'none') return { yes: [passing], no: rejected };
-  if (doubt === 'memory') return { yes: [{ ...assume(passing, rule, 'matched'), weight: 0 }], no: [...rejected, state] };
-  return { yes: [assume(passing, rule, 'matched')], no: [...rejected, assume(passing, rule, 'passed over')] };
+  if (chance <= 0) {
+    unmatched.add(live);
+    return undefined;
+  }
+  if (chance < 1) unmatched.add({ ...live, weight: live.weight * (1 - chance) });
+  const passing = chance < 1 ? { ...live, weight: live.weight * chance } : live;
+  if (doubt === 'none') return passing;
+  unmatched.add(doubt === 'memory' ? live : assume(passing, rule, 'passed over'));
+  const matched = assume(passing, rule, 'matched');
+  return doubt === 'memory' ? { ...matched, weight: 0 } : matched;
+}
+
+/** Whether one of the conditions holds for none of the packets. */
+function isRefused(run: Run, state: State, { rule, from, to }: Conditions): boolean {
+  for (let i = from; i < to; i++) if (judge(state, rule.steps[i] as Condition, run).kind === 'no') return true;
+  return false;
 }
 
 type Doubt = 'none' | 'memory' | 'open';
@@ -243,31 +303,28 @@ export function assume(state: State, rule: Rule, what: 'matched' | 'passed over'
   return { ...state, assumptions: [...state.assumptions, assumption] };
 }
 
-function act(run: Run, rule: Rule, given: { readonly state: State; readonly action: Action }): readonly State[] {
-  const { state, action } = given;
+function act(run: Run, state: State, { rule, action }: { readonly rule: Rule; readonly action: Action }): State {
   switch (action.kind) {
-    case 'setMark':
-      return [
-        noted(run, rule, { ...state, mark: ((state.mark & action.and) ^ action.xor) >>> 0 }, `mark ${hex(((state.mark & action.and) ^ action.xor) >>> 0)}`),
-      ];
+    case 'setMark': {
+      const mark = ((state.mark & action.and) ^ action.xor) >>> 0;
+      return noted(run, mark === state.mark ? state : { ...state, mark }, { rule, effect: `mark 0x${mark.toString(16)}` });
+    }
     case 'setConnmark':
-      return [{ ...state, connmark: ((state.connmark & action.and) ^ action.xor) >>> 0 }];
+      return { ...state, connmark: ((state.connmark & action.and) ^ action.xor) >>> 0 };
     case 'saveMark':
-      return [{ ...state, connmark: ((state.connmark & ~action.connmarkMask) ^ (state.mark & action.markMask)) >>> 0 }];
+      return { ...state, connmark: ((state.connmark & ~action.connmarkMask) ^ (state.mark & action.markMask)) >>> 0 };
     case 'restoreMark':
-      return [{ ...state, mark: ((state.mark & ~action.markMask) ^ (state.connmark & action.connmarkMask)) >>> 0 }];
+      return { ...state, mark: ((state.mark & ~action.markMask) ^ (state.connmark & action.connmarkMask)) >>> 0 };
     case 'notrack':
-      return [noted(run, rule, run.beforeConntrack ? { ...state, conntrack: 'untracked' } : state, 'not tracked')];
+      return noted(run, run.beforeConntrack ? { ...state, conntrack: 'untracked' } : state, { rule, effect: 'not tracked' });
     case 'effectless':
-      return [noted(run, rule, state, action.name)];
+      return noted(run, state, { rule, effect: action.name });
     case 'unknownEffect':
-      return [noted(run, rule, { ...state, clouded: state.clouded ?? deciderOf(rule) }, `${action.name}: ${action.reason}`)];
+      return noted(run, { ...state, clouded: state.clouded ?? deciderOf(rule) }, { rule, effect: `${action.name}: ${action.reason}` });
   }
 }
 
-const hex = (value: number): string => `0x${value.toString(16)}`;
-
-function noted(run: Run, rule: Rule, state: State, effect: string): State {
+function noted(run: Run, state: State, { rule, effect }: { readonly rule: Rule; readonly effect: string }): State {
   if (!run.traced) return state;
   const certain = state.assumptions.at(-1)?.decider.text !== rule.text;
   return visited(state, { kind: 'rule', decider: deciderOf(rule), effect, certain }, run);
@@ -285,81 +342,4 @@ function effectText(verdict: Verdict): string {
     default:
       return verdict.kind;
   }
-}
-
-function cut(state: State, reason: string): ChainRun {
-  return { accepted: [], through: [], ended: [{ state, verdict: 'unknown', decider: { by: 'rule', text: `the walk was cut: ${reason}` } }] };
-}
-
-/**
- * Joins branches that went different ways and are the same again: weights of the same sources add up, sources of the same weight unite, and an assumption
- * that made no difference is forgotten.
- */
-export function coalesce(states: readonly State[]): readonly State[] {
-  if (states.length < 2) return states;
-  const groups: State[][] = [];
-  const byAddress = new Map<bigint | undefined, State[][]>();
-  for (const state of states) {
-    const address = state.destination[0]?.lo;
-    const near = byAddress.get(address) ?? [];
-    const group = near.find((each) => wentTheSameWay(each[0] as State, state));
-    if (group !== undefined) group.push(state);
-    else {
-      near.push([state]);
-      groups.push(near.at(-1) as State[]);
-      if (near.length === 1) byAddress.set(address, near);
-    }
-  }
-  return groups.flatMap((group) => (group.length === 1 ? group : joinGroup(group)));
-}
-
-const wentTheSameWay = (a: State, b: State): boolean =>
-  isSameSet(a.destination, b.destination) &&
-  a.destinationPort === b.destinationPort &&
-  a.mark === b.mark &&
-  a.connmark === b.connmark &&
-  a.conntrack === b.conntrack &&
-  a.dnat === b.dnat &&
-  a.settled.destination === b.settled.destination &&
-  a.settled.source === b.settled.source &&
-  a.nat?.kind === b.nat?.kind &&
-  a.iif === b.iif &&
-  a.oif === b.oif &&
-  a.ipvs?.server.line === b.ipvs?.server.line;
-
-function joinGroup(group: readonly State[]): readonly State[] {
-  const joined: State[] = [];
-  for (const state of group) {
-    let both: State | undefined;
-    const at = joined.findIndex((other) => (both = join(other, state)) !== undefined);
-    if (both === undefined) joined.push(state);
-    else joined[at] = both;
-  }
-  return joined.length < group.length ? joinGroup(joined) : joined;
-}
-
-function join(a: State, b: State): State | undefined {
-  const sameSource = isSameSet(a.source, b.source) && isSameSet(a.original.source, b.original.source);
-  const sameAssumptions = assumptionText(a) === assumptionText(b);
-  if (sameSource && sameAssumptions) return { ...a, weight: Math.min(1, a.weight + b.weight) };
-  if (sameSource && isComplement(a.assumptions, b.assumptions)) return { ...a, assumptions: a.assumptions.slice(0, -1), weight: Math.max(a.weight, b.weight) };
-  if (sameAssumptions && Math.abs(a.weight - b.weight) < 1e-12) {
-    const source = union(a.source, b.source);
-    const isOriginal = a.source === a.original.source && b.source === b.original.source;
-    return { ...a, source, original: { ...a.original, source: isOriginal ? source : union(a.original.source, b.original.source) } };
-  }
-  return undefined;
-}
-
-const assumptionText = (state: State): string => state.assumptions.map((each) => `${each.matched ? '+' : '-'}${placeText(each.decider)}`).join();
-const placeText = (decider: Decider): string => `${decider.backend} ${decider.family} ${decider.table} ${decider.chain} ${decider.rule} ${decider.text}`;
-
-function isComplement(a: readonly Assumption[], b: readonly Assumption[]): boolean {
-  if (a.length === 0 || a.length !== b.length) return false;
-  const x = a.at(-1) as Assumption;
-  const y = b.at(-1) as Assumption;
-  const same = a
-    .slice(0, -1)
-    .every((each, index) => each.matched === b[index]?.matched && placeText(each.decider) === placeText((b[index] as Assumption).decider));
-  return same && x.matched !== y.matched && placeText(x.decider) === placeText(y.decider);
 }

@@ -21,7 +21,7 @@ function needsConnection(condition: Condition): boolean {
     case 'conntrackDirection':
       return true;
     case 'address':
-      return condition.field.startsWith('original') || condition.field.startsWith('reply');
+      return condition.field !== 'source' && condition.field !== 'destination';
     case 'number':
       return condition.field.startsWith('original');
     default:
@@ -89,8 +89,9 @@ function judgeNumber(state: State, condition: Condition & { kind: 'number' }): J
     if (condition.mask === undefined && field.endsWith('Port')) return judgeClientPort(condition.set);
     return may(`${field} is not known beforehand`);
   }
-  const masked = condition.mask === undefined ? value : value & condition.mask;
-  return holds(condition.set.some(({ lo, hi }) => lo <= masked && masked <= hi));
+  const masked = condition.mask === undefined ? value : BigInt(value) & condition.mask;
+  for (const { lo, hi } of condition.set) if (lo <= masked && masked <= hi) return yes;
+  return no;
 }
 
 /** A port that is not known is one that the client's system chose: an ephemeral one, 32768 to 65535 in today's systems. */
@@ -113,7 +114,7 @@ function judgeStatus(state: State, anyOf: readonly string[], around: Surrounding
   const held = (word: string): boolean | undefined => {
     if (word === 'dnat') return state.dnat;
     // A source replaced by itself may still have got another port.
-    if (word === 'snat') return state.nat === undefined && state.settled.source ? undefined : state.nat !== undefined;
+    if (word === 'snat') return state.nat === undefined && state.settledSource ? undefined : state.nat !== undefined;
     if (word === 'seen-reply') return state.direction === 'reply';
     if (word === 'confirmed' || word === 'assured') return state.direction === 'reply' ? (word === 'assured' ? undefined : true) : false;
     return false;
@@ -136,7 +137,7 @@ function judgeAddressType(state: State, condition: Condition & { kind: 'addressT
 /** Packets on loopback always pass (rpfilter_is_loopback, nft_fib_is_loopback). */
 function judgeReversePath(state: State, loose: boolean, around: Surroundings): Judgement {
   if (state.iif === 'lo') return yes;
-  const parts = routeDestinations(around.node.host, state.family, state.source, { mark: 0 });
+  const parts = routeDestinations(around.node.host, state.source, { family: state.family, mark: 0 });
   if (parts.some((part) => part.answer.kind === 'unknown')) return may('the routes back to the client are not known');
   const right = parts.filter(({ answer }) => answer.kind === 'route' && answer.route.type === 'unicast' && (loose || answer.route.device === state.iif));
   return judgeAddress(state, 'source', union(...right.map((part) => part.set)));

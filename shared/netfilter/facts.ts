@@ -15,12 +15,13 @@ import {
 import type { Outcome, Vantage } from '../model/outcome.ts';
 import { besideFacts } from './beside.ts';
 import { type Claim, chainsFact, claimsOf, proxyMode } from './claims.ts';
+import { outsideSources } from './clients.ts';
 import { type Listener, primaryAddress, routeDestinations } from './host.ts';
 import type { NodeState } from './node.ts';
 import type { Packet } from './packet.ts';
 import { mappedOutcomes } from './service-maps.ts';
 import { proxySurroundings, surroundingFacts } from './surroundings.ts';
-import { outsideSources, walk } from './walk.ts';
+import { walk } from './walk.ts';
 
 /** What the collector asks for: the NodePorts of all Services, and who the peers and pods are. */
 export interface Wanted {
@@ -84,13 +85,14 @@ function kernelUser(node: NodeState): KernelFact['user'] {
 }
 
 /** Who the clients of each vantage are, in one family. */
-interface Clients {
+export interface Clients {
   readonly vantage: Vantage;
   readonly sources: IntervalSet;
   readonly iif?: string;
 }
 
-function clientsOf(node: NodeState, wanted: Wanted): Readonly<Record<Family, readonly Clients[]>> {
+/** The clients of each vantage that facts are made for. */
+export function clientsOf(node: NodeState, wanted: Wanted): Readonly<Record<Family, readonly Clients[]>> {
   return { 4: clientsOfFamily(node, 4, wanted), 6: clientsOfFamily(node, 6, wanted) };
 }
 
@@ -98,7 +100,7 @@ function clientsOfFamily(node: NodeState, family: Family, wanted: Wanted): reado
   const peers = union(...wanted.peers.flatMap((text) => addressSet(family, text)));
   const pods = union(...wanted.podNetworks.flatMap((text) => prefixSet(family, text)));
   const own = primaryAddress(node.host, family);
-  const localPods = routeDestinations(node.host, family, pods, { mark: 0 }).flatMap(({ set, answer }) =>
+  const localPods = routeDestinations(node.host, pods, { family, mark: 0 }).flatMap(({ set, answer }) =>
     answer.kind === 'route' && answer.route.type === 'unicast' && answer.route.gateway === undefined && answer.route.length > 0
       ? [{ set, device: answer.route.device }]
       : [],

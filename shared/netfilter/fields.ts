@@ -45,33 +45,33 @@ export function addressValue(state: State, field: string): IntervalSet | undefin
 }
 
 /** The number in a field; undefined when it is not known before the packet is. */
-export function numberValue(state: State, field: NumberField): bigint | undefined {
+export function numberValue(state: State, field: NumberField): number | undefined {
   switch (field) {
     case 'protocol':
     case 'originalProtocol':
-      return BigInt(state.protocol);
+      return state.protocol;
     case 'sourcePort':
-      return state.sourcePort === undefined ? undefined : BigInt(state.sourcePort);
+      return state.sourcePort;
     case 'destinationPort':
-      return state.destinationPort === undefined ? undefined : BigInt(state.destinationPort);
+      return state.destinationPort;
     case 'mark':
-      return BigInt(state.mark);
+      return state.mark;
     case 'connmark':
-      return BigInt(state.connmark);
+      return state.connmark;
     case 'tcpFlags':
-      return state.protocol === 6 ? BigInt(state.tcpFlags ?? (state.direction === 'original' ? 0x02 : 0x12)) : undefined;
+      return state.protocol === 6 ? (state.tcpFlags ?? (state.direction === 'original' ? 0x02 : 0x12)) : undefined;
     case 'icmpType':
-      return state.icmp === undefined ? undefined : BigInt(state.icmp.type);
+      return state.icmp?.type;
     case 'icmpCode':
-      return state.icmp === undefined ? undefined : BigInt(state.icmp.code);
+      return state.icmp?.code;
     case 'family':
-      return state.family === 4 ? 2n : 10n;
+      return state.family === 4 ? 2 : 10;
     case 'originalDestinationPort':
-      return state.original.destinationPort === undefined ? undefined : BigInt(state.original.destinationPort);
+      return state.original.destinationPort;
     case 'originalSourcePort':
-      return state.original.sourcePort === undefined ? undefined : BigInt(state.original.sourcePort);
+      return state.original.sourcePort;
     case 'packetType':
-      return 0n; // PACKET_HOST: addressed to this machine, as unicast packets of clients are.
+      return 0; // PACKET_HOST: addressed to this machine, as unicast packets of clients are.
     default:
       return undefined;
   }
@@ -94,17 +94,21 @@ export function conntrackWord(state: State, word: string, around: Pick<Surroundi
  */
 export function typeSet(family: Family, type: AddressType, context: { readonly around: Surroundings; readonly device: string | undefined }): IntervalSet {
   const { host } = context.around.node;
-  if (type === 'local' || type === 'anycast') return addressesOfType(host, family, type, context.device);
+  if (type === 'local' || type === 'anycast') return addressesOfType(host, { family, type, device: context.device });
   const multicast = family === 4 ? multicast4 : multicast6;
   if (type === 'multicast') return multicast;
-  const local = union(addressesOfType(host, family, 'local', context.device), addressesOfType(host, family, 'anycast', context.device), multicast);
+  const local = union(
+    addressesOfType(host, { family, type: 'local', device: context.device }),
+    addressesOfType(host, { family, type: 'anycast', device: context.device }),
+    multicast,
+  );
   if (family === 4) {
-    const broadcast = union([{ lo: 0n, hi: 0xffffffn }], single(0xffffffffn), addressesOfType(host, 4, 'broadcast', context.device));
+    const broadcast = union([{ lo: 0n, hi: 0xffffffn }], single(0xffffffffn), addressesOfType(host, { family: 4, type: 'broadcast', device: context.device }));
     if (type === 'broadcast') return broadcast;
     return type === 'unicast' ? subtract(everything(4), union(local, broadcast)) : [];
   }
   const others = subtract(everything(6), local);
-  const parts = routeDestinations(host, 6, others, { mark: 0 });
+  const parts = routeDestinations(host, others, { family: 6, mark: 0 });
   const reached = union(...parts.filter(({ answer }) => answer.kind === 'route' && answer.route.type === 'unicast').map(({ set }) => set));
   if (type === 'unicast') return reached;
   return type === 'unreachable' ? subtract(others, reached) : [];

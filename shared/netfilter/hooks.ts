@@ -25,11 +25,8 @@ export type TieOrder = 'dumped' | 'reversed';
 
 /** The stops of a hook for a family, in order. */
 export function stopsOf(node: NodeState, family: Family, at: { readonly hook: Hook; readonly ties: TieOrder }): readonly Stop[] {
-  const hooks = hooksOf(node);
-  const key = `${family} ${at.hook} ${at.ties}`;
-  let stops = hooks.stops.get(key);
-  if (stops === undefined) hooks.stops.set(key, (stops = orderStops(node, family, at)));
-  return stops;
+  const stops = hooksOf(node).stops[family][at.ties];
+  return (stops[at.hook] ??= orderStops(node, family, at));
 }
 
 /** Whether chains of different tables that can do anything share a hook and a priority. */
@@ -43,14 +40,14 @@ export function hasTies(node: NodeState, family: Family): boolean {
 const allHooks: readonly Hook[] = ['prerouting', 'input', 'forward', 'output', 'postrouting'];
 
 interface Hooks {
-  readonly stops: Map<string, readonly Stop[]>;
+  readonly stops: Readonly<Record<Family, Readonly<Record<TieOrder, Partial<Record<Hook, readonly Stop[]>>>>>>;
   readonly ties: Map<Family, boolean>;
 }
 const known = new WeakMap<NodeState, Hooks>();
 
 function hooksOf(node: NodeState): Hooks {
   let hooks = known.get(node);
-  if (hooks === undefined) known.set(node, (hooks = { stops: new Map(), ties: new Map() }));
+  if (hooks === undefined) known.set(node, (hooks = { stops: { 4: { dumped: {}, reversed: {} }, 6: { dumped: {}, reversed: {} } }, ties: new Map() }));
   return hooks;
 }
 

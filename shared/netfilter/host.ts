@@ -71,7 +71,9 @@ export interface Host {
   readonly known: { readonly interfaces: boolean; readonly routes: boolean; readonly sysctls: boolean; readonly listeners: boolean };
 }
 
+/** What the routing decision depends on besides the destination. */
 export interface RouteQuery {
+  readonly family: Family;
   readonly mark: number;
   /** The incoming interface; absent for packets of the node itself. */
   readonly iif?: string;
@@ -91,11 +93,11 @@ export interface RoutedPart {
 }
 
 /** Divides destinations by what the routing tables do with them, in the order of the policy rules, longest prefix first, lower metric first. */
-export function routeDestinations(host: Host, family: Family, destinations: IntervalSet, query: RouteQuery): readonly RoutedPart[] {
+export function routeDestinations(host: Host, destinations: IntervalSet, query: RouteQuery): readonly RoutedPart[] {
   const parts: RoutedPart[] = [];
   let rest = destinations;
   if (!host.known.routes) return [{ set: rest, answer: { kind: 'unknown', reason: 'the routes of the node were not read' } }];
-  for (const rule of rulesOf(host, family)) {
+  for (const rule of policyOf(host, query.family).rules) {
     if (rest.length === 0) break;
     const applies = ruleApplies(rule, query);
     if (applies === 'no') continue;
@@ -111,32 +113,41 @@ export function routeDestinations(host: Host, family: Family, destinations: Inte
   return parts;
 }
 
-/** The routing decision for one destination. Remembered for each host, as walks ask the same again and again. */
-export function routeTo(host: Host, family: Family, destination: bigint, query: RouteQuery): RouteAnswer {
-  const plain = rulesOf(host, family).every((rule) => rule.mark === undefined && rule.iif === undefined && rule.oif === undefined && rule.source === undefined);
-  if (!plain) return (routeDestinations(host, family, single(destination), query)[0] as RoutedPart).answer;
-  let answers = remembered.get(host);
-  if (answers === undefined) remembered.set(host, (answers = new Map()));
-  const key = family === 4 ? destination : destination | (1n << 128n);
-  let answer = answers.get(key);
-  if (answer === undefined) answers.set(key, (answer = (routeDestinations(host, family, single(destination), query)[0] as RoutedPart).answer));
+/** The routing decision for one destination. Remembered for each host where nothing but the destination decides, as walks ask the same again and again. */
+export function routeTo(host: Host, destination: bigint, query: RouteQuery): RouteAnswer {
+  const { answers } = policyOf(host, query.family);
+  let answer = answers?.get(destination);
+  if (answer === undefined) {
+    answer = (routeDestinations(host, single(destination), query)[0] as RoutedPart).answer;
+    answers?.set(destination, answer);
+  }
   return answer;
 }
-const remembered = new WeakMap<Host, Map<bigint, RouteAnswer>>();
+
+/** Addresses of a type, of all interfaces or of one. */
+export interface WantedAddresses {
+  readonly family: Family;
+  readonly type: RouteType;
+  readonly device?: string | undefined;
+}
 
 /** Addresses of a type by the local routing table, which is what addrtype and the input decision go by; optionally only those of one interface. */
-export function addressesOfType(host: Host, family: Family, type: RouteType, device?: string): IntervalSet {
-  const key = `${family} ${type} ${device ?? ''}`;
+export function addressesOfType(host: Host, wanted: WantedAddresses): IntervalSet {
+  const key = `${wanted.family} ${wanted.type} ${wanted.device ?? ''}`;
   let sets = typeSets.get(host);
   if (sets === undefined) typeSets.set(host, (sets = new Map()));
   let set = sets.get(key);
-  if (set === undefined) sets.set(key, (set = computeAddressesOfType(host, family, type, device)));
+  if (set === undefined) sets.set(key, (set = computeAddressesOfType(host, wanted)));
   return set;
 }
 const typeSets = new WeakMap<Host, Map<string, IntervalSet>>();
 
 /** A setting that exists for each interface and for all: the larger of the two counts (rp_filter, route_localnet …). Undefined when neither was read. */
-export function interfaceSetting(host: Host, family: Family, device: string | undefined, name: string): number | undefined {
+export function interfaceSetting(
+  host: Host,
+  name: string,
+  { family, device }: { readonly family: Family; readonly device: string | undefined },
+): number | undefined {
   const read = (scope: string): number | undefined => {
     const text = host.sysctls.get(`net.ipv${family}.conf.${scope}.${name}`);
     return text === undefined ? undefined : Number(text);
@@ -185,7 +196,10 @@ export function primaryAddress(host: Host, family: Family): bigint | undefined {
 const isLinkLocal = (family: Family, value: bigint): boolean => (family === 4 ? value >> 16n === 0xa9fen : value >> 118n === 0x3fan);
 
 /** Sockets that would take a packet to a local address and port. */
-export function listenersFor(host: Host, protocol: Listener['protocol'], family: Family, address: bigint, port: number): readonly Listener[] {
+export function listenersFor(
+  host: Host,
+  { protocol, family, address, port }: { readonly protocol: Listener['protocol']; readonly family: Family; readonly address: bigint; readonly port: number },
+): readonly Listener[] {
   return host.listeners.filter(
     (socket) =>
       socket.protocol === protocol && socket.port === port && socket.families.includes(family) && (socket.address === undefined || socket.address === address),
@@ -209,19 +223,25 @@ function makeDefaultRules(family: Family): readonly RoutingRule[] {
   }));
 }
 
-function rulesOf(host: Host, family: Family): readonly RoutingRule[] {
-  let byFamily = sortedRules.get(host);
-  if (byFamily === undefined) {
-    const sorted = (wanted: Family): readonly RoutingRule[] => {
-      const own = host.rules.filter((rule) => rule.family === wanted);
-      return own.length === 0 ? defaultRules[wanted] : [...own].sort((a, b) => a.priority - b.priority);
-    };
-    byFamily = { 4: sorted(4), 6: sorted(6) };
-    sortedRules.set(host, byFamily);
-  }
-  return byFamily[family];
+/** The policy rules of a family in order, and what was answered by them where only destinations count. */
+interface Policy {
+  readonly rules: readonly RoutingRule[];
+  readonly answers: Map<bigint, RouteAnswer> | undefined;
 }
-const sortedRules = new WeakMap<Host, Record<Family, readonly RoutingRule[]>>();
+const policies = new WeakMap<Host, Readonly<Record<Family, Policy>>>();
+
+function policyOf(host: Host, family: Family): Policy {
+  let known = policies.get(host);
+  if (known === undefined) policies.set(host, (known = { 4: readPolicy(host, 4), 6: readPolicy(host, 6) }));
+  return known[family];
+}
+
+function readPolicy(host: Host, family: Family): Policy {
+  const own = host.rules.filter((rule) => rule.family === family);
+  const rules = own.length === 0 ? defaultRules[family] : [...own].sort((a, b) => a.priority - b.priority);
+  const isPlain = rules.every(({ mark, iif, oif, source }) => mark === undefined && iif === undefined && oif === undefined && source === undefined);
+  return { rules, answers: isPlain ? new Map() : undefined };
+}
 
 function ruleApplies(rule: RoutingRule, query: RouteQuery): 'yes' | 'no' | 'may' {
   const tests: ('yes' | 'no' | 'may')[] = [];
@@ -269,7 +289,7 @@ function tableOf(host: Host, family: Family, table: string): readonly Route[] {
 }
 const sortedTables = new WeakMap<Host, Map<string, readonly Route[]>>();
 
-function computeAddressesOfType(host: Host, family: Family, type: RouteType, device?: string): IntervalSet {
+function computeAddressesOfType(host: Host, { family, type, device }: WantedAddresses): IntervalSet {
   const routes = host.routes.filter(
     (route) => route.family === family && route.table === 'local' && route.type === type && (device === undefined || route.device === device),
   );

@@ -71,7 +71,7 @@ function valuesOf(state: State, set: Ipset, sides: readonly Side[]): readonly Fi
         const port = numberValue(state, side === 'source' ? 'sourcePort' : 'destinationPort');
         return [
           { kind: 'number', value: BigInt(state.protocol) },
-          port === undefined ? { kind: 'unknown', reason: `the ${side} port is not known beforehand` } : { kind: 'number', value: port },
+          port === undefined ? { kind: 'unknown', reason: `the ${side} port is not known beforehand` } : { kind: 'number', value: BigInt(port) },
         ];
       }
       case 'iface':

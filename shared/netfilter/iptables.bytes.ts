@@ -4,7 +4,9 @@ export const tab = 9;
 export const lineFeed = 10;
 export const carriageReturn = 13;
 export const space = 32;
+export const quote = 34;
 export const hash = 35;
+export const apostrophe = 39;
 export const asterisk = 42;
 export const dash = 45;
 export const colon = 58;
@@ -14,6 +16,7 @@ export const letterI = 73;
 export const letterN = 78;
 export const letterP = 80;
 export const bracket = 91;
+export const backslash = 92;
 export const closingBracket = 93;
 
 /** Offset of the first byte that is neither blank nor tab. */

@@ -1,9 +1,14 @@
-// The chains of an iptables dump: places in the text, made and decoded when they are asked for.
-import { bracket, ruleSpan, skipBlanks } from './iptables.bytes.ts';
+// The chains of an iptables dump and their rules: places in the text, made and decoded when they are asked for.
+import { type Decider, deciderOf } from '../model/outcome.ts';
+import { bracket, letterI, ruleSpan, skipBlanks } from './iptables.bytes.ts';
+import type { DecodedRule } from './iptables.decode.ts';
+import { JumpTargets, rulesLookedAtMax } from './iptables.jumps.ts';
 import type { QuickLook } from './iptables.look.ts';
-import type { ChainNames } from './iptables.names.ts';
+import type { DumpedChains, IdRange } from './iptables.order.ts';
+import { Place } from './iptables.places.ts';
 import type { ShapedDecoder } from './iptables.shape.ts';
-import type { Backend, Counter, Rule } from './rule.ts';
+import { Recent } from './recent.ts';
+import type { Backend, Counter, Rule, RulePlace } from './rule.ts';
 import type { BaseChain, Chain } from './ruleset.ts';
 
 /** The text as bytes, its lines, and what each line is. */
@@ -20,24 +25,16 @@ export interface IptablesDump {
   readonly chains: DumpedChains;
   /** What a quick look at the rules found. */
   readonly look: QuickLook;
-  readonly decoded: DecodedChains;
+  /** Rules that were decoded lately, by line from 1: a walk to every NodePort comes through hundreds of thousands, most of them once. */
+  readonly decoded: Recent<Rule>;
 }
 
-/** All chains of a dump by number, whatever their table: names and places only. */
-export interface DumpedChains {
-  readonly names: ChainNames;
-  /** Line of each declaration, from 1; 0 for a chain that only its rules name. */
-  readonly lines: Uint32Array;
-  /** What only built-in chains have. */
-  readonly builtin: ReadonlyMap<number, Builtin>;
-  /** Lines (from 0) of all rules, chain by chain; those of chain `id` stand from `firstRules[id]` up to `firstRules[id + 1]`. */
-  readonly ruleLines: Uint32Array;
-  readonly firstRules: Uint32Array;
-}
-
-export interface Builtin {
-  readonly base: BaseChain;
-  readonly counter?: Counter;
+/** Which chains and rules a table has. */
+export interface TableContent {
+  /** Its number within the dump. */
+  readonly number: number;
+  readonly ranges: readonly IdRange[];
+  readonly ruleCount: number;
 }
 
 /** What a chain knows of its table. */
@@ -46,6 +43,7 @@ export interface DumpTable {
   readonly family: 'ip' | 'ip6';
   readonly name: string;
   readonly decoder: ShapedDecoder;
+  readonly jumps: JumpTargets;
 }
 
 /** The chains of a table in the order of their declaration. A chain is made when it is first asked for: of a large dump most never are. */
@@ -54,35 +52,53 @@ export class TableChains implements ReadonlyMap<string, IptablesChain> {
   readonly #table: DumpTable;
   /** The table's number within the dump. */
   readonly #number: number;
-  readonly #ids: Uint32Array;
-  readonly #made = new Map<number, IptablesChain>();
+  readonly #ranges: readonly IdRange[];
+  /** Number of rules in all chains. */
+  readonly ruleCount: number;
+  #base: readonly IptablesChain[] | undefined;
+  readonly #long = new Map<number, IptablesChain>();
+  readonly #short: Recent<IptablesChain>;
+  /** The name that was looked up last, and its chain: a jump is asked for twice, when it is decoded and when it is walked. */
+  #lastName = '';
+  #lastId = -1;
 
-  constructor(dump: IptablesDump, table: DumpTable & { readonly number: number; readonly ids: Uint32Array }) {
+  constructor(dump: IptablesDump, table: Omit<DumpTable, 'jumps'>, { number, ranges, ruleCount }: TableContent) {
     this.#dump = dump;
-    this.#table = table;
-    this.#number = table.number;
-    this.#ids = table.ids;
+    this.#table = { ...table, jumps: new JumpTargets(dump, number) };
+    this.#number = number;
+    this.#ranges = ranges;
+    this.ruleCount = ruleCount;
+    this.#short = new Recent(dump.chains.names.length, 1024);
   }
 
   get size(): number {
-    return this.#ids.length;
+    return this.#ranges.reduce((size, { first, end }) => size + end - first, 0);
   }
 
   has(name: string): boolean {
-    return this.#dump.chains.names.named(this.#number, name) >= 0;
+    return this.#named(name) >= 0;
+  }
+
+  /** As `has`, for a name that stands at a place of some text. */
+  hasAt(name: string, { bytes, start }: Place): boolean {
+    const id = bytes === this.#dump.bytes ? this.#table.jumps.at(start) : undefined;
+    if (id === undefined) return this.has(name);
+    this.#lastName = name;
+    this.#lastId = id;
+    return id >= 0;
   }
 
   get(name: string): IptablesChain | undefined {
-    const id = this.#dump.chains.names.named(this.#number, name);
-    return id < 0 ? undefined : this.#chain(id);
+    const id = this.#named(name);
+    return id < 0 ? undefined : this.#chain(id, name);
   }
 
   *keys(): MapIterator<string> {
-    for (const id of this.#ids) yield this.#dump.chains.names.text(id);
+    for (const id of this.#ids()) yield this.#dump.chains.names.text(id);
   }
 
   *values(): MapIterator<IptablesChain> {
-    for (const id of this.#ids) yield this.#chain(id);
+    for (const id of this.#ids()) yield this.#chain(id);
   }
 
   *entries(): MapIterator<[string, IptablesChain]> {
@@ -98,116 +114,159 @@ export class TableChains implements ReadonlyMap<string, IptablesChain> {
   }
 
   /** The built-in chains. */
-  baseChains(): readonly IptablesChain[] {
+  get base(): readonly IptablesChain[] {
     const { builtin, names } = this.#dump.chains;
-    return [...builtin.keys()].filter((id) => names.tableOf(id) === this.#number).map((id) => this.#chain(id));
+    return (this.#base ??= [...builtin.keys()].filter((id) => names.tableOf(id) === this.#number).map((id) => this.#chain(id)));
   }
 
-  /** Number of rules in all chains, without making one. */
-  get ruleCount(): number {
-    const { firstRules } = this.#dump.chains;
-    let count = 0;
-    for (const id of this.#ids) count += (firstRules[id + 1] as number) - (firstRules[id] as number);
-    return count;
+  *#ids(): Generator<number> {
+    for (const { first, end } of this.#ranges) for (let id = first; id < end; id++) yield id;
   }
 
-  #chain(id: number): IptablesChain {
-    let chain = this.#made.get(id);
-    if (chain === undefined) this.#made.set(id, (chain = new IptablesChain(this.#dump, this.#table, id)));
+  #named(name: string): number {
+    if (name === this.#lastName) return this.#lastId;
+    this.#lastName = name;
+    this.#lastId = this.#dump.chains.names.named(this.#number, name);
+    return this.#lastId;
+  }
+
+  #chain(id: number, name?: string): IptablesChain {
+    const { rules, names } = this.#dump.chains;
+    const isShort = (rules.first[id + 1] as number) - (rules.first[id] as number) <= shortChain;
+    const known = isShort ? this.#short.get(id + 1) : this.#long.get(id);
+    if (known !== undefined) return known;
+    const chain = new IptablesChain(this.#dump, this.#table, { id, name: name ?? names.text(id) });
+    if (isShort) this.#short.keep(id + 1, chain);
+    else this.#long.set(id, chain);
     return chain;
   }
 }
 
-/** Keeps the number of decoded rules within bounds: a walk to every NodePort comes through hundreds of thousands, most of them once. */
-export class DecodedChains {
-  #chains: IptablesChain[] = [];
-  #rules = 0;
+/** Rules of a chain that is made anew when it was not asked for lately. Others are kept, with what is found out about them. */
+const shortChain = 16;
 
-  /** A chain begins to keep decoded rules. */
-  add(chain: IptablesChain): void {
-    this.#chains.push(chain);
-  }
-
-  /** One more rule is kept. */
-  count(): void {
-    if (++this.#rules <= decodedRulesMax) return;
-    for (const chain of this.#chains) chain.forget();
-    this.#chains = [];
-    this.#rules = 0;
-  }
-}
-
-/** At about half a kilobyte each. */
-const decodedRulesMax = 32_768;
-
-/** A chain of a dump. Rules are kept as places in the text; a decoded rule is kept for a while. */
+/** A chain of a dump: its rules are kept as places in the text. */
 export class IptablesChain implements Chain {
   readonly name: string;
-  readonly line: number;
-  readonly base?: BaseChain;
-  readonly counter?: Counter;
   readonly length: number;
-  readonly #dump: IptablesDump;
-  readonly #table: DumpTable;
+  readonly dump: IptablesDump;
+  readonly table: DumpTable;
+  readonly #id: number;
   /** Where its rules begin among those of all chains. */
   readonly #first: number;
-  #rules: (Rule | undefined)[] | undefined;
 
-  constructor(dump: IptablesDump, table: DumpTable, id: number) {
-    const { names, lines, builtin, firstRules } = dump.chains;
-    this.#dump = dump;
-    this.#table = table;
-    this.name = names.text(id);
-    this.line = lines[id] as number;
-    this.#first = firstRules[id] as number;
-    this.length = (firstRules[id + 1] as number) - this.#first;
-    const own = builtin.get(id);
-    if (own !== undefined) this.base = own.base;
-    if (own?.counter !== undefined) this.counter = own.counter;
+  constructor(dump: IptablesDump, table: DumpTable, { id, name }: { readonly id: number; readonly name: string }) {
+    const { first } = dump.chains.rules;
+    this.dump = dump;
+    this.table = table;
+    this.name = name;
+    this.#id = id;
+    this.#first = first[id] as number;
+    this.length = (first[id + 1] as number) - this.#first;
+  }
+
+  get line(): number {
+    return this.dump.chains.names.lineOf(this.#id);
+  }
+
+  get base(): BaseChain | undefined {
+    return this.dump.chains.builtin.get(this.#id)?.base;
+  }
+
+  get counter(): Counter | undefined {
+    return this.dump.chains.builtin.get(this.#id)?.counter;
   }
 
   /** The line, from 1, of the rule at an index. */
   lineOf(index: number): number {
-    const line = index >= 0 && index < this.length ? this.#dump.chains.ruleLines[this.#first + index] : undefined;
+    const line = index >= 0 && index < this.length ? this.dump.chains.rules.lines[this.#first + index] : undefined;
     if (line === undefined) throw new RangeError(`Chain ${this.name} has ${this.length} rules, there is no index ${index}.`);
     return line + 1;
   }
 
   text(index: number): string {
-    return ruleText(this.#dump, this.lineOf(index) - 1, this.name);
+    return ruleText(this.dump, this.lineOf(index) - 1, this.name);
   }
 
   rule(index: number): Rule {
-    const kept = this.#rules?.[index];
+    const { decoded } = this.dump;
+    const line = this.lineOf(index);
+    const kept = decoded.get(line);
     if (kept !== undefined) return kept;
-    const { decoded } = this.#dump;
-    const rule = this.#decode(index);
-    decoded.count();
-    if (this.#rules === undefined) {
-      this.#rules = [];
-      decoded.add(this);
-    }
-    this.#rules[index] = rule;
+    if (index === 0 && this.length > 2 && this.length <= rulesLookedAtMax) this.table.jumps.lookAt(this.#first, this.#first + this.length);
+    const rule = new IptablesRule(this, index, line);
+    decoded.keep(line, rule);
     return rule;
   }
+}
 
-  /** Lets go of its decoded rules. */
-  forget(): void {
-    this.#rules = undefined;
+/** As many as are decoded on the way to a few hundred NodePorts, at a quarter of a kilobyte each. */
+export const decodedRulesMax = 4096;
+
+/** A rule of a dump: its steps are decoded at once, the rest when it is asked for. */
+class IptablesRule implements Rule {
+  readonly steps: Rule['steps'];
+  readonly #chain: IptablesChain;
+  readonly #index: number;
+  /** From 1. */
+  readonly #line: number;
+  /** Absent for a rule of a known shape. */
+  readonly #whole: DecodedPart | undefined;
+  #decider: Decider | undefined;
+
+  constructor(chain: IptablesChain, index: number, line: number) {
+    const decoded = decode(chain, line);
+    this.steps = 'steps' in decoded ? decoded.steps : decoded;
+    this.#chain = chain;
+    this.#index = index;
+    this.#line = line;
+    this.#whole = 'steps' in decoded ? decoded : undefined;
   }
 
-  #decode(index: number): Rule {
-    const { bytes, lineStarts, cutLine } = this.#dump;
-    const line = this.lineOf(index);
-    const text = ruleText(this.#dump, line - 1, this.name);
-    const { backend, family, name: table, decoder } = this.#table;
-    const place = { backend, family, table, chain: this.name, number: index + 1, line };
-    if (line === cutLine) return { place, text, steps: cutSteps };
-    const { steps, comment, counter: given } = decoder.decode(text);
-    const counter = counterAt(bytes, lineStarts[line - 1] as number) ?? given;
-    if (counter === undefined) return comment === undefined ? { place, text, steps } : { place, text, steps, comment };
-    return comment === undefined ? { place, text, steps, counter } : { place, text, steps, comment, counter };
+  get place(): RulePlace {
+    const { backend, family, name: table } = this.#chain.table;
+    return { backend, family, table, chain: this.#chain.name, number: this.#index + 1, line: this.#line };
   }
+
+  get text(): string {
+    return this.#decider?.text ?? this.#chain.text(this.#index);
+  }
+
+  get decider(): Decider {
+    this.#decider ??= deciderOf({ place: this.place, text: this.text, counter: this.counter });
+    return this.#decider;
+  }
+
+  get comment(): string | undefined {
+    if (this.#whole !== undefined) return this.#whole.comment;
+    const { bytes, start, end } = placeOf(this.#chain, this.#line);
+    return this.#chain.table.decoder.commentAt(bytes, start, end);
+  }
+
+  get counter(): Counter | undefined {
+    const { bytes, lineStarts, cutLine } = this.#chain.dump;
+    return this.#line === cutLine ? undefined : (counterAt(bytes, lineStarts[this.#line - 1] as number) ?? this.#whole?.counter);
+  }
+}
+
+type DecodedPart = Pick<DecodedRule, 'steps' | 'comment' | 'counter'>;
+
+function decode(chain: IptablesChain, line: number): DecodedPart | Rule['steps'] {
+  const { bytes, lineStarts, cutLine } = chain.dump;
+  if (line === cutLine) return cutRule;
+  const [start, stop] = ruleSpan(bytes, lineStarts[line - 1] as number, lineStarts[line] as number);
+  if (bytes[start + 1] !== letterI) return chain.table.decoder.decode(bytes, start, stop);
+  const place = placeOf(chain, line);
+  return chain.table.decoder.decode(place.bytes, place.start, place.end);
+}
+
+/** Where the rule of a line (from 1) stands as `-A` writes it. */
+function placeOf({ dump, name }: IptablesChain, line: number): Place {
+  const { bytes, lineStarts } = dump;
+  const [start, stop] = ruleSpan(bytes, lineStarts[line - 1] as number, lineStarts[line] as number);
+  if (bytes[start + 1] !== letterI) return new Place(bytes, start, stop);
+  const text = Buffer.from(ruleText(dump, line - 1, name));
+  return new Place(text, 0, text.length);
 }
 
 /** The rule of a line (from 0) as `-A` writes it, without counters. */
@@ -219,10 +278,14 @@ export function ruleText({ bytes, lineStarts }: IptablesDump, line: number, chai
 
 /** Why a line is not believed. */
 export const cutReason = 'the dump ends in the middle of this line';
-const cutSteps: Rule['steps'] = [
-  { kind: 'may', module: 'truncated', reason: cutReason },
-  { kind: 'unknown', name: 'truncated', reason: cutReason },
-];
+const cutRule: DecodedPart = {
+  steps: [
+    { kind: 'may', module: 'truncated', reason: cutReason },
+    { kind: 'unknown', name: 'truncated', reason: cutReason },
+  ],
+  comment: undefined,
+  counter: undefined,
+};
 
 function counterAt(bytes: Buffer, lineStart: number): Counter | undefined {
   const at = skipBlanks(bytes, lineStart, bytes.length);

@@ -1,10 +1,11 @@
 // A quick look at each rule while a dump is scanned: whether every match, target and option in it is known. Nearly all are, and are not decoded for that.
-import { dash, space } from './iptables.bytes.ts';
+import { apostrophe, backslash, bracket, dash, quote, space } from './iptables.bytes.ts';
 import { genericOptions } from './iptables.decode.ts';
+import { Numbers } from './iptables.lines.ts';
 import { matchModules } from './iptables.matches.ts';
-import { type ChainNames, NamesToFind } from './iptables.names.ts';
-import { Numbers } from './iptables.numbers.ts';
+import { type ChainNames, type Name, NamesToFind, nameAt, namesAtOnce } from './iptables.names.ts';
 import { targets } from './iptables.targets.ts';
+import type { DumpText } from './iptables.text.ts';
 import { Words } from './iptables.words.ts';
 
 /**
@@ -12,21 +13,23 @@ import { Words } from './iptables.words.ts';
  * decoder then says what is unknown.
  */
 export class QuickLook {
-  readonly #bytes: Buffer;
-  readonly #doubtful = new Numbers(16);
-  /** The lines of rules that jump, and where. Looked up when all chains are known. */
-  readonly #jumpLines: Numbers;
-  readonly #jumps: NamesToFind;
+  readonly #text: DumpText;
+  readonly #names: ChainNames;
+  readonly #doubtful = new Numbers();
+  /** Where rules jump to, and in which lines they are: looked up for many at once. */
+  readonly #jumps = new NamesToFind();
+  readonly #jumpLines = new Int32Array(namesAtOnce);
+  /** Jumps to chains that were not there yet: a line, a table, and where the name starts and ends, one after another. */
+  readonly #open = new Numbers();
 
-  constructor(bytes: Buffer, rulesExpected: number) {
-    this.#bytes = bytes;
-    this.#jumpLines = new Numbers(rulesExpected);
-    this.#jumps = new NamesToFind(rulesExpected);
+  constructor(text: DumpText, names: ChainNames) {
+    this.#text = text;
+    this.#names = names;
   }
 
-  /** Looks at a rule of a table: its words from behind the chain's name on. */
-  at(start: number, stop: number, rule: { readonly line: number; readonly table: number }): void {
-    const bytes = this.#bytes;
+  /** Looks at a rule of a table: its words from behind the chain's name on. False if the decoder has to look. */
+  at(start: number, stop: number, rule: { readonly line: number; readonly table: number }): boolean {
+    const { bytes } = this.#text;
     let at = start;
     while (at >= 0 && at < stop) {
       const code = bytes[at];
@@ -36,19 +39,45 @@ export class QuickLook {
       else at = longOptionEnd(bytes, at, stop);
     }
     if (at < 0) this.#doubtful.push(rule.line);
+    return at >= 0;
   }
 
-  /** Lines (from 0) of the rules that the decoder has to look at, in no order; one may be there twice. */
-  doubtfulLines(names: ChainNames): readonly number[] {
-    const lines = Array.from(this.#doubtful.values.subarray(0, this.#doubtful.length));
-    const found = names.findAll(this.#jumps);
-    for (let i = found.indexOf(-1); i >= 0; i = found.indexOf(-1, i + 1)) lines.push(this.#jumpLines.at(i));
-    return lines;
+  /** Notes where the rule of a line jumps to. */
+  noteJump(line: number, table: number, name: Name): void {
+    if (this.#jumps.isFull) this.#findJumps();
+    this.#jumpLines[this.#jumps.length] = line;
+    this.#jumps.push(table, name);
+  }
+
+  /** Whether there is such a target. */
+  readonly isTarget = (name: string): boolean => targets.has(name);
+
+  /** Lines (from 0) of the rules that the decoder has to look at, in order. */
+  doubtfulLines(): readonly number[] {
+    this.#findJumps();
+    const lines = new Set(this.#doubtful);
+    const open = this.#open;
+    for (let i = 0; i < open.length; i += 4) if (this.#names.find(open.at(i + 1), open.at(i + 2), open.at(i + 3)) < 0) lines.add(open.at(i));
+    return [...lines].sort((a, b) => a - b);
+  }
+
+  /** Where a chain's name stands in one rule there may be a target's in another of the same stencil. */
+  #findJumps(): void {
+    const { bytes } = this.#text;
+    const jumps = this.#jumps;
+    this.#names.findAll(jumps);
+    for (let i = 0; i < jumps.length; i++) {
+      if ((jumps.found[i] as number) >= 0) continue;
+      const start = jumps.starts[i] as number;
+      if (bytes[start - 2] === letterJ && knownTargets.has(bytes, start, jumps.ends[i] as number)) continue;
+      for (const list of [this.#jumpLines, jumps.tables, jumps.starts, jumps.ends]) this.#open.push(list[i] as number);
+    }
+    jumps.length = 0;
   }
 
   /** The end of an option of one letter, and of its value where that is a name to be known too; -1 where the decoder has to look. */
   #letterEnd(start: number, stop: number, { line, table }: { readonly line: number; readonly table: number }): number {
-    const bytes = this.#bytes;
+    const bytes = this.#text.bytes;
     const letter = bytes[start + 1] as number;
     if (knownLetters[letter] === 0) return -1;
     if (letter !== letterM && letter !== letterJ && letter !== letterG) return start + 2;
@@ -57,8 +86,7 @@ export class QuickLook {
     if (end <= name) return -1;
     if (letter === letterM) return knownMatches.has(bytes, name, end) ? end : -1;
     if (letter === letterJ && knownTargets.has(bytes, name, end)) return end;
-    this.#jumpLines.push(line);
-    this.#jumps.push(table, name, end);
+    this.noteJump(line, table, nameAt(this.#text, name, end));
     return end;
   }
 }
@@ -74,10 +102,6 @@ const knownTargets = new Words(targets.keys());
 /** By letter: 1 for options of one letter. They are more than half of all. */
 const knownLetters = Uint8Array.from({ length: 256 }, (_, code) => (genericOptions.includes(`-${String.fromCharCode(code)}`) ? 1 : 0));
 
-const quote = 34;
-const apostrophe = 39;
-const backslash = 92;
-const openingBracket = 91;
 const letterG = 103;
 const letterJ = 106;
 const letterM = 109;
@@ -90,7 +114,7 @@ function longOptionEnd(bytes: Buffer, start: number, stop: number): number {
 /** The end of a word without quotes, escapes and other oddities; -1 for others. */
 function plainEnd(bytes: Buffer, start: number, stop: number): number {
   const first = bytes[start];
-  if (first === apostrophe || first === openingBracket) return -1;
+  if (first === apostrophe || first === bracket) return -1;
   let at = start;
   while (at < stop && endsWord[bytes[at] as number] === 0) at++;
   return at === stop || bytes[at] === space ? at : -1;

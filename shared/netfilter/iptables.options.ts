@@ -1,5 +1,6 @@
 // What an entry of the lists of matches and targets is: options with the number of their values, and a reader to typed steps.
 import type { Family } from '../model/address.ts';
+import type { Place } from './iptables.places.ts';
 import type { Condition, Step } from './rule.ts';
 
 /** An option as it stands in a rule, by its canonical name. */
@@ -11,8 +12,8 @@ export interface GivenOption {
 
 export interface DecodeContext {
   readonly family: Family;
-  /** Whether the rule's table has a chain of this name. */
-  isChain(name: string): boolean;
+  /** Whether the rule's table has a chain of this name. `at`: where the name stands, if that is known. */
+  isChain(name: string, at?: Place): boolean;
 }
 
 /** The options of an entry → how many values follow. */

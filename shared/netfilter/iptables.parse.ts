@@ -1,9 +1,12 @@
 // Reads what `iptables-save`, `ip6tables-save` or `iptables -S` printed: scans the text once, groups rules by chain, and decodes a rule when it is asked for.
-import { ruleSpan } from './iptables.bytes.ts';
-import { cutReason, DecodedChains, type DumpedChains, type IptablesChain, type IptablesDump, TableChains } from './iptables.chain.ts';
+import { carriageReturn, lineFeed } from './iptables.bytes.ts';
+import { cutReason, decodedRulesMax, type IptablesChain, type IptablesDump, TableChains } from './iptables.chain.ts';
+import { lineKind } from './iptables.lines.ts';
 import type { DecodeContext } from './iptables.options.ts';
-import { type IptablesOptions, lineKind, type Scan, scanIptables, type TableScan } from './iptables.scan.ts';
+import { DumpedChains } from './iptables.order.ts';
+import { type IptablesOptions, Scan, scanLines, type TableScan } from './iptables.scan.ts';
 import { ShapedDecoder } from './iptables.shape.ts';
+import { Recent } from './recent.ts';
 import type { NftSet, Parsed, Table } from './ruleset.ts';
 
 /** A parsed dump; `dump` holds the text and what became of each line. */
@@ -28,7 +31,32 @@ export interface IptablesChains extends ReadonlyMap<string, IptablesChain> {
  * A header comment names backend and family, and a dump with several headers (both backends, both families one after another) yields the tables of each.
  */
 export function parseIptables(text: Buffer | string, options: IptablesOptions = {}): IptablesParsed {
-  return finish(scanIptables(typeof text === 'string' ? Buffer.from(text, 'utf8') : text, options));
+  return new IptablesReader(typeof text === 'string' ? Buffer.from(text, 'utf8') : text, options).finish();
+}
+
+/** Reads a dump while its bytes arrive: the result is that of `parseIptables`, and most of the work is done when the last of them are there. */
+export class IptablesReader {
+  readonly #scan: Scan;
+
+  /** A buffer of the size of the dump, yet to be filled from its start on. */
+  constructor(bytes: Buffer, options: IptablesOptions = {}) {
+    this.#scan = new Scan(bytes, options);
+  }
+
+  /** Reads the whole lines among the first `length` bytes, which have arrived. */
+  advance(length: number): void {
+    const { bytes, text, at } = this.#scan;
+    const end = bytes.subarray(at, length).lastIndexOf(text.newline) + 1;
+    if (end > 0) scanLines(this.#scan, at + end);
+  }
+
+  /** All bytes have arrived: reads the rest. `isChain` says which chains there are; absent: those of the dump. */
+  finish(isChain?: DecodeContext['isChain']): IptablesParsed {
+    const { bytes, text, at } = this.#scan;
+    if (at === 0 && !bytes.includes(lineFeed)) text.newline = carriageReturn;
+    scanLines(this.#scan, bytes.length);
+    return parsedOf(this.#scan, isChain);
+  }
 }
 
 /**
@@ -37,7 +65,7 @@ export function parseIptables(text: Buffer | string, options: IptablesOptions = 
  */
 export function parseListing(text: Buffer | string, table: IptablesTable, isChain: DecodeContext['isChain']): IptablesParsed {
   const { backend, family, name } = table;
-  return finish(scanIptables(Buffer.from(text), { backend, family, table: name }), isChain);
+  return new IptablesReader(Buffer.from(text), { backend, family, table: name }).finish(isChain);
 }
 
 /** Prints a parsed dump, byte for byte what was read: the lines that tables, chains, rules, issues and ignorable lines account for, in order. */
@@ -59,60 +87,41 @@ export function printIptables(parsed: IptablesParsed): Buffer {
 
 const noSets: ReadonlyMap<string, NftSet> = new Map();
 
-function finish(scan: Scan, isChain?: DecodeContext['isChain']): IptablesParsed {
-  const { bytes, starts, kinds } = scan;
-  const lineCount = starts.length;
+function parsedOf(scan: Scan, isChain?: DecodeContext['isChain']): IptablesParsed {
+  const { bytes, lines, names, builtin, inserted } = scan;
+  const lineCount = lines.length;
   const truncated = scan.table !== undefined && !scan.implicit ? scan.table : undefined;
   if (truncated !== undefined) scan.issue(`table ${truncated.name} has no COMMIT: the dump is truncated`, truncated.line);
-  const cutLine = truncated !== undefined && bytes.at(-1) !== scan.newline ? lineCount : 0;
+  const cutLine = truncated !== undefined && bytes.at(-1) !== scan.text.newline ? lineCount : 0;
   if (cutLine > 0) scan.issue(cutReason, cutLine);
-  starts.push(bytes.length);
-  const lineStarts = starts.values.subarray(0, lineCount + 1);
-  const chains = chainsOf(scan, lineStarts);
-  const lineKinds = kinds.subarray(0, lineCount);
-  const dump: IptablesDump = { bytes, lineCount, lineStarts, lineKinds, cutLine, chains, look: scan.look, decoded: new DecodedChains() };
+  scan.beginLine(bytes.length);
+  const lineStarts = lines.starts.subarray(0, lineCount + 1);
+  const lineKinds = lines.kinds.subarray(0, lineCount);
+  const chains = new DumpedChains({ bytes, lineStarts, lineKinds, lineChains: lines.chains, names, builtin, inserted });
+  const dump: IptablesDump = { bytes, lineCount, lineStarts, lineKinds, cutLine, chains, look: scan.look, decoded: new Recent(lineCount, decodedRulesMax) };
   return { tables: scan.tables.map((table) => tableOf(dump, table, isChain)), issues: scan.issues, dump };
 }
 
-function tableOf(dump: IptablesDump, { backend, family, name, number, ids }: TableScan, isChain?: DecodeContext['isChain']): IptablesTable {
-  const context: DecodeContext = { family: family === 'ip' ? 4 : 6, isChain: isChain ?? ((chain) => chains.has(chain)) };
-  const decoder = new ShapedDecoder(context);
-  const chains = new TableChains(dump, { backend, family, name, decoder, number, ids: ids.values.subarray(0, ids.length) });
-  return { backend, family, name, chains, baseChains: chains.baseChains(), sets: noSets, flags: [] };
-}
-
-/** Counting sort of the rules by chain. */
-function chainsOf(scan: Scan, lineStarts: Uint32Array): DumpedChains {
-  const { ruleChains, ruleLines: unsorted, names, chainLines, builtin } = scan;
-  const firstRules = new Uint32Array(names.length + 1);
-  for (let i = 0; i < ruleChains.length; i++) {
-    const next = ruleChains.at(i) + 1;
-    firstRules[next] = (firstRules[next] as number) + 1;
-  }
-  for (let id = 1; id <= names.length; id++) firstRules[id] = (firstRules[id] as number) + (firstRules[id - 1] as number);
-  const places = firstRules.slice();
-  const ruleLines = new Uint32Array(ruleChains.length);
-  for (let i = 0; i < ruleChains.length; i++) {
-    const id = ruleChains.at(i);
-    const place = places[id] as number;
-    ruleLines[place] = unsorted.at(i);
-    places[id] = place + 1;
-  }
-  for (const id of scan.inserted) insertRules(scan.bytes, lineStarts, ruleLines.subarray(firstRules[id], firstRules[id + 1]));
-  return { names, lines: chainLines.values.subarray(0, names.length), builtin, ruleLines, firstRules };
-}
-
-/** Puts the rules of a chain into the order that `-I CHAIN [NUMBER]` asks for, as the commands would one after another. */
-function insertRules(bytes: Buffer, lineStarts: Uint32Array, lines: Uint32Array): void {
-  const placed: number[] = [];
-  for (const line of lines) {
-    const [start, stop] = ruleSpan(bytes, lineStarts[line] as number, lineStarts[line + 1] as number);
-    const found = /^-I\s+\S+(?:\s+(\d+)(?=\s|$))?/.exec(bytes.toString('utf8', start, stop));
-    if (found === null) placed.push(line);
-    else placed.splice(Number(found[1] ?? 1) - 1, 0, line);
-  }
-  lines.set(placed);
+function tableOf(dump: IptablesDump, table: TableScan, isChain?: DecodeContext['isChain']): IptablesTable {
+  const { backend, family, name } = table;
+  const context: DecodeContext = {
+    family: family === 'ip' ? 4 : 6,
+    isChain: isChain ?? ((chain, at) => (at === undefined ? chains.has(chain) : chains.hasAt(chain, at))),
+  };
+  const chains = new TableChains(dump, { backend, family, name, decoder: new ShapedDecoder(context) }, table);
+  return {
+    backend,
+    family,
+    name,
+    chains,
+    get baseChains() {
+      return chains.base;
+    },
+    sets: noSets,
+    flags: [],
+  };
 }
 
 export type { IptablesChain, IptablesDump } from './iptables.chain.ts';
-export { type IptablesOptions, lineKind } from './iptables.scan.ts';
+export { lineKind } from './iptables.lines.ts';
+export type { IptablesOptions } from './iptables.scan.ts';

@@ -12,31 +12,33 @@ import {
   letterI,
   letterN,
   letterP,
-  lineFeed,
   skipBlanks,
   wordEnd,
   zero,
 } from './iptables.bytes.ts';
-import type { Builtin } from './iptables.chain.ts';
 import { builtinChain } from './iptables.hooks.ts';
+import { Lines, lineKind } from './iptables.lines.ts';
 import { QuickLook } from './iptables.look.ts';
-import { ChainNames } from './iptables.names.ts';
-import { Numbers } from './iptables.numbers.ts';
+import { ChainNames, Name, nameAt } from './iptables.names.ts';
+import type { Builtin, IdRange } from './iptables.order.ts';
+import { builtinNameMax, skim, skimMargin } from './iptables.skim.ts';
+import { Stencils } from './iptables.stencil.ts';
+import { DumpText } from './iptables.text.ts';
 import type { Backend, Counter } from './rule.ts';
 import type { Issue } from './ruleset.ts';
 
-/** Scans a whole text. */
-export function scanIptables(input: Buffer, options: IptablesOptions): Scan {
-  const scan = new Scan(input, options);
-  const { bytes, newline } = scan;
-  for (let start = 0; start < bytes.length; ) {
-    const found = bytes.indexOf(newline, start);
-    const end = found < 0 ? bytes.length : found;
+/** Scans lines from where the last scan ended up to an offset: the end of the text, or the beginning of a line. */
+export function scanLines(scan: Scan, until: number): void {
+  const { bytes, text } = scan;
+  const skimUntil = until + skimMargin <= bytes.length ? until : bytes.lastIndexOf(text.newline, -1 - skimMargin) + 1;
+  while (scan.at < until) {
+    if (skim(scan, skimUntil)) continue;
+    const start = scan.at;
+    const end = scan.lineEnd(start);
     scan.beginLine(start);
     readLine(scan, start, end);
-    start = end + 1;
+    scan.at = end + 1;
   }
-  return scan;
 }
 
 export interface IptablesOptions {
@@ -48,9 +50,6 @@ export interface IptablesOptions {
   readonly table?: string;
 }
 
-/** Every line is one of these; 0 would be a line that nobody accounts for. */
-export const lineKind = { ignorable: 1, table: 2, chain: 3, rule: 4, issue: 5 } as const;
-
 /** A table while the text is scanned. */
 export interface TableScan {
   readonly backend: Backend;
@@ -59,30 +58,29 @@ export interface TableScan {
   readonly line: number;
   /** Its place in `Scan.tables`. */
   readonly number: number;
-  /** Its chains, by their numbers in `Scan.names`. */
-  readonly ids: Numbers;
+  /** Its chains in `Scan.names`. The last range grows while the table is open. */
+  readonly ranges: IdRange[];
+  readonly stencils: Stencils;
+  ruleCount: number;
 }
 
 /** What the scan knows at a line. */
 export class Scan {
   readonly bytes: Buffer;
-  /** Line feed; carriage return in a text that has no line feed, as some terminals and editors leave it. */
-  readonly newline: number;
+  readonly text: DumpText;
+  /** Where the next line begins. */
+  at = 0;
+  readonly lines: Lines;
   readonly issues: Issue[] = [];
   readonly tables: TableScan[] = [];
   /** Numbers of all chains. */
   readonly names: ChainNames;
-  /** Line of each chain's declaration; 0 for chains that only rules name. */
-  readonly chainLines = new Numbers(64);
   readonly builtin = new Map<number, Builtin>();
   readonly look: QuickLook;
-  readonly starts: Numbers;
-  /** One for each line; grown with `starts`. */
-  kinds: Uint8Array;
-  readonly ruleChains: Numbers;
-  readonly ruleLines: Numbers;
   /** Chain ids that `-I` lines name. */
   readonly inserted = new Set<number>();
+  /** For the name that is read just now. */
+  readonly name = new Name();
   /** Table of rules without a `*table` line. */
   defaultTable: string;
   readonly fixedFamily: 'ip' | 'ip6' | undefined;
@@ -96,14 +94,10 @@ export class Scan {
 
   constructor(bytes: Buffer, options: IptablesOptions) {
     this.bytes = bytes;
-    this.newline = bytes.includes(lineFeed) ? lineFeed : carriageReturn;
-    const capacity = Math.max(64, bytes.length >>> 6);
-    this.names = new ChainNames(bytes);
-    this.look = new QuickLook(bytes, capacity);
-    this.starts = new Numbers(capacity);
-    this.kinds = new Uint8Array(capacity);
-    this.ruleChains = new Numbers(capacity);
-    this.ruleLines = new Numbers(capacity);
+    this.text = new DumpText(bytes);
+    this.lines = new Lines(Math.ceil(bytes.length / lineBytes));
+    this.names = new ChainNames(this.text, Math.ceil(bytes.length / bytesPerChain));
+    this.look = new QuickLook(this.text, this.names);
     this.fixedFamily = options.family;
     this.family = options.family ?? 'ip';
     this.backend = options.backend ?? 'legacy';
@@ -111,32 +105,36 @@ export class Scan {
   }
 
   beginLine(start: number): void {
-    this.starts.push(start);
-    if (this.kinds.length < this.starts.values.length) {
-      const larger = new Uint8Array(this.starts.values.length);
-      larger.set(this.kinds);
-      this.kinds = larger;
-    }
+    const { lines } = this;
+    if (lines.length === lines.capacity) lines.grow();
+    lines.starts[lines.length++] = start;
   }
 
   /** The current line, from 1. */
   get line(): number {
-    return this.starts.length;
+    return this.lines.length;
   }
 
   mark(kind: number): void {
-    this.kinds[this.starts.length - 1] = kind;
+    this.lines.kinds[this.lines.length - 1] = kind;
   }
 
-  text(start: number, stop: number): string {
+  /** Text between two offsets. */
+  slice(start: number, stop: number): string {
     return this.bytes.toString('utf8', start, stop);
   }
 
+  /** Where the line ends that an offset is in. */
+  lineEnd(at: number): number {
+    const end = this.bytes.indexOf(this.text.newline, at);
+    return end < 0 ? this.bytes.length : end;
+  }
+
   issue(reason: string, line = this.line): void {
-    const start = this.starts.at(line - 1);
-    const end = this.bytes.indexOf(this.newline, start);
-    const stop = Math.min(end < 0 ? this.bytes.length : end, start + issueTextMax);
-    this.issues.push({ line, text: this.text(start, stop).replace(/\r$/, ''), reason });
+    const start = this.lines.starts[line - 1] as number;
+    const end = Math.min(this.lineEnd(start), start + issueTextMax);
+    const stop = end > start && this.bytes[end - 1] === carriageReturn ? end - 1 : end;
+    this.issues.push({ line, text: this.slice(start, stop), reason });
   }
 
   reject(reason: string): void {
@@ -144,6 +142,10 @@ export class Scan {
     this.issue(reason);
   }
 }
+
+/** What kube-proxy's rules take in bytes, and for how many of a dump there is a chain. A guess: with more lines or chains arrays grow. */
+const lineBytes = 96;
+const bytesPerChain = 512;
 
 /** Bytes of a line that an issue repeats. */
 const issueTextMax = 500;
@@ -161,11 +163,11 @@ function readLine(scan: Scan, start: number, end: number): void {
     case colon:
       return readDeclaration(scan, at, stop);
     case asterisk:
-      return readTable(scan, scan.text(at + 1, stop).trim());
+      return readTable(scan, scan.slice(at + 1, stop).trim());
     case hash:
-      return readComment(scan, scan.text(at, Math.min(stop, at + issueTextMax)));
+      return readComment(scan, scan.slice(at, Math.min(stop, at + issueTextMax)));
     default:
-      return readOther(scan, scan.text(at, Math.min(stop, at + issueTextMax)).trim());
+      return readOther(scan, at, stop);
   }
 }
 
@@ -196,14 +198,19 @@ function readCounted(scan: Scan, at: number, stop: number): void {
 }
 
 function addRule(scan: Scan, nameStart: number, stop: number): void {
+  const { lines, names, look } = scan;
   const table = scan.table ?? openImplicit(scan);
   const id = chainAt(scan, table, { start: nameStart, stop });
-  scan.lastId = id;
-  scan.ruleChains.push(id);
   const line = scan.line - 1;
-  scan.ruleLines.push(line);
+  lines.chains[line] = id;
+  scan.lastId = id;
   scan.mark(lineKind.rule);
-  scan.look.at(nameStart + scan.names.lengthOf(id), stop, { line, table: table.number });
+  table.ruleCount++;
+  const start = nameStart + names.lengthOf(id);
+  const isKnown = look.at(start, stop, { line, table: table.number });
+  const end = scan.lineEnd(stop) + 1;
+  if (isKnown && end <= scan.bytes.length)
+    table.stencils.learn(start, end, { isTarget: look.isTarget, isChain: (name) => names.named(table.number, name) >= 0 });
 }
 
 interface Span {
@@ -225,7 +232,7 @@ function chainAt(scan: Scan, table: TableScan, { start, stop }: Span): number {
 }
 
 function addUndeclared(scan: Scan, table: TableScan, span: Span): number {
-  const name = scan.text(span.start, span.stop);
+  const name = scan.slice(span.start, span.stop);
   const base = builtinChain(table.name, name, 'accept');
   scan.issue(`chain ${name} of table ${table.name} is not declared${base === undefined ? '' : ': its policy is not in the dump, ACCEPT is assumed'}`);
   const id = addChain(scan, table, { ...span, line: 0 });
@@ -239,10 +246,8 @@ interface NewChain extends Span {
 
 /** The chain's number; -1 if the table has it already. */
 function addChain(scan: Scan, table: TableScan, { start, stop, line }: NewChain): number {
-  const id = scan.names.add(table.number, start, stop);
-  if (id < 0) return id;
-  scan.chainLines.push(line);
-  table.ids.push(id);
+  const id = scan.names.add(table.number, nameAt(scan.text, start, stop), line);
+  if (id >= 0) (table.ranges.at(-1) as IdRange).end = id + 1;
   return id;
 }
 
@@ -253,7 +258,7 @@ function readDeclaration(scan: Scan, at: number, stop: number): void {
   const name = { start: at + 1, stop: end };
   const policy = skipBlanks(bytes, end, stop);
   if (isUserPolicy(bytes, policy, stop)) return declare(scan, name, {});
-  const found = /^(\S+)(?:\s+\[(\d+):(\d+)\])?\s*$/.exec(scan.text(policy, stop));
+  const found = /^(\S+)(?:\s+\[(\d+):(\d+)\])?\s*$/.exec(scan.slice(policy, stop));
   if (found === null) return scan.reject('a chain declaration has the form :CHAIN POLICY [packets:bytes]');
   declare(scan, name, policyOf(found[1] as string, found[2], found[3]));
 }
@@ -271,7 +276,7 @@ function readNewChain(scan: Scan, start: number, stop: number): void {
 }
 
 function readPolicy(scan: Scan, start: number, stop: number): void {
-  const found = /^(\S+)\s+(\S+)(?:\s+-c\s+(\d+)\s+(\d+))?\s*$/.exec(scan.text(start, stop));
+  const found = /^(\S+)\s+(\S+)(?:\s+-c\s+(\d+)\s+(\d+))?\s*$/.exec(scan.slice(start, stop));
   if (found === null) return scan.reject('a policy has the form -P CHAIN POLICY');
   declare(scan, { start, stop: wordEnd(scan.bytes, start, stop) }, policyOf(found[2] as string, found[3], found[4]));
 }
@@ -287,17 +292,14 @@ function policyOf(word: string, packets: string | undefined, bytes: string | und
   return packets === undefined || bytes === undefined ? policy : { ...policy, counter: { packets: BigInt(packets), bytes: BigInt(bytes) } };
 }
 
-/** The longest name of a built-in chain: longer ones need not be looked up. */
-const builtinNameMax = 'POSTROUTING'.length;
-
 function declare(scan: Scan, { start, stop }: Span, policy: Policy): void {
   const table = scan.table ?? openImplicit(scan);
   if (start === stop) return scan.reject('a chain declaration without a chain name');
   const id = addChain(scan, table, { start, stop, line: scan.line });
-  if (id < 0) return scan.reject(`chain ${scan.text(start, stop)} of table ${table.name} is declared a second time; the first declaration is kept`);
+  if (id < 0) return scan.reject(`chain ${scan.slice(start, stop)} of table ${table.name} is declared a second time; the first declaration is kept`);
   scan.mark(lineKind.chain);
   scan.lastId = -1;
-  if (stop - start <= builtinNameMax || policy.word !== undefined) declarePolicy(scan, { table, id, name: scan.text(start, stop) }, policy);
+  if (stop - start <= builtinNameMax || policy.word !== undefined) declarePolicy(scan, { table, id, name: scan.slice(start, stop) }, policy);
 }
 
 function declarePolicy(scan: Scan, chain: { readonly table: TableScan; readonly id: number; readonly name: string }, { word, counter }: Policy): void {
@@ -329,14 +331,16 @@ function openImplicit(scan: Scan): TableScan {
 
 function openTable(scan: Scan, name: string): TableScan {
   const { backend, family, line } = scan;
+  const range = { first: scan.names.length, end: scan.names.length };
   scan.lastId = -1;
   const known = scan.tables.find((table) => table.name === name && table.backend === backend && table.family === family);
   if (known !== undefined) {
     scan.issue(`table ${name} appears a second time: its rules are added to the first`);
+    known.ranges.push(range);
     scan.table = known;
     return known;
   }
-  scan.table = { backend, family, name, line, number: scan.tables.length, ids: new Numbers(16) };
+  scan.table = { backend, family, name, line, number: scan.tables.length, ranges: [range], stencils: new Stencils(scan.text), ruleCount: 0 };
   scan.tables.push(scan.table);
   return scan.table;
 }
@@ -366,9 +370,12 @@ function readHeader(scan: Scan, program: string, rest: string): void {
   scan.backend = rest.includes('(nf_tables)') || program === 'xtables' ? 'iptables-nft' : 'legacy';
 }
 
-function readOther(scan: Scan, text: string): void {
+/** A text may have as many of these as bytes, so that nothing is done that need not be. */
+function readOther(scan: Scan, start: number, stop: number): void {
+  const length = stop - start;
+  const text = length < 'COMMIT'.length ? '' : scan.slice(start, Math.min(stop, start + issueTextMax)).trim();
   if (text !== 'COMMIT') {
-    readListing(scan, text);
+    if (length >= 'tables -S'.length) readListing(scan, text);
     return scan.reject('not a line of iptables-save or iptables -S');
   }
   if (scan.table === undefined || scan.implicit) return scan.reject('COMMIT without a *table line');

@@ -17,16 +17,12 @@ export interface UnknownCount {
 /** Unknown matches, targets and options by name, the most frequent first. Values that cannot be read are only counted in rules that also have one of these. */
 export function unknownOptions({ dump, tables }: IptablesParsed): readonly UnknownCount[] {
   const counts = new Map<string, UnknownCount>();
-  const { names, ruleLines, firstRules } = dump.chains;
-  const doubtful = new Set(dump.look.doubtfulLines(names));
-  if (doubtful.size === 0) return [];
-  for (let chain = 0; chain < names.length; chain++) {
-    const { family, chains } = tables[names.tableOf(chain)] as IptablesTable;
-    const context: DecodeContext = { family: family === 'ip' ? 4 : 6, isChain: (name) => chains.has(name) };
-    for (const line of ruleLines.subarray(firstRules[chain], firstRules[chain + 1])) {
-      if (!doubtful.has(line)) continue;
-      for (const unknown of decodeRule(ruleText(dump, line, names.text(chain)), context).unknown) count(counts, unknown, line + 1);
-    }
+  const { chains } = dump;
+  for (const line of dump.look.doubtfulLines()) {
+    const chain = chains.chainOf(line);
+    const table = tables[chains.names.tableOf(chain)] as IptablesTable;
+    const context: DecodeContext = { family: table.family === 'ip' ? 4 : 6, isChain: (name) => table.chains.has(name) };
+    for (const unknown of decodeRule(ruleText(dump, line, chains.names.text(chain)), context).unknown) count(counts, unknown, line + 1);
   }
   return [...counts.values()].sort((a, b) => b.rules - a.rules || a.line - b.line);
 }

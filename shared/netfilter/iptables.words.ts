@@ -1,29 +1,39 @@
 // A fixed set of words that bytes of a text are looked up in: whether an option, a match or a target is known, without making a string of it.
 
 export class Words {
-  readonly #words: readonly Buffer[];
+  /** All words, one after another. */
+  readonly #bytes: Buffer;
+  /** Where each word starts, and one more for the end. */
+  readonly #starts: Uint16Array;
   /** Open addressing: the place of a word and one, 0 for a free slot. A power of two, at most a quarter full. */
   readonly #slots: Uint16Array;
 
   constructor(words: Iterable<string>) {
-    this.#words = [...new Set(words)].map((word) => Buffer.from(word));
-    this.#slots = new Uint16Array(2 ** Math.ceil(Math.log2(this.#words.length * 4 + 1)));
-    for (const [place, word] of this.#words.entries()) {
-      let slot = this.#slotOf(word, 0, word.length);
+    const all = [...new Set(words)];
+    this.#bytes = Buffer.from(all.join(''));
+    this.#starts = new Uint16Array(all.length + 1);
+    this.#slots = new Uint16Array(2 ** Math.ceil(Math.log2(all.length * 4 + 1)));
+    let start = 0;
+    for (let place = 0; place < all.length; place++) {
+      const end = start + (all[place] as string).length;
+      let slot = this.#slotOf(this.#bytes, start, end);
       while (this.#slots[slot] !== 0) slot = this.#after(slot);
       this.#slots[slot] = place + 1;
+      this.#starts[place + 1] = start = end;
     }
   }
 
   /** Whether the bytes between two offsets are a word of the set. */
   has(bytes: Buffer, start: number, end: number): boolean {
+    const length = end - start;
     for (let slot = this.#slotOf(bytes, start, end); ; slot = this.#after(slot)) {
       const place = this.#slots[slot] as number;
       if (place === 0) return false;
-      const word = this.#words[place - 1] as Buffer;
-      let same = word.length === end - start ? 0 : -1;
-      while (same >= 0 && same < word.length) same = word[same] === bytes[start + same] ? same + 1 : -1;
-      if (same >= 0) return true;
+      const known = this.#starts[place - 1] as number;
+      if ((this.#starts[place] as number) - known !== length) continue;
+      let same = 0;
+      while (same < length && this.#bytes[known + same] === bytes[start + same]) same++;
+      if (same === length) return true;
     }
   }
 

@@ -12,7 +12,7 @@ export function matchLookup(state: State, condition: { readonly key: readonly Ke
   if (found.kind === 'unreadable') return may(found.reason);
   if (condition.key.some((part) => part.kind === 'random')) return chanceOf(state, { key: condition.key, elements: found.elements }, around);
   const key = keyOf(condition.key, state, around);
-  const partition = lookUp(key, found.elements, around, state);
+  const partition = lookUp(key, found.elements);
   const doubt = partition.hits.find((hit) => hit.may !== undefined)?.may;
   if (found.set?.flags.some((flag) => flag === 'dynamic' || flag === 'timeout') === true)
     return remembers(`@${found.set.name} is filled by packets: whether the client is in it can change`);
@@ -43,7 +43,7 @@ export function divideByMap(state: State, reference: { readonly key: readonly Ke
   const rest: State[] = [];
   for (const branch of randomBranches(state, reference.key)) {
     const key = keyOf(branch.key, branch.state, around);
-    const partition = lookUp(key, found.elements, around, branch.state);
+    const partition = lookUp(key, found.elements);
     for (const hit of partition.hits) {
       const part = hit.set === undefined || hit.side === undefined ? branch.state : narrowed(branch.state, hit.side, hit.set);
       hits.push(hit.may === undefined ? { state: part, element: hit.element } : { state: part, element: hit.element, may: hit.may });
@@ -69,7 +69,7 @@ function chanceOf(state: State, lookup: { readonly key: readonly KeyPart[]; read
   const branches = randomBranches(state, lookup.key);
   let share = 0;
   for (const branch of branches) {
-    const partition = lookUp(keyOf(branch.key, branch.state, around), lookup.elements, around, branch.state);
+    const partition = lookUp(keyOf(branch.key, branch.state, around), lookup.elements);
     if (partition.rest !== undefined || partition.hits.some((hit) => hit.may !== undefined)) return may('a random choice and the addresses decide together');
     if (partition.hits.length > 0) share += 1 / branches.length;
   }
@@ -88,14 +88,16 @@ function elementsOf(reference: NftSetReference, around: Surroundings): Found {
   return { kind: 'elements', elements: set.elements, set };
 }
 
-/** A key as values, with what its parts mean for the parts of elements. */
+/** A key of a packet set as values, with what its parts mean for the parts of elements. */
 interface Key {
+  readonly state: State;
+  readonly around: Surroundings;
   readonly values: readonly FieldValue[];
   readonly parts: readonly FixedKeyPart[];
 }
 
 function keyOf(parts: readonly FixedKeyPart[], state: State, around: Surroundings): Key {
-  return { parts, values: parts.map((part) => valueOf(part, state, around)) };
+  return { state, around, parts, values: parts.map((part) => valueOf(part, state, around)) };
 }
 
 function valueOf(part: FixedKeyPart, state: State, around: Surroundings): FieldValue {
@@ -109,7 +111,7 @@ function valueOf(part: FixedKeyPart, state: State, around: Surroundings): FieldV
     }
     case 'number': {
       const value = numberValue(state, part.field);
-      return value === undefined ? { kind: 'unknown', reason: `${part.field} is not known beforehand` } : { kind: 'number', value };
+      return value === undefined ? { kind: 'unknown', reason: `${part.field} is not known beforehand` } : { kind: 'number', value: BigInt(value) };
     }
     case 'interface':
       return { kind: 'name', name: part.field === 'in' ? state.iif : part.field === 'out' ? state.oif : undefined };
@@ -127,8 +129,8 @@ function valueOf(part: FixedKeyPart, state: State, around: Surroundings): FieldV
   }
 }
 
-function lookUp(key: Key, elements: readonly NftElement[], around: Surroundings, state: State): Partition<NftElement> {
-  const partsOf = (element: NftElement): readonly PartTest[] => element.key.map((part, index) => testOf(part, { key, index, around, state }));
+function lookUp(key: Key, elements: readonly NftElement[]): Partition<NftElement> {
+  const partsOf = (element: NftElement): readonly PartTest[] => element.key.map((part, index) => testOf(part, key, index));
   const exact = exactKey(key);
   if (exact === undefined || elements.length < indexFrom) return partitionBy(key.values, elements, partsOf);
   const index = indexOf(elements);
@@ -167,7 +169,7 @@ function exactKey(key: Key): string | undefined {
   return texts.join(' ');
 }
 
-function testOf(part: ElementPart, context: { readonly key: Key; readonly index: number; readonly around: Surroundings; readonly state: State }): PartTest {
+function testOf(part: ElementPart, { state, around, parts }: Key, index: number): PartTest {
   switch (part.kind) {
     case 'interval':
       return { kind: 'set', set: [{ lo: part.lo, hi: part.hi }] };
@@ -175,10 +177,10 @@ function testOf(part: ElementPart, context: { readonly key: Key; readonly index:
       return { kind: 'name', ...part.pattern };
     case 'word': {
       if (part.word === '*') return { kind: 'any' };
-      const keyPart = context.key.parts[context.index];
+      const keyPart = parts[index];
       if (keyPart?.kind !== 'addressType') return { kind: 'word', word: part.word };
-      const device = keyPart.limit === undefined ? undefined : keyPart.limit === 'in' ? context.state.iif : context.state.oif;
-      return { kind: 'set', set: typeSet(context.state.family, part.word as AddressType, { around: context.around, device }) };
+      const device = keyPart.limit === undefined ? undefined : keyPart.limit === 'in' ? state.iif : state.oif;
+      return { kind: 'set', set: typeSet(state.family, part.word as AddressType, { around, device }) };
     }
   }
 }

@@ -8,7 +8,7 @@ import { markSteps } from './nft.mark.ts';
 import { decodeKeyParts, decodeMatch, neededConditions, setReference } from './nft.match.ts';
 import { renderExpression, renderStatement } from './nft.text.ts';
 import type { NatMap, NftElement, NftSetReference, PortRange, Step, TableFamily, Verdict } from './rule.ts';
-import { verdictKinds } from './rule.ts';
+import { isVerdict } from './rule.ts';
 
 /** Decodes the statements of a rule. Never throws: a statement that is not understood is a step that says so. */
 export function decodeStatements(statements: Json, scope: TableScope): Step[] {
@@ -233,6 +233,6 @@ function proxyLast(steps: readonly Step[]): Step[] {
   const at = steps.findIndex((step) => step.kind === 'tproxy');
   const proxy = steps[at];
   const after = steps.slice(at + 1);
-  if (proxy === undefined || after.some((step) => verdictKinds.has(step.kind) && step.kind !== 'accept')) return [...steps];
+  if (proxy === undefined || after.some((step) => isVerdict(step) && step.kind !== 'accept')) return [...steps];
   return [...steps.slice(0, at), ...after.filter((step) => step.kind !== 'accept'), proxy];
 }

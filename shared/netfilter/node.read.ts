@@ -24,12 +24,13 @@ export interface ReadOptions {
 /** Reads a capture's files. Never throws: what cannot be read is an issue with file and line. Files of other names are ignored. A file read before is not parsed again. */
 export function readNode(files: CaptureFiles, options: ReadOptions = {}): NodeState {
   const issues: Issue[] = [];
-  const described = describe(files, issues);
-  const iptables = iptablesFiles.flatMap((file) => tablesOf(files, file, issues));
-  const nft = nftTables(files, iptables, issues);
-  const ipset = readFile(files, 'ipset-save.txt', issues, (text) => parseIpset(text));
-  const ipvs = readFile(files, 'ipvsadm-Sn.txt', issues, (text) => parseIpvs(text));
-  const maps = readFile(files, 'service-maps.ndjson', issues, parseServiceMaps);
+  const reading = { files, issues };
+  const described = describe(reading);
+  const iptables = iptablesFiles.flatMap((file) => tablesOf(reading, file));
+  const nft = nftTables(reading, iptables);
+  const ipset = readFile(reading, 'ipset-save.txt', (text) => parseIpset(text));
+  const ipvs = readFile(reading, 'ipvsadm-Sn.txt', (text) => parseIpvs(text));
+  const maps = readFile(reading, 'service-maps.ndjson', parseServiceMaps);
   const beside = readBeside(files, issues);
   const truncated = issues.filter((issue) => issue.reason.includes('truncated')).map((issue) => `the rest of ${issue.file} (truncated)`);
   return {
@@ -37,14 +38,20 @@ export function readNode(files: CaptureFiles, options: ReadOptions = {}): NodeSt
     tables: [...iptables, ...nft.tables],
     ipsets: indexIpsets(ipset?.sets ?? []),
     ipvs: ipvs?.services ?? [],
-    host: readHost(files, issues),
+    host: readHost(reading),
     ...(maps === undefined ? {} : { serviceMaps: maps.frontends }),
-    ...readProcesses(files, issues),
-    ...readSurroundings(files, issues),
+    ...readProcesses(reading),
+    ...readSurroundings(reading),
     ...(Object.keys(beside).length === 0 ? {} : { beside }),
     issues,
     unread: [...(options.unread ?? described.failed), ...nft.unread, ...truncated, ...(maps?.unread ?? [])],
   };
+}
+
+/** The files of a capture, and what is found wrong with them. */
+interface Reading {
+  readonly files: CaptureFiles;
+  readonly issues: Issue[];
 }
 
 interface IptablesFile {
@@ -79,7 +86,7 @@ export const ruleFileNames: readonly string[] = [
   'service-maps.ndjson',
 ];
 
-function tablesOf(files: CaptureFiles, file: IptablesFile, issues: Issue[]): readonly Table[] {
+function tablesOf({ files, issues }: Reading, file: IptablesFile): readonly Table[] {
   const bytes = files.get(file.name);
   if (bytes === undefined) return [];
   const parsed = remember(bytes, () => parseIptables(bytes, { family: file.family, ...(file.backend === undefined ? {} : { backend: file.backend }) }));
@@ -87,18 +94,14 @@ function tablesOf(files: CaptureFiles, file: IptablesFile, issues: Issue[]): rea
   return parsed.tables;
 }
 
-function nftTables(
-  files: CaptureFiles,
-  iptables: readonly Table[],
-  issues: Issue[],
-): { readonly tables: readonly Table[]; readonly unread: readonly string[] } {
-  const found = readListing(files, issues) ?? (files.has(largeListing) ? { parsed: nothingListed, file: largeListing } : undefined);
+function nftTables(reading: Reading, iptables: readonly Table[]): { readonly tables: readonly Table[]; readonly unread: readonly string[] } {
+  const found = readListing(reading) ?? (reading.files.has(largeListing) ? { parsed: nothingListed, file: largeListing } : undefined);
   if (found === undefined) return { tables: [], unread: [] };
   const { parsed, file } = found;
-  const large = readFile(files, largeListing, issues, (content) => parseNftText(content, { skipIptablesTables: true }));
+  const large = readFile(reading, largeListing, (content) => parseNftText(content, { skipIptablesTables: true }));
   const tables = [...parsed.tables, ...(large?.tables ?? [])].flatMap((table) => withoutTwins(table, iptables));
   const read = (family: TableFamily): boolean => iptables.some((table) => table.backend === 'iptables-nft' && table.family === family);
-  const dumpKnown = (family: TableFamily): boolean => files.has(family === 'ip6' ? 'ip6tables-save.txt' : 'iptables-save.txt');
+  const dumpKnown = (family: TableFamily): boolean => reading.files.has(family === 'ip6' ? 'ip6tables-save.txt' : 'iptables-save.txt');
   const lost = [...parsed.skipped, ...(large?.skipped ?? [])].filter(({ family }) => !read(family) && !dumpKnown(family));
   return {
     tables,
@@ -120,33 +123,34 @@ function withoutTwins(table: Table, iptables: readonly Table[]): readonly Table[
   return [...chains.values()].some(({ base }) => base !== undefined) ? [{ ...rest, chains }] : [];
 }
 
-function readListing(files: CaptureFiles, issues: Issue[]): { readonly parsed: NftParsed; readonly file: string } | undefined {
+function readListing(reading: Reading): { readonly parsed: NftParsed; readonly file: string } | undefined {
+  const { files, issues } = reading;
   const text = textListings.find((name) => files.has(name));
   const found: Issue[] = [];
-  const json = readFile(files, 'nft.json', found, (content) => parseNft(content, { skipIptablesTables: true }));
+  const json = readFile({ files, issues: found }, 'nft.json', (content) => parseNft(content, { skipIptablesTables: true }));
   if (json !== undefined && (json.broken !== true || text === undefined)) {
     issues.push(...found);
     return { parsed: json, file: 'nft.json' };
   }
   for (const issue of found) issues.push({ ...issue, reason: `${issue.reason}; ${text} is read instead` });
-  const parsed = text === undefined ? undefined : readFile(files, text, issues, (content) => parseNftText(content, { skipIptablesTables: true }));
+  const parsed = text === undefined ? undefined : readFile(reading, text, (content) => parseNftText(content, { skipIptablesTables: true }));
   return parsed === undefined || text === undefined ? undefined : { parsed, file: text };
 }
 
-function readHost(files: CaptureFiles, issues: Issue[]): Host {
-  const ports = readFile(files, 'bridge-ports.txt', issues, parseCounters)?.values;
-  const interfaces = (readFile(files, 'ip-addr.json', issues, parseInterfaces)?.items ?? []).map((each) => withHairpin(each, ports));
+function readHost(reading: Reading): Host {
+  const ports = readFile(reading, 'bridge-ports.txt', parseCounters)?.values;
+  const interfaces = (readFile(reading, 'ip-addr.json', parseInterfaces)?.items ?? []).map((each) => withHairpin(each, ports));
   const routes = distinctRoutes([
-    ...list(readFile(files, 'ip-route.json', issues, (text) => parseRoutes(text, 4))),
-    ...list(readFile(files, 'ip6-route.json', issues, (text) => parseRoutes(text, 6))),
+    ...list(readFile(reading, 'ip-route.json', (text) => parseRoutes(text, 4))),
+    ...list(readFile(reading, 'ip6-route.json', (text) => parseRoutes(text, 6))),
   ]);
   const rules = [
-    ...list(readFile(files, 'ip-rule.json', issues, (text) => parseRules(text, 4))),
-    ...list(readFile(files, 'ip6-rule.json', issues, (text) => parseRules(text, 6))),
+    ...list(readFile(reading, 'ip-rule.json', (text) => parseRules(text, 4))),
+    ...list(readFile(reading, 'ip6-rule.json', (text) => parseRules(text, 6))),
   ];
-  const sysctls = readFile(files, 'sysctl.txt', issues, parseSysctls);
-  const sockets = files.has('ss.txt') ? 'ss.txt' : 'ss-tulnp.txt';
-  const listeners = readFile(files, sockets, issues, parseListeners);
+  const sysctls = readFile(reading, 'sysctl.txt', parseSysctls);
+  const sockets = reading.files.has('ss.txt') ? 'ss.txt' : 'ss-tulnp.txt';
+  const listeners = readFile(reading, sockets, parseListeners);
   return {
     interfaces,
     rules,
@@ -154,8 +158,8 @@ function readHost(files: CaptureFiles, issues: Issue[]): Host {
     sysctls: sysctls?.values ?? new Map(),
     listeners: listeners?.items ?? [],
     known: {
-      interfaces: files.has('ip-addr.json'),
-      routes: files.has('ip-route.json') || files.has('ip6-route.json'),
+      interfaces: reading.files.has('ip-addr.json'),
+      routes: reading.files.has('ip-route.json') || reading.files.has('ip6-route.json'),
       sysctls: sysctls !== undefined,
       listeners: listeners !== undefined,
     },
@@ -208,9 +212,8 @@ function distinctRoutes(routes: readonly Route[]): readonly Route[] {
 const list = <Item>(parsed: ParsedList<Item> | undefined): readonly Item[] => parsed?.items ?? [];
 
 function readFile<Result extends { readonly issues: readonly Issue[] }>(
-  files: CaptureFiles,
+  { files, issues }: Reading,
   name: string,
-  issues: Issue[],
   parse: (text: string) => Result,
 ): Result | undefined {
   const bytes = files.get(name);
@@ -232,12 +235,12 @@ const parsedFiles = new WeakMap<Buffer, unknown>();
 
 const counterFiles = ['counters.txt', 'conntrack-count.txt'];
 
-function readSurroundings(files: CaptureFiles, issues: Issue[]): Pick<NodeState, 'counters' | 'proxySync' | 'flows'> {
-  const read = counterFiles.flatMap((name) => [...(readFile(files, name, issues, parseCounters)?.values ?? [])]);
-  const statistics = [...(readFile(files, 'conntrack-stats.txt', issues, parseConntrackStatistics)?.values ?? [])];
+function readSurroundings(reading: Reading): Pick<NodeState, 'counters' | 'proxySync' | 'flows'> {
+  const read = counterFiles.flatMap((name) => [...(readFile(reading, name, parseCounters)?.values ?? [])]);
+  const statistics = [...(readFile(reading, 'conntrack-stats.txt', parseConntrackStatistics)?.values ?? [])];
   const counters = new Map([...read, ...statistics]);
-  const metrics = readFile(files, 'kube-proxy-metrics.txt', issues, (text) => ({ sync: parseProxyMetrics(text), issues: [] }))?.sync;
-  const flows = readFile(files, 'conntrack.txt', issues, parseFlows)?.items;
+  const metrics = readFile(reading, 'kube-proxy-metrics.txt', (text) => ({ sync: parseProxyMetrics(text), issues: [] }))?.sync;
+  const flows = readFile(reading, 'conntrack.txt', parseFlows)?.items;
   return {
     ...(counters.size === 0 ? {} : { counters }),
     ...(metrics === undefined ? {} : { proxySync: metrics }),
@@ -246,8 +249,8 @@ function readSurroundings(files: CaptureFiles, issues: Issue[]): Pick<NodeState,
 }
 
 /** `processes.json`: a list of `{pid, comm, argv}`. */
-function readProcesses(files: CaptureFiles, issues: Issue[]): { readonly processes?: readonly Process[] } {
-  const parsed = readFile(files, 'processes.json', issues, (text) => {
+function readProcesses(reading: Reading): { readonly processes?: readonly Process[] } {
+  const parsed = readFile(reading, 'processes.json', (text) => {
     try {
       const raw: unknown = JSON.parse(text);
       const items = (Array.isArray(raw) ? raw : []).filter((each): each is Process => typeof each?.pid === 'number' && typeof each?.comm === 'string');
@@ -268,7 +271,7 @@ const readProcess = ({ pid, comm, argv, startedAt, unit }: Process): Process => 
 });
 
 /** What capture.json says: the node's name and the sources that failed. */
-function describe(files: CaptureFiles, issues: Issue[]): { readonly node: string; readonly failed: readonly string[] } {
+function describe({ files, issues }: Reading): { readonly node: string; readonly failed: readonly string[] } {
   const bytes = files.get('capture.json');
   if (bytes === undefined) return { node: '', failed: [] };
   try {

@@ -1,11 +1,11 @@
 // Reads a packet that a person or program describes (`dst=10.0.0.1,dport=30080`) against the node it is sent to.
-import { contains, type Family, formatAddress, type IntervalSet, parseAddress, parsePrefix, single } from '../model/address.ts';
+import { contains, type Family, formatAddress, formatPrefixes, type IntervalSet, parseAddress, parsePrefix, single } from '../model/address.ts';
 import { type Protocol, protocolNumbers } from '../model/fact.ts';
 import { type Vantage, vantages } from '../model/outcome.ts';
+import { outsideSources } from './clients.ts';
 import { addressesOfType, primaryAddress } from './host.ts';
 import type { NodeState } from './node.ts';
 import type { Packet } from './packet.ts';
-import { outsideSources } from './walk.ts';
 
 /** A packet in words. `src` may be a prefix: the walk then answers for all of it. Absent `src`: all of the outside world (external), or the node's own address. */
 export interface PacketDescription {
@@ -86,7 +86,7 @@ function destinationOf(node: NodeState, text: string | undefined, family: Family
 function defaultSources(node: NodeState, vantage: Vantage, destination: { readonly family: Family; readonly value: bigint }): IntervalSet {
   if (vantage !== 'node') return outsideSources(node, destination.family);
   // A process of the node that talks to an address of the node uses that address.
-  const own = contains(addressesOfType(node.host, destination.family, 'local'), destination.value)
+  const own = contains(addressesOfType(node.host, { family: destination.family, type: 'local' }), destination.value)
     ? destination.value
     : primaryAddress(node.host, destination.family);
   return own === undefined ? outsideSources(node, destination.family) : single(own);
@@ -100,10 +100,9 @@ function portOf(value: string | number | undefined): number | 'bad' | undefined 
 
 /** A packet in a few words, as the first line of a trace. */
 export function packetText(packet: Packet): string {
-  const [first] = packet.sources;
-  const one = packet.sources.length === 1 && first !== undefined && first.lo === first.hi;
-  const from = one ? formatAddress(packet.family, first.lo) : 'every source';
+  const prefixes = packet.sources.length > 2 ? [] : formatPrefixes(packet.family, packet.sources);
+  const from = prefixes.length === 0 || prefixes.length > 3 ? 'every source' : prefixes.join(', ');
   const protocol = (Object.keys(protocolNumbers) as Protocol[]).find((name) => protocolNumbers[name] === packet.protocol) ?? `protocol ${packet.protocol}`;
   const to = formatAddress(packet.family, packet.destination);
-  return `${packet.vantage} ${from} → ${packet.family === 6 ? `[${to}]` : to}:${packet.destinationPort}/${protocol}`;
+  return `${packet.vantage}: ${from} → ${packet.family === 6 ? `[${to}]` : to}:${packet.destinationPort}/${protocol}`;
 }

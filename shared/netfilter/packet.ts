@@ -26,7 +26,10 @@ export interface Assumption {
 
 export type Nat = { readonly kind: 'masquerade' } | { readonly kind: 'snat'; readonly address?: bigint };
 
-/** The packets on one branch of the walk. Immutable: a branch that differs is a new value. */
+/**
+ * The packets on one branch of the walk. Immutable: a branch that differs is a new value. Every field is always there, so that all states are of one shape to
+ * the machine that runs this: states are what a walk makes most of.
+ */
 export interface State {
   readonly family: Family;
   readonly protocol: number;
@@ -39,17 +42,18 @@ export interface State {
   readonly mark: number;
   readonly connmark: number;
   /** Set for an ICMP error that answers a packet. */
-  readonly icmp?: { readonly type: number; readonly code: number };
+  readonly icmp: { readonly type: number; readonly code: number } | undefined;
   /** TCP flags where they are not those of a first packet (SYN) or its answer (SYN, ACK). */
-  readonly tcpFlags?: number;
+  readonly tcpFlags: number | undefined;
   /** The packet belongs to its connection from its making (ICMP errors, resets of REJECT): raw sees its state, and NOTRACK does nothing. */
-  readonly attached?: true;
+  readonly attached: boolean;
   /** The IPVS connection that it belongs to. */
-  readonly ipvs?: IpvsConnection;
+  readonly ipvs: IpvsConnection | undefined;
   readonly conntrack: 'related' | 'new' | 'established' | 'invalid' | 'untracked';
   readonly direction: 'original' | 'reply';
   /** The NAT core has decided about destination or source of this connection: it asks no further NAT chain, even if nothing was changed in fact. */
-  readonly settled: { readonly destination: boolean; readonly source: boolean };
+  readonly settledDestination: boolean;
+  readonly settledSource: boolean;
   /** Set by a DNAT or REDIRECT that changed something (IPS_DST_NAT); what the client addressed is in `original`. */
   readonly dnat: boolean;
   /** The rule that translated the destination. */
@@ -59,12 +63,7 @@ export interface State {
    * Translations that the NAT core makes for packets after the first, without asking rules: the destination in prerouting or output, the source in
    * postrouting. For answers they are the first packet's undone, for later packets of the client the same again.
    */
-  readonly undo?: {
-    readonly destination?: IntervalSet;
-    readonly destinationPort?: number | undefined;
-    readonly source?: IntervalSet;
-    readonly sourcePort?: number | undefined;
-  };
+  readonly undo: Undo | undefined;
   /** Addresses and ports of the connection's first packet before any NAT. */
   readonly original: {
     readonly source: IntervalSet;
@@ -76,15 +75,23 @@ export interface State {
   readonly weight: number;
   readonly assumptions: readonly Assumption[];
   /** A rule has changed the packet in a way that we cannot follow: whatever comes after is unknown. */
-  readonly clouded?: Decider;
+  readonly clouded: Decider | undefined;
   /** Where the walk has been; undefined unless it is traced. */
   readonly path: PathNode | undefined;
+}
+
+/** A side that is absent is not translated. */
+export interface Undo {
+  readonly destination?: { readonly address: IntervalSet; readonly port: number | undefined };
+  readonly source?: { readonly address: IntervalSet; readonly port: number | undefined };
 }
 
 /** One station of a walk, newest first; `parent` is shared between branches. */
 export interface PathNode {
   readonly parent: PathNode | undefined;
   readonly station: Station;
+  /** What was assumed by then. */
+  readonly assumptions: readonly Assumption[];
 }
 
 /** What a person sees of one step of the walk. */
@@ -139,12 +146,12 @@ export const isTranslated = ({ dnat, ipvs }: State): boolean => dnat || (ipvs?.p
 
 /** The same branch with one more station on its path, if paths are kept. */
 export function visited(state: State, station: Station, traced: { readonly traced: boolean }): State {
-  return traced.traced ? { ...state, path: { parent: state.path, station } } : state;
+  return traced.traced ? { ...state, path: { parent: state.path, station, assumptions: state.assumptions } } : state;
 }
 
-/** The stations of a branch from first to last. */
-export function stationsOf(path: PathNode | undefined): readonly Station[] {
-  const stations: Station[] = [];
-  for (let node = path; node !== undefined; node = node.parent) stations.push(node.station);
-  return stations.reverse();
+/** The steps of a branch from first to last. */
+export function pathOf(path: PathNode | undefined): readonly PathNode[] {
+  const nodes: PathNode[] = [];
+  for (let node = path; node !== undefined; node = node.parent) nodes.push(node);
+  return nodes.reverse();
 }

@@ -1,6 +1,7 @@
 // A rule as the walk reads it, whichever tool wrote it: steps from left to right, conditions first failing ends the rule. Both `iptables.decode.ts` and
 // `nft.parse.ts` end here, so that there is one evaluator for all backends. Every kind here is either judged by the walk or says that it may match.
 import type { Family, IntervalSet } from '../model/address.ts';
+import type { Decider } from '../model/outcome.ts';
 
 /** Which program's tables: the legacy x_tables of the kernel, iptables over nf_tables, or nf_tables written natively. */
 export type Backend = 'legacy' | 'iptables-nft' | 'nft';
@@ -33,8 +34,10 @@ export interface Rule {
   /** As the tool prints it: `-A FORWARD -p tcp …` or nft's `tcp dport 8080 drop`. */
   readonly text: string;
   readonly steps: readonly Step[];
-  readonly comment?: string;
-  readonly counter?: Counter;
+  readonly comment?: string | undefined;
+  readonly counter?: Counter | undefined;
+  /** The rule as one that decides, where its reader keeps that: walks from several vantages then share it. */
+  readonly decider?: Decider;
 }
 
 export type Step = Condition | Action | Verdict;
@@ -204,22 +207,38 @@ export interface NatMap {
   readonly holds: readonly ('address' | 'port')[];
 }
 
-/** The kinds of steps that are verdicts; a rule's last step is one of them, or the rule goes on to the next. */
-export const verdictKinds: ReadonlySet<Step['kind']> = new Set([
-  'accept',
-  'drop',
-  'reject',
-  'return',
-  'continue',
-  'jump',
-  'goto',
-  'queue',
-  'dnat',
-  'snat',
-  'masquerade',
-  'redirect',
-  'netmap',
-  'tproxy',
-  'verdictMap',
-  'unknown',
-] as const);
+/** Whether a step is one that must hold for the rule to go on. Asked for every step of every rule: the frequent kinds come first. */
+export function isCondition(step: Step): step is Condition {
+  switch (step.kind) {
+    case 'address':
+    case 'number':
+    case 'random':
+    case 'interface':
+    case 'conntrackState':
+    case 'conntrackStatus':
+    case 'conntrackDirection':
+    case 'addressType':
+    case 'reversePath':
+    case 'ipset':
+    case 'lookup':
+    case 'recent':
+    case 'may':
+    case 'never':
+      return true;
+    default:
+      return false;
+  }
+}
+
+/** Whether a step is a verdict. A rule's last step is one, or the rule goes on to the next. */
+export const isVerdict = (step: Step): step is Verdict => !actionKinds.has(step.kind) && !isCondition(step);
+
+const actionKinds: ReadonlySet<Step['kind']> = new Set<Action['kind']>([
+  'setMark',
+  'setConnmark',
+  'saveMark',
+  'restoreMark',
+  'notrack',
+  'effectless',
+  'unknownEffect',
+]);

@@ -23,9 +23,9 @@ export interface BaseChain {
 export interface Chain {
   readonly name: string;
   /** Absent for chains that are only jumped to. */
-  readonly base?: BaseChain;
+  readonly base?: BaseChain | undefined;
   /** Counter of the policy, where the dump has it. */
-  readonly counter?: Counter;
+  readonly counter?: Counter | undefined;
   /** Line of the chain's declaration; 0 where there are no lines. */
   readonly line: number;
   /** Number of rules. */

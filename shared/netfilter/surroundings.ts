@@ -104,7 +104,7 @@ function routingFact({ host }: NodeState, family: Family, podNetworks: readonly 
   const networks = podNetworks.slice(0, networksShownMax).flatMap((text) => {
     const prefix = parsePrefix(text);
     if (prefix?.family !== family) return [];
-    const found = routeDestinations(host, family, [prefix.interval], { mark: 0 }).find(({ answer }) => answer.kind === 'route' && answer.route.length > 0);
+    const found = routeDestinations(host, [prefix.interval], { family, mark: 0 }).find(({ answer }) => answer.kind === 'route' && answer.route.length > 0);
     return [[text, found?.answer.kind === 'route' ? found.answer.route.text : null] as const];
   });
   return [

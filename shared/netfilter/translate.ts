@@ -1,5 +1,5 @@
 // Network address translation of a packet set: DNAT, REDIRECT, SNAT, MASQUERADE, NETMAP, with nft's maps, as the NAT core of the kernel does them.
-import { type Family, formatAddress, type IntervalSet, single, size } from '../model/address.ts';
+import { type Family, formatAddress, type IntervalSet, isSameSet, single, size } from '../model/address.ts';
 import { deciderOf } from '../model/outcome.ts';
 import type { Ended, Run } from './chains.ts';
 import { type Host, interfaceOfAddress } from './host.ts';
@@ -40,7 +40,8 @@ export function translate(run: Run, state: State, given: { readonly verdict: Ver
   }
 }
 
-const done = (states: readonly State[]): Translation => ({ states, untouched: [], ended: [] });
+const done = (states: readonly State[]): Translation => ({ states, untouched: nothing, ended: nothing });
+const nothing: readonly never[] = [];
 const snatOf = (addresses: IntervalSet | undefined): State['nat'] =>
   addresses !== undefined && size(addresses) === 1n ? { kind: 'snat', address: (addresses[0] as { lo: bigint }).lo } : { kind: 'snat' };
 
@@ -51,28 +52,32 @@ interface Target {
 }
 
 function destinations(state: State, addresses: IntervalSet | undefined, target: Target): readonly State[] {
-  const ports = target.ports;
-  const port = ports === undefined ? state.destinationPort : ports.lo === ports.hi ? ports.lo : undefined;
-  const apply = (destination: IntervalSet, weight: number): State => {
-    // A translation to what was there already leaves no trace in the connection (nf_nat_setup_info compares the tuples).
-    const changed = port !== state.destinationPort || !sameSet(destination, state.destination);
-    const decider = deciderOf(target.rule);
-    const translated = changed ? { dnat: true, dnatBy: decider } : {};
-    const next: State = { ...state, destination, destinationPort: port, ...translated, settled: { ...state.settled, destination: true }, weight };
-    if (!target.run.traced) return next;
-    const [first] = destination;
-    const effect = `DNAT to ${first === undefined ? '' : formatAddress(state.family, first.lo)}${port === undefined ? '' : ` port ${port}`}`;
-    return visited(next, { kind: 'rule', decider, effect, certain: true }, target.run);
-  };
-  if (addresses === undefined) return [apply(state.destination, state.weight)];
+  if (addresses === undefined) return [translated(state, state.destination, target)];
   const choices = size(addresses);
-  if (choices > choicesMax) return [apply(addresses, state.weight)];
+  if (choices === 1n || choices > choicesMax) return [translated(state, addresses, target)];
   const each = addresses.flatMap(({ lo, hi }) => Array.from({ length: Number(hi - lo) + 1 }, (_, index) => lo + BigInt(index)));
-  return each.map((address) => apply(single(address), state.weight / each.length));
+  return each.map((address) => translated({ ...state, weight: state.weight / each.length }, single(address), target));
 }
 
-const sameSet = (a: IntervalSet, b: IntervalSet): boolean =>
-  a.length === b.length && a.every(({ lo, hi }, index) => lo === b[index]?.lo && hi === b[index]?.hi);
+function translated(state: State, destination: IntervalSet, { ports, rule, run }: Target): State {
+  const port = ports === undefined ? state.destinationPort : ports.lo === ports.hi ? ports.lo : undefined;
+  // A translation to what was there already leaves no trace in the connection (nf_nat_setup_info compares the tuples).
+  const changed = port !== state.destinationPort || !isSameSet(destination, state.destination);
+  const decider = deciderOf(rule);
+  const next: State = {
+    ...state,
+    destination,
+    destinationPort: port,
+    dnat: changed || state.dnat,
+    dnatBy: changed ? decider : state.dnatBy,
+    settledDestination: true,
+  };
+  if (!run.traced) return next;
+  const [first] = destination;
+  const address = first === undefined ? '' : formatAddress(state.family, first.lo);
+  const bare = state.family === 6 && port !== undefined ? `[${address}]` : address;
+  return visited(next, { kind: 'rule', decider, effect: `DNAT to ${bare}${port === undefined ? '' : `:${port}`}`, certain: true }, run);
+}
 
 function byMap(
   run: Run,
@@ -114,8 +119,8 @@ function redirected(run: Run, state: State, given: { readonly ports: PortRange |
 function sourced(run: Run, state: State, given: { readonly nat: State['nat']; readonly rule: Rule }): State {
   const effect = given.nat?.kind === 'masquerade' ? 'masquerade' : 'SNAT';
   const address = given.nat === undefined ? undefined : natAddress(run.node.host, { ...state, nat: given.nat });
-  const nat = address !== undefined && sameSet(address, state.source) ? undefined : given.nat;
-  const translated = { ...state, nat, settled: { ...state.settled, source: true } };
+  const nat = address !== undefined && isSameSet(address, state.source) ? undefined : given.nat;
+  const translated = { ...state, nat, settledSource: true };
   return visited(translated, { kind: 'rule', decider: deciderOf(given.rule), effect, certain: true }, run);
 }
 

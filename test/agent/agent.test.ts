@@ -190,6 +190,17 @@ async function tests(): Promise<void> {
     t.match(answer, { id: 't1', result: { verdict: 'refused' } });
     peer.send({ type: 'trace', id: 't2', packet: { src: 'nonsense', dst: '192.0.2.7', dport: '1' } });
     t.match(await peer.wait(() => peer.messages.find((message) => message.type === 'traced' && message.id === 't2'), 2_000), { error: /^src nonsense/ });
+    peer.send({ type: 'trace', id: 't3', packet: { dst: '192.0.2.7', dport: '30081' } });
+    const drawn = await peer.wait(() => peer.messages.find((message) => message.type === 'traced' && message.id === 't3'), 2_000);
+    t.match(
+      drawn,
+      { result: { verdict: 'refused', graph: { packet: 'external: every source → 192.0.2.7:30081/tcp', verdict: 'refused' } } },
+      'clients as in the facts',
+    );
+    peer.send({ type: 'trace', id: 't4', packet: { dst: '192.0.2.7', dport: '30081', vantage: 'peer' } });
+    t.match(await peer.wait(() => peer.messages.find((message) => message.type === 'traced' && message.id === 't4'), 2_000), {
+      error: 'src is missing, and this node knows no clients of the vantage peer',
+    });
   });
 
   await t.test('a nonsensical frame ends the connection and nothing else', async (t) => {

@@ -6,10 +6,13 @@ export interface Run {
   readonly rssMb: number;
 }
 
-/** Runs a command once; its peak memory is that of GNU time. Throws if it ends with another code than those given. */
+/** Runs a command once, its output thrown away; its peak memory is that of GNU time. Throws if it ends with another code than those given. */
 export function timedCommand(command: readonly string[], codes: readonly number[] = [0]): Run {
   const start = performance.now();
-  const { status, stderr } = spawnSync('/usr/bin/env', ['time', '-f', 'rss %M', ...command], { encoding: 'utf8', maxBuffer: 1 << 30 });
+  const { status, stderr } = spawnSync('/usr/bin/env', ['time', '-f', 'rss %M', ...command], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
   const seconds = (performance.now() - start) / 1000;
   if (!codes.includes(status ?? -1)) throw new Error(`${command[0]} ended with ${status}: ${stderr.slice(0, 2000)}`);
   return { seconds, rssMb: Number(/rss (\d+)/.exec(stderr)?.[1] ?? Number.NaN) / 1024 };
@@ -43,4 +46,14 @@ export function hasLegacyIptables(): boolean {
 /** How many times a comparison takes as long as we do. */
 export function ratio(ours: readonly Run[], theirs: readonly Run[]): string {
   return (median(theirs.map(({ seconds }) => seconds)) / median(ours.map(({ seconds }) => seconds))).toFixed(2);
+}
+
+/** How many times as long as a comparison we take: the median of what each turn says, as a machine that others use too is slower in some turns. */
+export function timesAsLong(ours: readonly Run[], theirs: readonly Run[]): number {
+  return median(ours.map(({ seconds }, turn) => seconds / (theirs[turn] as Run).seconds));
+}
+
+/** The value that a share of all values does not exceed. */
+export function quantile(values: readonly number[], share: number): number {
+  return [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] as number;
 }

@@ -5,6 +5,9 @@ import { join } from 'node:path';
 import t from 'tap';
 import { type Collector, runCollector } from '../../../collector/main.ts';
 import type { Fact } from '../../../shared/model/fact.ts';
+import { walkMermaid } from '../../../shared/netfilter/walk.mermaid.ts';
+import { walkSvg } from '../../../shared/netfilter/walk.svg.ts';
+import { graphed, serviceNode, traced } from '../../support/drawn.ts';
 import { golden } from '../../support/golden.ts';
 import { changeOf, nodePortFact, TestAgent } from '../ingest/client.ts';
 import { endpoints, getJson, objectsOf, startCollector, until, writeObjects } from '../ingest/cluster.ts';
@@ -183,6 +186,55 @@ t.test('a packet is walked by the agent', async (t) => {
   agent.send({ type: 'traced', id: second.id, error: 'dport is missing' });
   t.match(await refused, { status: 502, detail: 'dport is missing' });
   await agent.stop();
+});
+
+t.test('a walk is drawn', async (t) => {
+  const collector = await startCollector(t.testdir());
+  t.teardown(() => collector.close());
+  const agent = await TestAgent.start(collector.address);
+  agent.sendFacts(healthy);
+  await agent.until('ack', (ack) => ack.state === 1);
+  const drop = serviceNode({ endpoints: 2, filter: ['-A FORWARD -p tcp -m tcp --dport 8000:8001 -j DROP'] });
+  const graph = graphed(traced(drop, 'src=198.51.100.7,dport=30080'));
+  const answers = async (query: string, result: object) => {
+    const known = agent.received.length;
+    const answer = getJson(collector.address, query);
+    const { id, packet } = await agent.until('trace', (message) => agent.received.indexOf(message) >= known);
+    agent.send({ type: 'traced', id, result });
+    return { ...(await answer), packet };
+  };
+  const explain = 'explain?node=node1&port=30080&drawing=';
+  const svg = await answers(`${explain}svg`, { graph });
+  t.match(svg, {
+    kind: 'Explanation',
+    explanation: { kind: 'healthy', address: '172.31.0.11' },
+    packet: { vantage: 'external', dst: '172.31.0.11', dport: '30080', proto: 'tcp' },
+  });
+  t.equal(svg.drawing, walkSvg(graph));
+  t.match(await answers(`${explain}mermaid`, { graph }), { drawing: walkMermaid(graph) });
+  t.same((await answers(`${explain}graph`, { graph })).drawing, graph);
+  t.match(await answers(`${explain}svg`, { verdict: 'drop' }), {
+    explanation: { kind: 'healthy' },
+    drawing: undefined,
+    drawingProblem: /without a drawing that this collector understands/,
+  });
+  const [first] = graph.edges;
+  t.match(await answers(`${explain}svg`, { graph: { ...graph, edges: [...graph.edges, { ...first, to: 'n99' }] } }), { drawingProblem: /without a drawing/ });
+  t.match(await getJson(collector.address, `${explain}png`), { status: 400 });
+  const body = JSON.stringify({ node: 'node1', packet: { dport: '30080' }, drawing: 'mermaid' });
+  const known = agent.received.length;
+  const posted = fetch(`${collector.address}/api/v1/trace`, { method: 'POST', body, headers: { 'content-type': 'application/json' } });
+  const { id } = await agent.until('trace', (message) => agent.received.indexOf(message) >= known);
+  agent.send({ type: 'traced', id, result: { graph } });
+  t.match(await (await posted).json(), { kind: 'Trace', result: { graph: { more: 0 } }, drawing: walkMermaid(graph) });
+  await agent.stop();
+  t.match(
+    await until(
+      () => getJson(collector.address, `${explain}svg`),
+      ({ connected }) => connected === false,
+    ),
+    { drawingProblem: 'the agent of node1 is not connected' },
+  );
 });
 
 t.test('live events', async (t) => {

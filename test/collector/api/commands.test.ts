@@ -2,6 +2,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import t from 'tap';
+import { walkSvg } from '../../../shared/netfilter/walk.svg.ts';
+import { graphed, serviceNode, traced } from '../../support/drawn.ts';
 import { nodePortFact, TestAgent } from '../ingest/client.ts';
 import { endpoints, getJson, objectsOf, until, writeObjects } from '../ingest/cluster.ts';
 
@@ -72,6 +74,13 @@ t.test('from a start to SIGTERM', async (t) => {
   t.match(explained, { code: 1, output: /shop\/web.*30080\/tcp.*node1[\s\S]*--dport 8080 -j DROP/ });
   t.match(JSON.parse(json.output), { kind: 'Explanation', explanation: { kind: 'faulty', node: 'node1', port: 30080 } });
 
+  const graph = graphed(traced(serviceNode({ endpoints: 2, filter: ['FORWARD DROP'] }), 'src=198.51.100.7,dport=30080'));
+  const drawing = run('explain', 'node1', '30080', '-o', 'svg', ...server);
+  agent.send({ type: 'traced', id: (await agent.until('trace')).id, result: { graph } });
+  t.match(await drawing, { code: 1, output: walkSvg(graph) });
+  const problem = run('explain', 'node2', '30080', '-o', 'mermaid', ...server);
+  t.match(await problem, { code: 2, output: /^portreeve: the walk cannot be drawn: the address of node2 that clients ask is not known\n$/ });
+
   const before = Date.now();
   collector.child.kill('SIGTERM');
   await agent.closed;
@@ -90,7 +99,7 @@ for (const { words, says } of [
   { words: ['explain', 'node1', '80/icmp'], says: /NODE and PORT/ },
   { words: ['get', 'nodes', '--server', 'ftp://x'], says: /--server ftp:\/\/x/ },
   { words: ['collector'], says: /--data is missing/ },
-  { words: ['collector', '--data', '/nonexistent/x', '--listen', '10.0.0.1:7300'], says: /10\.0\.0\.1 .*loopback/ },
+  { words: ['collector', '--data', '/nonexistent/x', '--listen', '10.0.0.1:7300', '--no-auth'], says: /10\.0\.0\.1 .*loopback/ },
 ]) {
   t.test(`portreeve ${words.join(' ')} is a usage error`, async (t) => {
     t.match(await run(...words), { code: 2, output: says });

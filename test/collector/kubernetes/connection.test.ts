@@ -162,6 +162,14 @@ t.test('in a pod: the mounted token and authority, and a token that the kubelet 
   await reaches('shop/api shop/web', 'the refusal makes the new token known at once');
 });
 
+t.test('a program that shall give credentials and never ends', async (t) => {
+  const server = await started(t, {});
+  const user = { exec: { apiVersion: 'client.authentication.k8s.io/v1', command: 'sleep', args: ['1'], interactiveMode: 'Never' } };
+  const kubeconfig = join(t.testdir({ config: config(`http://127.0.0.1:${server.port}`, user, {}) }), 'config');
+  const { complains } = await watching(t, { kubeconfig, idleMs: 200 });
+  await complains(/the credentials did not come within 0 s/);
+});
+
 t.test('outside of a pod there is no in-cluster configuration', async (t) => {
   const { KUBERNETES_SERVICE_HOST: host } = process.env;
   delete process.env.KUBERNETES_SERVICE_HOST;

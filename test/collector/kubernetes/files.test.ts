@@ -108,3 +108,47 @@ t.test('a file that is replaced by rename is seen by the poll alone as well', as
 t.test('a directory that does not exist is an error', async (t) => {
   await t.rejects(watchFiles({ directory: join(t.testdir(), 'none'), onUpdate: () => t.fail('nothing to report') }), { code: 'INPUT_UNREADABLE' });
 });
+
+t.test('how fresh the view is, what a reading touches, and a directory that goes away', async (t) => {
+  const directory = join(t.testdir(), 'cluster');
+  await writeObjects(directory, objectsOf());
+  const updates: ObjectsUpdate[] = [];
+  const source = await watchFiles({ directory, onUpdate: (update) => updates.push(update), debounceMs: 10, pollMs: 30 });
+  t.teardown(() => source.close());
+  const view = () => source.view().find(({ kind }) => kind === 'Service');
+  t.match(view(), { state: 'watching', objects: 1 });
+  t.match(updates[0], { touched: { all: true } });
+  const before = updates[0]?.objects;
+  const policy = { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', metadata: { namespace: 'shop', name: 'deny' }, spec: { podSelector: {} } };
+  await writeObjects(directory, { 'policies.json': policy });
+  await until(
+    async () => updates.length,
+    (count) => count >= 2,
+  );
+  t.match(updates[1], { changes: [{ kind: 'network-policy', subject: 'NetworkPolicy shop/deny', after: /pods: all/ }], touched: { all: false } });
+  t.strictSame([...(updates[1]?.touched.kinds ?? [])], ['NetworkPolicy']);
+  t.equal(updates[1]?.objects.services, before?.services, 'what is as before is the same');
+  await rename(directory, `${directory}.gone`);
+  const failing = await until(
+    async () => view(),
+    (each) => each?.state === 'failing',
+  );
+  t.match(failing, { state: 'failing', reason: /cannot be read/, objects: 1 });
+  t.match(updates.at(-1)?.issues, [{ reason: /cannot be read/ }]);
+  await rename(`${directory}.gone`, directory);
+  t.match(
+    await until(
+      async () => view(),
+      (each) => each?.state === 'watching',
+    ),
+    { state: 'watching', reason: undefined },
+  );
+});
+
+t.test('what is at odds between files is named at once', async (t) => {
+  const { directory, next } = await watched(t);
+  const other = JSON.parse(JSON.stringify(objectsOf()['services.json'])) as { metadata: { name: string } };
+  other.metadata.name = 'second';
+  await writeObjects(directory, { 'other.json': other });
+  t.match((await next(2)).issues, [{ object: 'Service shop/second', reason: /asks for NodePort 30080\/tcp, which Service shop\/web has/ }]);
+});

@@ -34,20 +34,15 @@ const rawService = fc
     policy: fc.constantFrom('Cluster', 'Local'),
     external: fc.constantFrom([], ['192.0.2.2']),
     families: fc.constantFrom(['IPv4'], ['IPv4', 'IPv6']),
+    second: fc.constantFrom(undefined, 30_001, 30_009),
     hidden: fc.boolean(),
   })
-  .map(({ name, port, policy, external, families, hidden }) =>
-    service(
-      name,
-      {
-        externalTrafficPolicy: policy,
-        externalIPs: external,
-        ipFamilies: families,
-        ports: [{ name: 'http', port: external.length > 0 ? 30_002 : 80, nodePort: port }],
-      },
-      hidden ? { labels: { 'service.kubernetes.io/service-proxy-name': 'other' } } : {},
-    ),
-  );
+  .map(({ name, port, policy, external, families, second, hidden }) => {
+    const first = { name: 'http', port: external.length > 0 ? 30_002 : 80, nodePort: port };
+    const ports = second === undefined ? [first] : [first, { name: 'dns', port: 53, protocol: 'UDP', nodePort: second }];
+    const metadata = hidden ? { labels: { 'service.kubernetes.io/service-proxy-name': 'other' } } : {};
+    return service(name, { externalTrafficPolicy: policy, externalIPs: external, ipFamilies: families, ports }, metadata);
+  });
 const rawSlice = fc
   .record({ of: fc.constantFrom(...serviceNames), number: fc.integer({ min: 0, max: 1 }), endpoints: fc.array(endpoint, { maxLength: 3 }) })
   .map(({ of, number, endpoints }) =>

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import t from 'tap';
-import { type IptablesParsed, type IptablesTable, lineKind, parseIptables, printIptables } from '../../../shared/netfilter/iptables.parse.ts';
+import { type IptablesParsed, IptablesReader, type IptablesTable, lineKind, parseIptables, printIptables } from '../../../shared/netfilter/iptables.parse.ts';
+import { unknownOptions } from '../../../shared/netfilter/iptables.unknown.ts';
 
 const fixtures = join(import.meta.dirname, '../../fixtures');
 const dumps = readdirSync(fixtures, { recursive: true, encoding: 'utf8' }).filter((path) => /ip6?tables-save[^/]*\.txt(\.gz)?$/.test(path));
@@ -31,7 +32,9 @@ function brokenLaw(input: Buffer): string | undefined {
   const { lineKinds, lineCount } = parsed.dump;
   const ruleLines = new Set<number>();
   for (const table of parsed.tables) {
+    let rules = 0;
     for (const chain of table.chains.values()) {
+      rules += chain.length;
       for (let i = 0; i < chain.length; i++) {
         const line = chain.lineOf(i);
         if (lineKinds[line - 1] !== lineKind.rule || ruleLines.has(line)) return `line ${line} is no rule, or the rule of two`;
@@ -40,6 +43,7 @@ function brokenLaw(input: Buffer): string | undefined {
         if (rule.place.line !== line || rule.text !== chain.text(i) || !rule.text.startsWith('-A ')) return `line ${line}: the rule's place or text is wrong`;
       }
     }
+    if (rules !== table.chains.ruleCount) return `table ${table.name} has ${rules} rules, not ${table.chains.ruleCount}`;
   }
   const issueLines = new Set(parsed.issues.map(({ line }) => line));
   for (let line = 1; line <= lineCount; line++) {
@@ -91,61 +95,64 @@ t.test('captured dumps have no match, target or option that is not known', (t) =
   t.end();
 });
 
-t.test('law: whatever is done to a dump, every line is accounted for and printed back', (t) => {
-  const seeds = [
-    '16-k3s-like-healthy/iptables-save-counters.txt',
-    '01-healthy-iptables-nft/iptables-save.txt',
-    'firewalld-iptables/1-default/ip6tables-save.txt',
-  ].map(bytesOf);
-  const odd = [
-    '*filter',
-    'COMMIT',
-    '-A INPUT -j DROP',
-    '-A NEW -j X',
-    '-I INPUT 2 -j DROP',
-    '-I INPUT',
-    '-N INPUT',
-    '-P INPUT DROP',
-    '-P X',
-    '-D INPUT 1',
-    ':INPUT',
-    ':',
-    ': - [0:0]',
-  ].concat([
-    '[1:2] -A INPUT',
-    '[1:2]',
-    '[x] -A INPUT',
-    '# comment',
-    '',
-    ' ',
-    '\t-A INPUT -j "',
-    '$ iptables-save',
-    '\0',
-    'é ünïcode',
-    '-A',
-    '-',
-    '*',
-    '* nat',
-    '-A INPUT -m comment --comment "ß"',
-  ]);
-  const edit = fc.record({
-    at: fc.double({ min: 0, max: 1, noNaN: true }),
-    cut: fc.nat(200),
-    line: fc.option(fc.constantFrom(...odd)),
-    bytes: fc.uint8Array({ maxLength: 6 }),
-    crlf: fc.boolean(),
+/** Dumps, and lines that such should not have, to put into them. */
+const seeds = [
+  '16-k3s-like-healthy/iptables-save-counters.txt',
+  '01-healthy-iptables-nft/iptables-save.txt',
+  'firewalld-iptables/1-default/ip6tables-save.txt',
+].map(bytesOf);
+const odd = [
+  '*filter',
+  'COMMIT',
+  '-A INPUT -j DROP',
+  '-A NEW -j X',
+  '-I INPUT 2 -j DROP',
+  '-I INPUT',
+  '-N INPUT',
+  '-P INPUT DROP',
+  '-P X',
+  '-D INPUT 1',
+  ':INPUT',
+  ':',
+  ': - [0:0]',
+].concat([
+  '[1:2] -A INPUT',
+  '[1:2]',
+  '[x] -A INPUT',
+  '# comment',
+  '',
+  ' ',
+  '\t-A INPUT -j "',
+  '$ iptables-save',
+  '\0',
+  'é ünïcode',
+  '-A',
+  '-',
+  '*',
+  '* nat',
+  '-A INPUT -m comment --comment "ß"',
+]);
+const edit = fc.record({
+  at: fc.double({ min: 0, max: 1, noNaN: true }),
+  cut: fc.nat(200),
+  line: fc.option(fc.constantFrom(...odd)),
+  bytes: fc.uint8Array({ maxLength: 6 }),
+  crlf: fc.boolean(),
+});
+/** Dumps to which something was done. */
+const mutated = fc
+  .record({ seed: fc.constantFrom(...seeds), length: fc.double({ min: 0, max: 1, noNaN: true }), edits: fc.array(edit, { maxLength: 8 }) })
+  .map(({ seed, length, edits }) => {
+    let bytes = seed.subarray(0, Math.ceil(seed.length * length));
+    for (const { at, cut, line, bytes: noise, crlf } of edits) {
+      const place = Math.floor(bytes.length * at);
+      const inserted = line === null ? Buffer.from(noise) : Buffer.from(`\n${line}${crlf ? '\r\n' : '\n'}`);
+      bytes = Buffer.concat([bytes.subarray(0, place), inserted, bytes.subarray(place + cut)]);
+    }
+    return bytes;
   });
-  const mutated = fc
-    .record({ seed: fc.constantFrom(...seeds), length: fc.double({ min: 0, max: 1, noNaN: true }), edits: fc.array(edit, { maxLength: 8 }) })
-    .map(({ seed, length, edits }) => {
-      let bytes = seed.subarray(0, Math.ceil(seed.length * length));
-      for (const { at, cut, line, bytes: noise, crlf } of edits) {
-        const place = Math.floor(bytes.length * at);
-        const inserted = line === null ? Buffer.from(noise) : Buffer.from(`\n${line}${crlf ? '\r\n' : '\n'}`);
-        bytes = Buffer.concat([bytes.subarray(0, place), inserted, bytes.subarray(place + cut)]);
-      }
-      return bytes;
-    });
+
+t.test('law: whatever is done to a dump, every line is accounted for and printed back', (t) => {
   fc.assert(
     fc.property(mutated, (bytes) => brokenLaw(bytes) === undefined),
     { numRuns: 150 },
@@ -159,6 +166,92 @@ t.test('law: whatever is done to a dump, every line is accounted for and printed
     { numRuns: 300 },
   );
   t.pass('held');
+  t.end();
+});
+
+/** All that a parsed dump says, as text. */
+function said(parsed: IptablesParsed): string {
+  const tables = parsed.tables.map(({ chains, baseChains, ...table }) => ({
+    ...table,
+    bases: baseChains.map(({ name }) => name),
+    ruleCount: chains.ruleCount,
+    size: chains.size,
+    chains: [...chains.values()].map((chain) => [chain, Array.from({ length: chain.length }, (_, i) => [chain.lineOf(i), chain.text(i)])]),
+  }));
+  const { lineStarts, lineKinds, cutLine } = parsed.dump;
+  const all = [tables, parsed.issues, [...lineStarts], [...lineKinds], cutLine, unknownOptions(parsed), printIptables(parsed).toString('latin1')];
+  return JSON.stringify(all, (_, value) => (typeof value === 'bigint' ? String(value) : value));
+}
+
+t.test('law: a dump that arrives in pieces is read as one that is there at once', (t) => {
+  const arriving = fc.tuple(fc.oneof(mutated, fc.constantFrom(...seeds)), fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 12 }), fc.nat(255));
+  fc.assert(
+    fc.property(arriving, ([bytes, places, noise]) => {
+      // What has not arrived may be anything, line ends too.
+      const arrived = Buffer.alloc(bytes.length, noise);
+      const reader = new IptablesReader(arrived);
+      for (const length of places.map((place) => Math.floor(place * bytes.length)).sort((a, b) => a - b)) {
+        bytes.copy(arrived, 0, 0, length);
+        reader.advance(length);
+      }
+      bytes.copy(arrived);
+      return said(reader.finish()) === said(parseIptables(bytes));
+    }),
+    { numRuns: 200 },
+  );
+  t.pass('held');
+  t.end();
+});
+
+t.test('law: what is read of a dump does not depend on the room that was made for it', (t) => {
+  // Room is made by size: short lines are more than expected, and a long comment behind them makes them fewer.
+  const line = fc.constantFrom(
+    ':A - [0:0]',
+    ':LONGER-THAN-BUILT-IN - [0:0]',
+    '-A A',
+    '-A B -j A',
+    '-A LONGER-THAN-BUILT-IN',
+    '*nat',
+    '*raw',
+    'COMMIT',
+    '#',
+    '-D',
+    '',
+  );
+  const many = fc
+    .array(fc.tuple(line, fc.nat(300)), { maxLength: 12 })
+    .map((parts) => parts.flatMap(([line, times]) => Array.from({ length: times + 1 }, () => line)));
+  const chains = fc
+    .nat(400)
+    .map((count) => ['*nat', ...Array.from({ length: count }, (_, i) => `:KUBE-SEP-${i}-C - [0:0]`), '-A KUBE-SEP-7-C -j KUBE-SEP-8-C']);
+  fc.assert(
+    fc.property(fc.oneof(many, chains), (lines) => {
+      const text = `${['*filter', ...lines].join('\n')}\n`;
+      const comment = `${'#'.repeat(600 * text.length)}\n`;
+      const [close, roomy] = [parseIptables(text), parseIptables(`${text}${comment}`)];
+      const parts = ({ tables, issues, dump }: IptablesParsed): unknown[] => [
+        tables.map(({ chains }) =>
+          [...chains.values()].map((chain) => [chain.name, chain.line, Array.from({ length: chain.length }, (_, i) => chain.lineOf(i))]),
+        ),
+        issues,
+        [...dump.lineKinds.subarray(0, lines.length + 1)],
+      ];
+      return JSON.stringify(parts(close)) === JSON.stringify(parts(roomy)) && brokenLaw(Buffer.from(text)) === undefined;
+    }),
+    { numRuns: 60 },
+  );
+  t.pass('held');
+  t.end();
+});
+
+t.test('a text without line feeds may arrive in pieces too', (t) => {
+  for (const text of ['*filter\r:INPUT DROP [0:0]\r-A INPUT -j ACCEPT\rCOMMIT\r', '*filter\n:INPUT DROP [0:0]\n-A INPUT -j ACCEPT\rCOMMIT']) {
+    const bytes = Buffer.from(text);
+    const reader = new IptablesReader(bytes);
+    reader.advance(20);
+    reader.advance(40);
+    t.equal(said(reader.finish()), said(parseIptables(bytes)));
+  }
   t.end();
 });
 
@@ -376,6 +469,28 @@ t.test('a rule that is cut at the end of a truncated dump is not believed', (t) 
   t.end();
 });
 
+t.test('lines that are skimmed are what they are when they are read one by one', (t) => {
+  const alike = (chain: string): string => Array.from({ length: 3 }, (_, i) => `-A ${chain} -s 10.0.0.${i} -j ACCEPT\n`).join('');
+  const nat = `*nat\n:LONGER-THAN-BUILT-IN - [0:0]\n${alike('LONGER-THAN-BUILT-IN')}COMMIT\n`;
+  const again = parseIptables(`${nat}*filter\n:Y - [0:0]\nCOMMIT\n*nat\n${alike('LONGER-THAN-BUILT-IN')}${alike('Y')}COMMIT\n# the end of the dump\n`);
+  t.equal(texts(again, 'nat', 'LONGER-THAN-BUILT-IN').length, 6);
+  t.equal(texts(again, 'nat', 'Y').length, 3, 'a chain of another table with the next number is not meant');
+  t.match(again.issues, [
+    { line: 10, reason: /a second time/ },
+    { line: 14, reason: /chain Y of table nat is not declared/ },
+  ]);
+  const implicit = parseIptables(`${alike('FORWARD')}:LONGER-THAN-BUILT-IN - [0:0]\n${alike('FORWARD')}# the end of the dump\n`);
+  t.match(implicit.issues, [{ line: 1 }, { line: 4, reason: /declared before any \*table line/ }]);
+  const builtin = parseIptables('*filter\n:INPUT - [0:0]\n:LONGER-THAN-BUILT-IN - [0:0]\n:LONGER-THAN-BUILT-IN - [0:0]\nCOMMIT\n# the end of the dump\n');
+  t.strictSame(
+    tableOf(builtin, 'filter').baseChains.map(({ name }) => name),
+    ['INPUT'],
+  );
+  t.match(builtin.issues, [{ line: 4, reason: /declared a second time/ }]);
+  t.equal(tableOf(builtin, 'filter').chains.get('LONGER-THAN-BUILT-IN')?.line, 3);
+  t.end();
+});
+
 t.test('a table that appears again does not take the chains of another for its own', (t) => {
   const parsed = parseIptables('*nat\n:X - [0:0]\n-A X -j RETURN\nCOMMIT\n*filter\n:Y - [0:0]\nCOMMIT\n*nat\n-A X -j ACCEPT\n-A Y -j ACCEPT\nCOMMIT\n');
   t.strictSame(texts(parsed, 'nat', 'X'), ['-A X -j RETURN', '-A X -j ACCEPT']);
@@ -394,5 +509,25 @@ t.test('lines that end in carriage returns alone are lines', (t) => {
 t.test('the empty text has no tables and no issues', (t) => {
   const parsed = parseIptables('');
   t.strictSame([parsed.tables, parsed.issues, printIptables(parsed).length], [[], [], 0]);
+  t.end();
+});
+
+t.test('each jump leads to the chain of its name, wherever the rule stands', (t) => {
+  // Inserted rules are rewritten, so that their words stand at the places of words of other rules.
+  const text =
+    '-A X -j A\n-I X 2 -j B\n-A X -j C\n-I X 1 -j D\n-A X -j A\n-I X 3 -j C\n-N A\n-N B\n-N C\n-N D\n-A A -j RETURN\n-A B -j ACCEPT\n-A C -j DROP\n-A D -p tcp\n-A Y -j B\n';
+  const [table] = parseIptables(text).tables;
+  const chain = table?.chains.get('X');
+  t.equal(chain?.length, 6);
+  t.same(table?.chains.get('Y')?.rule(0).steps, [{ kind: 'jump', chain: 'B' }], 'such rules are known now');
+  const ends: Readonly<Record<string, string>> = { A: '-A A -j RETURN', B: '-A B -j ACCEPT', C: '-A C -j DROP', D: '-A D -p tcp' };
+  for (const round of ['at first', 'again']) {
+    for (let index = 0; index < 6; index++) {
+      const step = chain?.rule(index).steps.at(-1);
+      const name = chain?.text(index).split(' ').at(-1) as string;
+      t.same(step, { kind: 'jump', chain: name }, round);
+      t.equal(table?.chains.get(name)?.text(0), ends[name], `${round}: ${chain?.text(index)}`);
+    }
+  }
   t.end();
 });

@@ -1,0 +1,101 @@
+// Joins branches of a walk that went different ways and are the same again, so that their number follows the differences that matter and not the rules visited.
+import { intersect, isSameSet, union } from '../model/address.ts';
+import type { Decider } from '../model/outcome.ts';
+import type { Assumption, Nat, State } from './packet.ts';
+
+/** Weights of the same sources add up, sources of the same weight unite, and an assumption that made no difference is forgotten. The list itself if none joins. */
+export function coalesce(states: readonly State[]): readonly State[] {
+  if (states.length < 2 || goApart(states)) return states;
+  const groups: State[][] = [];
+  const byAddress = new Map<bigint | undefined, State[][]>();
+  for (const state of states) {
+    const address = state.destination[0]?.lo;
+    const near = byAddress.get(address) ?? [];
+    const group = near.find((each) => wentTheSameWay(each[0] as State, state));
+    if (group !== undefined) group.push(state);
+    else {
+      near.push([state]);
+      groups.push(near.at(-1) as State[]);
+      if (near.length === 1) byAddress.set(address, near);
+    }
+  }
+  return groups.length === states.length ? states : groups.flatMap((group) => (group.length === 1 ? group : joinGroup(group)));
+}
+
+/** Whether a few branches all go to addresses of their own, as those of a Service's endpoints do: the usual case, told without a map. */
+function goApart(states: readonly State[]): boolean {
+  if (states.length > fewStates) return false;
+  for (let i = 1; i < states.length; i++) {
+    const address = (states[i] as State).destination[0]?.lo;
+    for (let j = 0; j < i; j++) if ((states[j] as State).destination[0]?.lo === address) return false;
+  }
+  return true;
+}
+
+const fewStates = 24;
+
+/** All that decides about a branch from here on, but for its sources, its weight and what it assumes. */
+const wentTheSameWay = (a: State, b: State): boolean =>
+  isSameSet(a.destination, b.destination) &&
+  a.destinationPort === b.destinationPort &&
+  a.mark === b.mark &&
+  a.connmark === b.connmark &&
+  a.conntrack === b.conntrack &&
+  a.dnat === b.dnat &&
+  a.settledDestination === b.settledDestination &&
+  a.settledSource === b.settledSource &&
+  isSameNat(a.nat, b.nat) &&
+  a.iif === b.iif &&
+  a.oif === b.oif &&
+  a.ipvs?.server.line === b.ipvs?.server.line &&
+  isSamePlace(a.clouded, b.clouded);
+
+const isSameNat = (a: Nat | undefined, b: Nat | undefined): boolean =>
+  a === b || (a?.kind === b?.kind && (a?.kind !== 'snat' || b?.kind !== 'snat' || a.address === b.address));
+
+const isSamePlace = (a: Decider | undefined, b: Decider | undefined): boolean =>
+  a === b || (a !== undefined && b !== undefined && placeText(a) === placeText(b));
+
+function joinGroup(group: readonly State[]): readonly State[] {
+  const joined: State[] = [];
+  for (const state of group) {
+    let both: State | undefined;
+    const at = joined.findIndex((other) => (both = join(other, state)) !== undefined);
+    if (both === undefined) joined.push(state);
+    else joined[at] = both;
+  }
+  return joined.length < group.length ? joinGroup(joined) : joined;
+}
+
+function join(a: State, b: State): State | undefined {
+  const sameSource = isSameSet(a.source, b.source) && isSameSet(a.original.source, b.original.source);
+  const sameAssumptions = assumeTheSame(a, b);
+  if (sameSource && sameAssumptions) return { ...a, weight: Math.min(1, a.weight + b.weight) };
+  const sameWeight = Math.abs(a.weight - b.weight) < 1e-12;
+  // Of unequal weights more branches are to come together first, or the assumption makes a difference after all: in how many connections go this way.
+  if (sameSource && sameWeight && isComplement(a.assumptions, b.assumptions)) return { ...a, assumptions: a.assumptions.slice(0, -1) };
+  if (sameAssumptions && sameWeight && (a.weight === 0 || !haveCommonSources(a, b))) {
+    const source = union(a.source, b.source);
+    const isOriginal = a.source === a.original.source && b.source === b.original.source;
+    return { ...a, source, original: { ...a.original, source: isOriginal ? source : union(a.original.source, b.original.source) } };
+  }
+  return undefined;
+}
+
+/** Whether some packets of a client are on both branches: united they would count once. */
+const haveCommonSources = (a: State, b: State): boolean =>
+  intersect(a.source, b.source).length > 0 && intersect(a.original.source, b.original.source).length > 0;
+
+const assumeTheSame = (a: State, b: State): boolean => a.assumptions === b.assumptions || assumptionText(a) === assumptionText(b);
+const assumptionText = (state: State): string => state.assumptions.map((each) => `${each.matched ? '+' : '-'}${placeText(each.decider)}`).join();
+const placeText = (decider: Decider): string => `${decider.backend} ${decider.family} ${decider.table} ${decider.chain} ${decider.rule} ${decider.text}`;
+
+function isComplement(a: readonly Assumption[], b: readonly Assumption[]): boolean {
+  if (a.length === 0 || a.length !== b.length) return false;
+  const x = a.at(-1) as Assumption;
+  const y = b.at(-1) as Assumption;
+  const same = a
+    .slice(0, -1)
+    .every((each, index) => each.matched === b[index]?.matched && placeText(each.decider) === placeText((b[index] as Assumption).decider));
+  return same && x.matched !== y.matched && placeText(x.decider) === placeText(y.decider);
+}

@@ -1,0 +1,161 @@
+// Runs branches of a walk through one hook: its base chains by priority, with the NAT core, connection tracking and IPVS among them.
+import type { Decider } from '../model/outcome.ts';
+import { type Run, runChain } from './chains.ts';
+import { coalesce } from './coalesce.ts';
+import { conntrackPriority, ingressChains, type Stop, stopsOf } from './hooks.ts';
+import { type State, type Station, visited } from './packet.ts';
+import type { Hook } from './rule.ts';
+import type { BaseChain, Chain, Table } from './ruleset.ts';
+import { balanced, fromVirtual } from './walk.ipvs.ts';
+import { sendOn, type WayOut } from './walk.routing.ts';
+import { end, type Walker } from './walker.ts';
+
+/** What passes all stops of a hook, in order. */
+export function atHook(walker: Walker, hook: Hook, states: readonly State[]): readonly State[] {
+  let live = states;
+  let beforeConntrack = hook === 'prerouting' || hook === 'output';
+  for (const stop of stopsOf(walker.node, walker.packet.family, { hook, ties: walker.ties })) {
+    if (live.length === 0) break;
+    if (isIdle(stop) && !walker.options.traced) continue;
+    live = live.map((state) => undone(state, hook, stop.priority));
+    if (stop.kind === 'conntrack') beforeConntrack = false;
+    else {
+      const early = beforeConntrack && stop.priority < conntrackPriority;
+      live = coalesce(live.flatMap((state) => atStop(walker, hook, { stop, state, beforeConntrack: early && isUnseen(state) })));
+    }
+  }
+  return live.map((state) => undone(state, hook, Number.POSITIVE_INFINITY)).filter((state) => !isOrphaned(walker, state));
+}
+
+/** What passes the ingress chains of the interface that a packet comes in by. */
+export function atIngress(walker: Walker, start: State): readonly State[] {
+  let states: readonly State[] = [start];
+  for (const chain of ingressChains(walker.node, start.iif)) {
+    states = states.flatMap((state) => throughChain(walker, 'ingress', { ...chain, state, beforeConntrack: true }));
+  }
+  return states;
+}
+
+/** A chain that lets everything pass: most tables of a node have nothing in theirs. */
+const isIdle = (stop: Stop): boolean => stop.kind === 'chain' && stop.chain.length === 0 && stop.base.policy === 'accept';
+
+/** Whether connection tracking has not seen the packet anywhere before. */
+const isUnseen = (state: State): boolean => state.iif !== 'lo' && !state.attached && state.ipvs?.pending !== false;
+
+/** A packet after the first as it is after the NAT core has made its translation, from that core's priority on. */
+function undone(translated: State, hook: Hook, priority: number): State {
+  const state = fromVirtual(translated, hook, priority);
+  if (state.undo === undefined || state.conntrack === 'untracked') return state;
+  const { destination, source } = state.undo;
+  if (destination !== undefined && (hook === 'prerouting' || hook === 'output') && priority >= natPriorities[hook]) {
+    return { ...state, destination: destination.address, destinationPort: destination.port, undo: source === undefined ? undefined : { source } };
+  }
+  if (source !== undefined && hook === 'postrouting' && priority >= natPriorities[hook]) {
+    return { ...state, source: source.address, sourcePort: source.port, undo: undefined };
+  }
+  return state;
+}
+
+const natPriorities = { prerouting: -100, output: -100, postrouting: 100 } as const;
+
+/** An answer that a rule has taken out of tracking keeps its translated addresses: nobody knows it at the other end. */
+function isOrphaned(walker: Walker, state: State): boolean {
+  if (state.direction === 'original' || state.conntrack !== 'untracked' || state.undo === undefined) return false;
+  end(walker, state, { verdict: 'drop', decider: { by: 'rule', text: 'the answer is not tracked (NOTRACK), so that its translation is not undone' } });
+  return true;
+}
+
+interface AtStop {
+  readonly stop: Stop;
+  readonly state: State;
+  readonly beforeConntrack: boolean;
+}
+
+function atStop(walker: Walker, hook: Hook, { stop, state, beforeConntrack }: AtStop): readonly State[] {
+  switch (stop.kind) {
+    case 'chain':
+      return throughChain(walker, hook, { ...stop, state, beforeConntrack });
+    case 'nat':
+      return translated(walker, hook, { state, chains: stop.chains });
+    case 'ipvs':
+      return staying(walker, hook, state);
+    case 'conntrack':
+      return [state];
+  }
+}
+
+/** NAT chains are asked for first packets, until one of them decides. */
+function translated(
+  walker: Walker,
+  hook: Hook,
+  { state, chains }: { readonly state: State; readonly chains: (Stop & { kind: 'nat' })['chains'] },
+): readonly State[] {
+  if (state.conntrack !== 'new') return [state];
+  // What IPVS sends has been through the destination's translation before IPVS took it.
+  if (hook === 'output' && state.ipvs !== undefined) return [state];
+  // A packet that came around over loopback has its translation already; each kind is set up once for a connection.
+  if (state.iif === 'lo' && hook === 'prerouting') return [state];
+  const isSettled = (each: State): boolean => (hook === 'prerouting' || hook === 'output' ? each.settledDestination : each.settledSource);
+  let live: readonly State[] = [state];
+  for (const chain of chains) {
+    live = live.flatMap((each) => (isSettled(each) ? [each] : throughChain(walker, hook, { ...chain, state: each, beforeConntrack: false })));
+  }
+  return live;
+}
+
+/** What IPVS leaves on the node goes on in the hook; the rest is sent out. */
+function staying(walker: Walker, hook: Hook, state: State): readonly State[] {
+  const stays: State[] = [];
+  for (const { state: each, out } of balanced(walker, hook, state)) {
+    if (out === undefined) stays.push(each);
+    else sendOut(walker, each, out);
+  }
+  return stays;
+}
+
+/** What IPVS sends to another machine: through output and postrouting, never through forward. */
+function sendOut(walker: Walker, state: State, out: WayOut): void {
+  const leaving = visited({ ...state, iif: undefined, oif: out.device }, { kind: 'route', text: out.text }, walker.options);
+  for (const sent of atHook(walker, 'output', [leaving])) {
+    for (const last of atHook(walker, 'postrouting', [sent])) sendOn(walker, last, out.text);
+  }
+}
+
+interface ChainEntry {
+  readonly table: Table;
+  readonly chain: Chain;
+  readonly base: BaseChain;
+  readonly state: State;
+  readonly beforeConntrack: boolean;
+}
+
+function throughChain(walker: Walker, hook: Hook, { table, chain, base, state, beforeConntrack }: ChainEntry): readonly State[] {
+  const run: Run = { node: walker.node, table, hook, beforeConntrack, traced: walker.options.traced, budget: walker.budget };
+  const { accepted, through, ended } = runChain(run, chain, run.traced ? visited(state, stationOf(hook, { table, chain, base }), run) : state);
+  for (const each of ended) walker.ended.push(each);
+  if (through.length === 0) return accepted;
+  if (base.policy === 'accept') return [...accepted, ...through];
+  const decider = policyDecider(table, chain, base);
+  for (const each of through) end(walker, visited(each, { kind: 'policy', decider }, run), { verdict: 'drop', decider });
+  return accepted;
+}
+
+const stationOf = (hook: Hook, { table, chain, base }: Pick<ChainEntry, 'table' | 'chain' | 'base'>): Station => ({
+  kind: 'chain',
+  hook,
+  priority: base.priority,
+  backend: table.backend,
+  family: table.family,
+  table: table.name,
+  chain: chain.name,
+});
+
+const policyDecider = (table: Table, chain: Chain, base: BaseChain): Decider => ({
+  by: 'policy',
+  family: table.family,
+  table: table.name,
+  chain: chain.name,
+  backend: table.backend,
+  text: `policy ${base.policy.toUpperCase()}`,
+  ...(chain.counter === undefined ? {} : { packets: chain.counter.packets.toString() }),
+});
