@@ -13,7 +13,7 @@ tools := iptables=iptables nft=nftables ipset=ipset ipvsadm=ipvsadm ip=iproute2 
 optional := linux.uml=user-mode-linux modprobe=kmod ethtool=ethtool pg_ctlcluster=postgresql
 # Debian starts firewalld when it is installed, which flushes the rules of the machine: only where no systemd would do so.
 optional += $(if $(wildcard /run/systemd/system),,ufw=ufw firewalld=firewalld dbus-daemon=dbus)
-# What builds agent/bpf (a command or a header, and its package): without them the agent watches without eBPF.
+# What builds agent/bpf and portreeve-watch (a command or a header, and its package): without them the agent watches without eBPF, or through other monitors.
 compilers := clang=clang bpftool=bpftool gcc=gcc /usr/include/stdio.h=libc6-dev /usr/include/bpf/libbpf.h=libbpf-dev /usr/include/libelf.h=libelf-dev /usr/include/zlib.h=zlib1g-dev
 bpf_sources := $(wildcard agent/bpf/*.c agent/bpf/*.h)
 tap := .tap/run.tap

@@ -1,10 +1,9 @@
-// Keeps the facts of the node: walks what a change can concern, and keeps every fact that says the same as before as the same object.
+// Keeps the facts of the node: walks what a change can concern, and says so where that fails.
 import { reasonOf } from '../shared/errors.ts';
 import type { Fact } from '../shared/model/fact.ts';
 import { type Judged, judgeNode, type TouchedChains } from '../shared/netfilter/facts.incremental.ts';
 import { nothingWanted, type Wanted } from '../shared/netfilter/facts.ts';
 import type { NodeState } from '../shared/netfilter/node.ts';
-import { sameFact } from '../shared/wire/session.state.ts';
 
 /** Key of the fact that says that the walk failed. */
 export const judgement = 'source/judgement';
@@ -41,7 +40,7 @@ export class Judge {
   judge(node: NodeState, touched: TouchedChains): ReadonlyMap<string, Fact> {
     try {
       this.#judged = judgeNode(node, this.#wanted, this.#judged === undefined ? undefined : { judged: this.#judged, touched });
-      this.#facts = new Map(this.#judged.facts.map((fact) => [fact.key, asBefore(this.#facts.get(fact.key), fact)]));
+      this.#facts = new Map(this.#judged.facts.map((fact) => [fact.key, fact]));
     } catch (error) {
       const reason = reasonOf(error).slice(0, 2_000);
       this.#onFailure(reason);
@@ -52,5 +51,3 @@ export class Judge {
     return this.#facts;
   }
 }
-
-const asBefore = (before: Fact | undefined, fact: Fact): Fact => (before !== undefined && sameFact(before, fact) ? before : fact);

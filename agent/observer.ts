@@ -242,12 +242,12 @@ export class Observer {
   async #rounds(): Promise<void> {
     do {
       const isAllowed = performance.now() >= this.#allowedAt;
-      const spent = this.#spentMs();
+      const spent = readingMs();
       await this.#readOnce(isAllowed);
       this.#governor.sample(performance.now(), this.#spentMs());
       if (!isAllowed) break;
       this.#roundEndedAt = performance.now();
-      this.#roundMs = this.#spentMs() - spent;
+      this.#roundMs = readingMs() - spent;
     } while (this.#isPending && !this.#closed && performance.now() >= this.#allowedAt);
     if (this.#isPending) this.#soon();
   }
@@ -285,7 +285,7 @@ export class Observer {
       readings: before,
       state: this.#state,
       partMs: this.#partMs,
-      meter: () => this.#spentMs(),
+      meter: readingMs,
     });
     if (this.#closed) return;
     const now = performance.now();
@@ -422,6 +422,9 @@ export class Observer {
     );
   }
 }
+
+/** Milliseconds of processor time that reading has taken. What runs on beside it has no part in that, and asking for it costs as much as a small reading. */
+const readingMs = (): number => spentMs([]);
 
 /** What is to be read. */
 interface Pending {

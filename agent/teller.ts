@@ -1,8 +1,8 @@
 // Tells what a round of reading found: facts as they are now, entries of the ledger with who made each change, and what events have missed.
 import type { Change } from '../shared/model/change.ts';
+import { sameFact } from '../shared/model/fact.same.ts';
 import type { Fact } from '../shared/model/fact.ts';
 import type { TouchedChains } from '../shared/netfilter/facts.incremental.ts';
-import { sameFact } from '../shared/wire/session.state.ts';
 import type { Act } from './bpf/execs.ts';
 import type { KernelWatch } from './bpf/watch.ts';
 import { judgement } from './judge.ts';

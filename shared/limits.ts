@@ -35,6 +35,8 @@ export const limits = {
   commandTimeoutMs: 60_000,
   /** Milliseconds that a tool may run which has little to print (ip, ss, ufw …): one that hangs keeps the other sources waiting. */
   toolTimeoutMs: 10_000,
+  /** Milliseconds that a command of a source may run while it keeps using processor time: `iptables-nft-save` of 470,000 rules takes minutes, a program that hangs takes none. */
+  commandWorkingMs: 900_000,
   /** Share of one core that the agent and all that it starts may use, averaged over the window; beyond it readings wait. */
   readingShareMax: 0.02,
   /** Milliseconds of that window. */

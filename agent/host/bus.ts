@@ -34,6 +34,8 @@ export interface BusOptions {
   readonly onEnd?: (reason: string) => void;
   /** `systemBusSocket` if absent. */
   readonly socket?: string;
+  /** Milliseconds that an answer may take; 5,000 if absent. */
+  readonly timeoutMs?: number;
 }
 
 /** `absent`: there is no bus here (a small system, or a container that was not given its socket). */
@@ -41,10 +43,8 @@ export type BusOutcome = { readonly kind: 'bus'; readonly bus: Bus } | { readonl
 
 export const systemBusSocket = '/run/dbus/system_bus_socket';
 
-const callTimeoutMs = 5_000;
-
 /** Connects to the system bus. Never rejects. The library is loaded only where there is a bus: it costs a megabyte. */
-export async function connectBus({ onSignal, onEnd, socket = systemBusSocket }: BusOptions = {}): Promise<BusOutcome> {
+export async function connectBus({ onSignal, onEnd, socket = systemBusSocket, timeoutMs = 5_000 }: BusOptions = {}): Promise<BusOutcome> {
   try {
     await access(socket, constants.F_OK);
   } catch {
@@ -52,7 +52,8 @@ export async function connectBus({ onSignal, onEnd, socket = systemBusSocket }: 
   }
   const { default: dbus } = await import('dbus-native');
   let closed = false;
-  const client = dbus.createClient({ socket, authMethods: ['EXTERNAL'], timeout: callTimeoutMs });
+  // `direct`: the library throws what a bus answers to its own greeting where nobody can catch it, so we greet.
+  const client = dbus.createClient({ socket, authMethods: ['EXTERNAL'], timeout: timeoutMs, direct: true });
   const end = (reason: string) => {
     if (closed) return;
     closed = true;
@@ -75,7 +76,7 @@ export async function connectBus({ onSignal, onEnd, socket = systemBusSocket }: 
   };
   try {
     // The first answer shows that the bus has let us in.
-    await call({ destination: 'org.freedesktop.DBus', path: '/org/freedesktop/DBus', interface: 'org.freedesktop.DBus', member: 'GetId' });
+    await call({ destination: 'org.freedesktop.DBus', path: '/org/freedesktop/DBus', interface: 'org.freedesktop.DBus', member: 'Hello' });
     return { kind: 'bus', bus };
   } catch (error) {
     await bus.close();

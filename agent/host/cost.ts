@@ -20,6 +20,12 @@ export function residentBytes(running: readonly number[]): number {
   return process.memoryUsage.rss() + running.map(residentOf).reduce((sum, bytes) => sum + bytes, 0);
 }
 
+/** Milliseconds of processor time that a process and its ended children have used so far; 0 when it is gone. */
+export function processorMs(pid: number): number {
+  const stat = statOf(pid);
+  return stat === undefined ? 0 : ((stat.ownTicks + stat.endedTicks) * 1000) / ticksPerSecond;
+}
+
 interface Stat {
   readonly ownTicks: number;
   readonly endedTicks: number;

@@ -13,7 +13,11 @@ export interface Machine {
 /** The machine that this process runs on; `signal` ends what is running. */
 export function thisMachine(signal: AbortSignal): Machine {
   return {
-    run: (command, args, timeoutMs = limits.commandTimeoutMs) => run(command, args, { timeoutMs, outputBytesMax: limits.commandOutputBytesMax, signal }),
+    // Dumps of rules take as long as they take; other tools have little to do, and one that works on and on hangs all the same.
+    run: (command, args, timeoutMs = limits.commandTimeoutMs) => {
+      const working = timeoutMs < limits.commandTimeoutMs ? {} : { workingMs: limits.commandWorkingMs };
+      return run(command, args, { timeoutMs, ...working, outputBytesMax: limits.commandOutputBytesMax, signal });
+    },
     read: readText,
     list,
   };

@@ -1,9 +1,14 @@
 // Starts programs: the only place that does. Nothing goes through a shell, everything has a time limit, an output limit and `LC_ALL=C`.
+
+import { setPriority } from 'node:os';
 import { StringDecoder } from 'node:string_decoder';
 import { execa } from 'execa';
+import { processorMs } from './cost.ts';
 
 export interface RunOptions {
   readonly timeoutMs: number;
+  /** A program that is still using processor time when its time is over may go on until so many milliseconds after its start; absent: it may not. */
+  readonly workingMs?: number;
   /** Of stdout and of stderr each; more ends the program and the outcome is `failed`. */
   readonly outputBytesMax: number;
   readonly input?: string;
@@ -16,26 +21,59 @@ export type RunOutcome =
   | { readonly kind: 'missing' }
   | { readonly kind: 'failed'; readonly reason: string };
 
-/** Runs a program to its end. Never rejects. */
+/** Runs a program to its end, with a lower priority than everything else on the node. Never rejects. */
 export async function run(command: string, args: readonly string[], options: RunOptions): Promise<RunOutcome> {
-  const result = await execa(command, args, {
+  const late = new AbortController();
+  const child = execa(command, args, {
     env: { LC_ALL: 'C', LANG: 'C' },
     encoding: 'buffer',
     reject: false,
     stripFinalNewline: false,
     ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
-    timeout: options.timeoutMs,
     maxBuffer: options.outputBytesMax,
     forceKillAfterDelay: 1_000,
-    ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
+    cancelSignal: options.signal === undefined ? late.signal : AbortSignal.any([late.signal, options.signal]),
   });
+  const watch = watchTime(child.pid, options, () => late.abort());
+  const result = await child;
+  watch.close();
+  if (late.signal.aborted) return { kind: 'failed', reason: `no answer within ${watch.ranMs()} ms` };
   if (!result.failed) return { kind: 'done', stdout: bufferOf(result.stdout), stderr: textOf(result.stderr) };
   if (result.code === 'ENOENT') return { kind: 'missing' };
   return { kind: 'failed', reason: failureReason(result, options) };
 }
 
+/** Lowers the priority of a program and ends it when its time is over. */
+function watchTime(pid: number | undefined, { timeoutMs, workingMs = 0 }: RunOptions, end: () => void): { close(): void; ranMs(): number } {
+  const startedAt = performance.now();
+  let spentMs = 0;
+  let timer: NodeJS.Timeout | undefined;
+  const wait = (): void => {
+    timer = setTimeout(() => {
+      const now = pid === undefined ? 0 : processorMs(pid);
+      const works = now > spentMs && performance.now() - startedAt + timeoutMs <= workingMs;
+      spentMs = now;
+      if (works) wait();
+      else end();
+    }, timeoutMs);
+  };
+  if (pid !== undefined) lowerPriority(pid);
+  wait();
+  return { close: () => clearTimeout(timer), ranMs: () => Math.max(1, Math.floor((performance.now() - startedAt) / timeoutMs)) * timeoutMs };
+}
+
+const niceness = 10;
+
+// It may have ended already.
+function lowerPriority(pid: number): void {
+  try {
+    setPriority(pid, niceness);
+  } catch {
+    // Gone, or not ours to change.
+  }
+}
+
 interface FailedResult {
-  readonly timedOut: boolean;
   readonly isMaxBuffer: boolean;
   readonly isCanceled: boolean;
   readonly exitCode?: number | undefined;
@@ -45,7 +83,6 @@ interface FailedResult {
 }
 
 function failureReason(result: FailedResult, options: RunOptions): string {
-  if (result.timedOut) return `no answer within ${options.timeoutMs} ms`;
   if (result.isMaxBuffer) return `printed more than ${options.outputBytesMax} bytes`;
   if (result.isCanceled) return 'was ended because the agent stops';
   const said = textOf(result.stderr).trim().split('\n').slice(0, 3).join('; ').slice(0, 500);

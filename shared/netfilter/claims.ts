@@ -58,19 +58,27 @@ export function chainsFact(node: NodeState, family: Family): ChainsFact {
 const familyOf = (table: Table): Family | undefined => (table.family === 'ip' ? 4 : table.family === 'ip6' ? 6 : undefined);
 
 /** Rules of iptables mode: nat KUBE-NODEPORTS, and the refusals for Services without endpoints in filter KUBE-EXTERNAL-SERVICES. */
-function* ruleClaims(table: Table, family: Family): Iterable<Claim> {
-  const names = table.name === 'nat' ? ['KUBE-NODEPORTS'] : table.name === 'filter' ? ['KUBE-EXTERNAL-SERVICES'] : [];
-  for (const name of names) {
-    for (const rule of rulesOf(table.chains.get(name))) {
-      const local =
-        name === 'KUBE-NODEPORTS' || rule.steps.some((step) => step.kind === 'addressType' && step.side === 'destination' && step.anyOf.includes('local'));
-      if (!local) continue;
-      const [protocol, port] = [exactNumber(rule.steps, 'protocol'), exactNumber(rule.steps, 'destinationPort')];
-      const word = protocolWord(protocol);
-      if (word === undefined || port === undefined) continue;
-      const service = serviceOfComment(rule.comment);
-      yield { nodePort: { protocol: word, family, port }, ...(service === undefined ? {} : { service }) };
-    }
+function ruleClaims(table: Table, family: Family): readonly Claim[] {
+  const name = table.name === 'nat' ? 'KUBE-NODEPORTS' : table.name === 'filter' ? 'KUBE-EXTERNAL-SERVICES' : undefined;
+  const chain = name === undefined ? undefined : table.chains.get(name);
+  if (chain === undefined) return [];
+  // The chain has a rule for each NodePort of the cluster, and seldom changes.
+  let claims = knownClaims.get(chain);
+  if (claims === undefined) knownClaims.set(chain, (claims = [...claimsOfChain(chain, family)]));
+  return claims;
+}
+const knownClaims = new WeakMap<Chain, readonly Claim[]>();
+
+function* claimsOfChain(chain: Chain, family: Family): Iterable<Claim> {
+  for (const rule of rulesOf(chain)) {
+    const local =
+      chain.name === 'KUBE-NODEPORTS' || rule.steps.some((step) => step.kind === 'addressType' && step.side === 'destination' && step.anyOf.includes('local'));
+    if (!local) continue;
+    const [protocol, port] = [exactNumber(rule.steps, 'protocol'), exactNumber(rule.steps, 'destinationPort')];
+    const word = protocolWord(protocol);
+    if (word === undefined || port === undefined) continue;
+    const service = serviceOfComment(rule.comment);
+    yield { nodePort: { protocol: word, family, port }, ...(service === undefined ? {} : { service }) };
   }
 }
 
@@ -216,8 +224,9 @@ function* orphanedChains(table: Table): Iterable<readonly [Chain, string]> {
   if (table.name !== 'nat') return;
   for (const rule of rulesOf(table.chains.get('KUBE-NODEPORTS')))
     for (const step of rule.steps) if (step.kind === 'jump' || step.kind === 'goto') served.add(step.chain);
-  for (const chain of table.chains.values()) {
-    if (!chain.name.startsWith('KUBE-EXT-') || served.has(chain.name) || chain.length === 0) continue;
+  for (const name of table.chains.keys()) {
+    const chain = name.startsWith('KUBE-EXT-') && !served.has(name) ? table.chains.get(name) : undefined;
+    if (chain === undefined || chain.length === 0) continue;
     const service = / for (\S+) external destinations/.exec(chain.rule(0).comment ?? '')?.[1];
     if (service !== undefined) yield [chain, service];
   }

@@ -1,12 +1,12 @@
 // The facts of a node after a change: only those NodePorts are walked again that may have come by what changed; the others keep their facts.
-import type { Fact, NodePortFact } from '../model/fact.ts';
-import { nodePortFactKey } from '../model/fact.ts';
+import { sameFact } from '../model/fact.same.ts';
+import { type Fact, type NodePortFact, type NodePortKey, nodePortFactKey } from '../model/fact.ts';
 import type { Decider, Outcome, ReplyProblem, Vantage } from '../model/outcome.ts';
 import type { Claim } from './claims.ts';
-import { judgeNodePort, nodeFacts, type Wanted } from './facts.ts';
+import { judgeNodePort, otherFacts, type Questions, questionsOf, type Wanted } from './facts.ts';
 import type { Host, Listener } from './host.ts';
 import type { NodeState } from './node.ts';
-import { baseChainsOf, type Table } from './ruleset.ts';
+import { baseChainsOf, type Chain, type Table } from './ruleset.ts';
 import { chainKey, noting, socketKey } from './visits.ts';
 
 /** Facts of a node with what they hang on. */
@@ -16,6 +16,7 @@ export interface Judged {
   readonly facts: readonly Fact[];
   /** By fact key. */
   readonly nodePorts: ReadonlyMap<string, JudgedNodePort>;
+  readonly others: JudgedOthers;
   /** What every NodePort is taken to have come by. Grows until everything is walked again. */
   readonly common: ReadonlySet<string>;
   /** How many NodePorts were walked for these facts; the others kept what they had. */
@@ -28,6 +29,13 @@ interface JudgedNodePort {
   readonly visits: ReadonlySet<string>;
 }
 
+/** All facts but those of the NodePorts. */
+interface JudgedOthers {
+  readonly facts: readonly Fact[];
+  readonly nodePorts: readonly NodePortKey[];
+  readonly visits: ReadonlySet<string>;
+}
+
 /** Chains that may differ, by table (`iptables-nft ip nat`), where that is known; a table that is another object and is not named here may differ anywhere. */
 export type TouchedChains = ReadonlyMap<string, ReadonlySet<string>>;
 
@@ -35,33 +43,96 @@ export const tableKey = ({ backend, family, name }: Table): string => `${backend
 
 /**
  * All facts of a node, as `nodeFacts` gives them but for the lines of a dump, which nobody has. Given what was judged before and the chains that a change
- * touched since, the NodePorts that cannot have come by any of it are not walked again, and their facts are the same objects.
+ * touched since, the NodePorts that cannot have come by any of it are not walked again. Facts that say the same as before are the same objects.
  */
 export function judgeNode(node: NodeState, wanted: Wanted, before?: { readonly judged: Judged; readonly touched: TouchedChains }): Judged {
-  const stale = before === undefined ? 'all' : staleBetween(before.judged, { node, wanted }, before.touched);
-  const all = stale === 'all' || (before !== undefined && intersects(stale, before.judged.common));
+  const earlier = before?.judged;
+  const found = before === undefined ? everything : staleBetween(before.judged, { node, wanted }, before.touched);
+  const stale = earlier !== undefined && intersects(found.keys, earlier.common) ? everything : found;
   const common = commonOf(node);
-  if (!all) for (const each of before?.judged.common ?? []) common.add(each);
+  if (!stale.all) for (const each of earlier?.common ?? []) common.add(each);
+  const questions = questionsOf(node, wanted);
   const nodePorts = new Map<string, JudgedNodePort>();
   let walked = 0;
-  const judge: typeof judgeNodePort = (state, nodePort, context) => {
+  for (const nodePort of questions.nodePorts) {
     const key = nodePortFactKey(nodePort);
-    const known = all ? undefined : before?.judged.nodePorts.get(key);
-    if (known !== undefined && !intersects(stale as ReadonlySet<string>, known.visits)) {
-      const same = sameClaim(known.claim, context.claim);
-      const kept = same ? known : { ...known, facts: known.facts.map((fact) => ({ ...fact, claimed: claimed(context.claim) })), claim: context.claim };
-      nodePorts.set(key, kept);
-      return [...kept.facts];
+    const known = earlier?.nodePorts.get(key);
+    const claim = questions.claims.get(key);
+    if (known !== undefined && !stale.all && !intersects(stale.keys, known.visits)) {
+      nodePorts.set(key, sameClaim(known.claim, claim) ? known : claimedBy(known, claim));
+      continue;
     }
     walked++;
-    const own = new Set<string>();
-    const found = noting({ own, common }, () => judgeNodePort(state, nodePort, context)).map(withoutLines);
-    nodePorts.set(key, { facts: found, claim: context.claim, visits: own });
-    return found;
+    const visits = new Set<string>();
+    const facts = noting({ own: visits, common }, () => judgeNodePort(node, nodePort, questions)).map(withoutLines);
+    nodePorts.set(key, { facts: asBefore(known?.facts, facts), claim, visits });
+  }
+  const others = judgeOthers({ node, wanted }, { questions, common, before, stale });
+  return { node, wanted, facts: [...[...nodePorts.values()].flatMap(({ facts }) => facts), ...others.facts], nodePorts, others, common, walked };
+}
+
+interface OthersContext {
+  readonly questions: Questions;
+  readonly common: Set<string>;
+  readonly before: { readonly judged: Judged } | undefined;
+  readonly stale: Stale;
+}
+
+function judgeOthers({ node, wanted }: Pick<Judged, 'node' | 'wanted'>, { questions, common, before, stale }: OthersContext): JudgedOthers {
+  const { nodePorts } = questions;
+  const known = before?.judged.others;
+  if (before !== undefined && known !== undefined && keepsOthers(before.judged, { node, wanted, nodePorts }, stale)) return known;
+  const visits = new Set<string>();
+  // Walks for these share ways with those of NodePorts.
+  const facts = noting({ own: visits, common }, () => otherFacts(node, wanted, questions));
+  const earlier = new Map(known?.facts.map((fact) => [fact.key, fact]));
+  return { facts: facts.map((fact) => asBefore([earlier.get(fact.key) ?? fact], [fact])[0] as Fact), nodePorts, visits };
+}
+
+/** The facts before, where they say the same. */
+const asBefore = <Some extends Fact>(before: readonly Some[] | undefined, facts: readonly Some[]): readonly Some[] =>
+  before?.length === facts.length ? facts.map((fact, index) => (sameFact(before[index], fact) ? (before[index] as Some) : fact)) : facts;
+
+/** Chains of one Service or endpoint: kube-proxy changes them all the time, and nothing but the walks of their NodePorts looks at them. */
+const ofOneService = /^KUBE-(?:SVC|SVL|SEP|XLB|FW)-/;
+
+/** Whether nothing has changed that the facts beside those of the NodePorts are made of. */
+function keepsOthers(before: Judged, after: Pick<Judged, 'node' | 'wanted'> & { readonly nodePorts: readonly NodePortKey[] }, stale: Stale): boolean {
+  if (stale.all || before.wanted !== after.wanted || intersects(stale.keys, before.others.visits)) return false;
+  const parts = ({ host, ipsets, processes, counters, proxySync, flows, beside }: NodeState): unknown[] => [
+    host,
+    ipsets,
+    processes,
+    counters,
+    proxySync,
+    flows,
+    beside,
+  ];
+  if (!sameList(parts(before.node), parts(after.node))) return false;
+  const keys = (nodePorts: readonly NodePortKey[]): string[] => nodePorts.map(nodePortFactKey);
+  if (!sameList(keys(before.others.nodePorts), keys(after.nodePorts))) return false;
+  // Endpoints of Services whose NodePort rule is missing are told with the skeleton of all rules.
+  if (before.others.facts.some((fact) => fact.kind === 'chains' && Object.keys(fact.services).length > 0)) return false;
+  return stale.chains.every(({ name, was, is }) => ofOneService.test(name) && sameNetworks(name, was, is));
+}
+
+/** Which networks are the pods' own is taken from the chains of a few Services. */
+function sameNetworks(name: string, was: Chain | undefined, is: Chain | undefined): boolean {
+  if (!name.startsWith('KUBE-SVC-')) return true;
+  if (was === undefined || is === undefined) return false;
+  const marks = (chain: Chain): string[] =>
+    Array.from({ length: chain.length }, (_, index) => chain.text(index)).filter((text) => text.includes(' ! -s ') && text.includes('KUBE-MARK-MASQ'));
+  return sameList(marks(was), marks(is));
+}
+
+const sameClaim = (a: Claim | undefined, b: Claim | undefined): boolean => (a === undefined) === (b === undefined) && a?.service === b?.service;
+
+function claimedBy(known: JudgedNodePort, claim: Claim | undefined): JudgedNodePort {
+  const claimed: NodePortFact['claimed'] = {
+    by: claim === undefined ? 'none' : 'rule',
+    ...(claim?.service === undefined ? {} : { service: claim.service }),
   };
-  // Walks for other facts share ways with those of NodePorts.
-  const facts = noting({ own: new Set(), common }, () => nodeFacts(node, wanted, judge));
-  return { node, wanted, facts, nodePorts, common, walked };
+  return { ...known, facts: known.facts.map((fact) => ({ ...fact, claimed })), claim };
 }
 
 /** One set for each node state: walks remember their ways for as long as it lives, and who goes one of them again visits nothing. */
@@ -72,15 +143,17 @@ function commonOf(node: NodeState): Set<string> {
 }
 const commons = new WeakMap<NodeState, Set<string>>();
 
-const sameClaim = (a: Claim | undefined, b: Claim | undefined): boolean => (a === undefined) === (b === undefined) && a?.service === b?.service;
+/** What of the old facts' grounds may be otherwise now. */
+interface Stale {
+  readonly all: boolean;
+  /** Chains and sockets, as visits name them. */
+  readonly keys: ReadonlySet<string>;
+  readonly chains: readonly { readonly name: string; readonly was: Chain | undefined; readonly is: Chain | undefined }[];
+}
 
-const claimed = (claim: Claim | undefined): NodePortFact['claimed'] => ({
-  by: claim === undefined ? 'none' : 'rule',
-  ...(claim?.service === undefined ? {} : { service: claim.service }),
-});
+const everything: Stale = { all: true, keys: new Set(), chains: [] };
 
-/** What of the old facts' grounds may be otherwise now: everything, or these chains and sockets. */
-function staleBetween(before: Judged, after: Pick<Judged, 'node' | 'wanted'>, touched: TouchedChains): 'all' | ReadonlySet<string> {
+function staleBetween(before: Judged, after: Pick<Judged, 'node' | 'wanted'>, touched: TouchedChains): Stale {
   const [was, is] = [before.node, after.node];
   const same =
     sameList(before.wanted.peers, after.wanted.peers) &&
@@ -91,16 +164,19 @@ function staleBetween(before: Judged, after: Pick<Judged, 'node' | 'wanted'>, to
     sameList(was.serviceMaps ?? [], is.serviceMaps ?? []) &&
     sameHost(was.host, is.host) &&
     sameStructure(was.tables, is.tables);
-  if (!same) return 'all';
-  const stale = new Set<string>();
+  if (!same) return everything;
+  const keys = new Set(differingSockets(was.host.listeners, is.host.listeners));
+  const chains: Stale['chains'][number][] = [];
   for (const [index, table] of is.tables.entries()) {
     const earlier = was.tables[index] as Table;
     if (earlier === table) continue;
-    if (!sameValues(earlier.sets, table.sets)) return 'all';
-    for (const name of touched.get(tableKey(table)) ?? differingChains(earlier, table)) stale.add(chainKey(table, name));
+    if (!sameValues(earlier.sets, table.sets)) return everything;
+    for (const name of touched.get(tableKey(table)) ?? differingChains(earlier, table)) {
+      keys.add(chainKey(table, name));
+      chains.push({ name, was: earlier.chains.get(name), is: table.chains.get(name) });
+    }
   }
-  for (const socket of differingSockets(was.host.listeners, is.host.listeners)) stale.add(socket);
-  return stale;
+  return { all: false, keys, chains };
 }
 
 /** Chains that are no longer the same object or have come or gone. */

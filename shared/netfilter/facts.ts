@@ -36,23 +36,38 @@ export interface Wanted {
 
 export const nothingWanted: Wanted = { nodePorts: [], peers: [], podNetworks: [] };
 
-/** All facts of a node, in a stable order. Pure; how the sources fared is not in the state and so not here. `judge` stands in for the walks where more is known. */
-export function nodeFacts(node: NodeState, wanted: Wanted, judge: typeof judgeNodePort = judgeNodePort): Fact[] {
+/** All facts of a node, in a stable order. Pure; how the sources fared is not in the state and so not here. */
+export function nodeFacts(node: NodeState, wanted: Wanted): Fact[] {
+  const questions = questionsOf(node, wanted);
+  return [...questions.nodePorts.flatMap((nodePort) => judgeNodePort(node, nodePort, questions)), ...otherFacts(node, wanted, questions)];
+}
+
+/** What is asked of a node: its NodePorts in the order of their facts, who claims them, and who their clients are. */
+export interface Questions {
+  readonly nodePorts: readonly NodePortKey[];
+  readonly claims: ReadonlyMap<string, Claim>;
+  readonly sources: Readonly<Record<Family, readonly Clients[]>>;
+}
+
+export function questionsOf(node: NodeState, wanted: Wanted): Questions {
   const claims = claimsOf(node);
   const keys = new Map<string, NodePortKey>();
   for (const claim of claims.values()) keys.set(nodePortFactKey(claim.nodePort), claim.nodePort);
   for (const nodePort of wanted.nodePorts) keys.set(nodePortFactKey(nodePort), nodePort);
-  const sources = clientsOf(node, wanted);
-  const nodePorts = [...keys].sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([key, nodePort]) => judge(node, nodePort, { sources, claim: claims.get(key) }));
+  const nodePorts = [...keys].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, nodePort]) => nodePort);
+  return { nodePorts, claims, sources: clientsOf(node, wanted) };
+}
+
+/** All facts but those of the NodePorts. */
+export function otherFacts(node: NodeState, wanted: Wanted, { nodePorts, sources }: Questions): Fact[] {
   return [
-    ...nodePorts,
     ...([4, 6] as const).map((family) => chainsFact(node, family)),
     proxyFact(node),
     ...listenerFacts(node),
     ...interfaceFacts(node),
     ...sysctlFacts(node),
     ...surroundingFacts(node, {
-      nodePorts: [...keys.values()],
+      nodePorts,
       podNetworks: wanted.podNetworks,
       healthPorts: wanted.healthPorts ?? [],
       clients: (family) => sources[family],
@@ -113,15 +128,11 @@ const prefixSet = (family: Family, text: string): IntervalSet[] => {
 };
 
 /** What clients of one NodePort meet at the node's primary address; none where the node has no address of the family. */
-export function judgeNodePort(
-  node: NodeState,
-  nodePort: NodePortKey,
-  context: { readonly sources: Readonly<Record<Family, readonly Clients[]>>; readonly claim: Claim | undefined },
-): NodePortFact[] {
+export function judgeNodePort(node: NodeState, nodePort: NodePortKey, { sources, claims }: Questions): NodePortFact[] {
   const address = primaryAddress(node.host, nodePort.family);
   if (address === undefined) return [];
   const outcomes: Partial<Record<Vantage, readonly Outcome[]>> = {};
-  for (const clients of context.sources[nodePort.family]) {
+  for (const clients of sources[nodePort.family]) {
     const packet: Packet = {
       vantage: clients.vantage,
       family: nodePort.family,
@@ -134,7 +145,7 @@ export function judgeNodePort(
     const mapped = mappedOutcomes(node, nodePort, { vantage: clients.vantage, address });
     outcomes[clients.vantage] = mapped ?? walk(node, packet, { traced: false, reply: true }).outcomes;
   }
-  const { claim } = context;
+  const claim = claims.get(nodePortFactKey(nodePort));
   return [
     {
       kind: 'nodeport',

@@ -21,7 +21,7 @@ import { primaryAddress, routeDestinations } from './host.ts';
 import type { NodeState, Process } from './node.ts';
 import { ownerOf, ownerOfName } from './owners.ts';
 import type { Packet } from './packet.ts';
-import type { Chain, Table } from './ruleset.ts';
+import { baseChainsOf, type Chain, type Table } from './ruleset.ts';
 import { roundedCounter, roundedCounters } from './surroundings.parse.ts';
 import { walk } from './walk.ts';
 
@@ -214,8 +214,10 @@ const repeatedMin = 10;
 
 function repeatedRulesFact(node: NodeState): RepeatedRulesFact[] {
   const rules = node.tables
-    .flatMap(({ family, name: table, chains }) =>
-      [...chains.values()].filter(({ base, length }) => base !== undefined && length >= repeatedMin).flatMap((chain) => repeatedIn(chain, { family, table })),
+    .flatMap((table) =>
+      baseChainsOf(table)
+        .filter(({ length }) => length >= repeatedMin)
+        .flatMap((chain) => repeatedIn(chain, { family: table.family, table: table.name })),
     )
     .sort((a, b) => b.count - a.count);
   return rules.length === 0 ? [] : [{ kind: 'repeated-rules', key: 'repeated-rules', rules: rules.slice(0, 10) }];
@@ -331,10 +333,11 @@ function clusterNetworksOf(node: NodeState, family: Family): string[] {
   for (const table of node.tables) {
     if (familyOf(table) !== family || (table.name !== 'nat' && table.name !== 'kube-proxy')) continue;
     let searched = 0;
-    for (const chain of table.chains.values()) {
-      if (!/^(KUBE-SVC-|service-)/.test(chain.name)) continue;
+    // A chain is an object only once it is asked for: most of a large table are never.
+    for (const name of table.chains.keys()) {
+      if (!/^(KUBE-SVC-|service-)/.test(name)) continue;
       if (++searched > chainsSearchedMax) break;
-      for (const text of textsOf(chain)) {
+      for (const text of textsOf(table.chains.get(name))) {
         const network = / ! -s (\S+) .*-j KUBE-MARK-MASQ/.exec(text)?.[1] ?? /ip6? saddr != (\S+) .*mark-for-masquerade/.exec(text)?.[1];
         const prefix = network === undefined ? undefined : parsePrefix(network);
         if (prefix !== undefined) return formatPrefixes(family, [prefix.interval]);

@@ -1,5 +1,6 @@
 // The part of the session that keeps the collector's picture of the node the same as the agent's: all facts after a welcome, differences from then on. Pure.
 import { limits } from '../limits.ts';
+import { sameFact } from '../model/fact.same.ts';
 import type { Fact } from '../model/fact.ts';
 import type { StateMessage } from './messages.ts';
 
@@ -78,15 +79,3 @@ function withinFrame(fact: Fact): { readonly fact: Fact; readonly bytes: number 
   if (bytes <= frameBytesUsable || (fact.kind !== 'chains' && fact.kind !== 'nodeport')) return { fact, bytes };
   return withinFrame(fact.kind === 'chains' ? { ...fact, services: {} } : { ...fact, outcomes: {} });
 }
-
-/** Whether two facts say the same. Packet counts inside are evidence that moves all the time, and no difference. */
-export function sameFact(a: unknown, b: unknown): boolean {
-  if (Object.is(a, b)) return true;
-  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
-  if (Array.isArray(a) !== Array.isArray(b)) return false;
-  const [left, right] = [a as Record<string, unknown>, b as Record<string, unknown>];
-  const keys = Object.keys(left).filter(decides);
-  return keys.length === Object.keys(right).filter(decides).length && keys.every((key) => Object.hasOwn(right, key) && sameFact(left[key], right[key]));
-}
-
-const decides = (key: string): boolean => key !== 'packets';

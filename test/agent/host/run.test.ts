@@ -45,6 +45,22 @@ t.test('a program that is ended by the signal of the agent', async (t) => {
   t.strictSame(await run('sleep', ['5'], { ...bounds, signal: stop.signal }), { kind: 'failed', reason: 'was ended because the agent stops' });
 });
 
+t.test('a program that works may go on, one that hangs may not', async (t) => {
+  const busy = 'i=0; while [ $i -lt 1500000 ]; do i=$((i + 1)); done; echo done';
+  const outcome = await run('sh', ['-c', busy], { ...bounds, timeoutMs: 1_000, workingMs: 60_000 });
+  t.equal(outcome.kind === 'done' && outcome.stdout.toString(), 'done\n');
+  t.match(await run('sleep', ['60'], { ...bounds, timeoutMs: 300, workingMs: 30_000 }), { kind: 'failed', reason: /^no answer within \d+ ms$/ });
+  t.match(await run('sh', ['-c', 'while :; do :; done'], { ...bounds, timeoutMs: 300, workingMs: 900 }), {
+    kind: 'failed',
+    reason: /^no answer within \d+ ms$/,
+  });
+});
+
+t.test('programs have a lower priority', async (t) => {
+  const outcome = await run('sh', ['-c', 'sleep 0.2; exec nice'], bounds);
+  t.equal(outcome.kind === 'done' && outcome.stdout.toString().trim(), '10');
+});
+
 t.test('lines are followed as they come, whole and cut to the limit', async (t) => {
   const script = join(t.testdir({}), 'monitor');
   writeFileSync(script, '#!/bin/sh\nprintf "one\\ntw"; sleep 0.1; printf "o\\n"; printf "%050d\\n" 0; exit 7\n');

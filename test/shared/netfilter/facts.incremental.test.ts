@@ -232,3 +232,15 @@ t.test('what an eBPF data plane serves decides before all rules', async (t) => {
   t.equal(next.walked, next.nodePorts.size, 'every NodePort is asked for again');
   deepStrictEqual(plain(next.facts), plain(nodeFacts(after, wanted)));
 });
+
+t.test('what stands beside the rules is told anew when it changes, though no chain has', async (t) => {
+  const dump = dumpOf(3);
+  const state = (name: string) => nodeOf(dump, { 'firewalld-state.txt': `state = running\ndefault-zone = ${name}\n` });
+  const [before, changed] = [state('public'), state('drop')];
+  // A reading of chains alone keeps everything else as the same objects.
+  const after = { ...before, ...(changed.beside === undefined ? {} : { beside: changed.beside }) };
+  const next = judgeNode(after, wanted, { judged: judgeNode(before, wanted), touched: new Map() });
+  t.equal(next.walked, 0);
+  deepStrictEqual(plain(next.facts), plain(nodeFacts(after, wanted)));
+  t.match(JSON.stringify(next.facts), /"drop"/);
+});

@@ -2,10 +2,10 @@ import fc from 'fast-check';
 import t from 'tap';
 import { limits } from '../../../shared/limits.ts';
 import type { Change, SequencedChange } from '../../../shared/model/change.ts';
+import { sameFact } from '../../../shared/model/fact.same.ts';
 import type { Fact } from '../../../shared/model/fact.ts';
 import { encode } from '../../../shared/wire/codec.ts';
 import type { AgentMessage, ChangesMessage, CollectorMessage, StateMessage } from '../../../shared/wire/messages.ts';
-import { sameFact } from '../../../shared/wire/session.state.ts';
 import { newSession, type Session, type SessionEffect, type SessionInput, step } from '../../../shared/wire/session.ts';
 
 const identity = { node: 'n1', version: '1', bootId: 'b', stream: 's', startedAt: 1, capabilities: [] };
