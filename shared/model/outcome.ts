@@ -85,14 +85,18 @@ function rejectSymptom(word: string): Symptom {
   return /tcp-reset|port-unreach|^icmpx?6?-?port/.test(word) ? 'refused' : 'unreachable';
 }
 
-/** A rule as one that decides. */
-export function deciderOf(rule: {
+/** What of a rule makes it a decider. */
+interface DecidingRule {
   readonly place: RulePlace;
   readonly text: string;
   readonly counter?: { readonly packets: bigint } | undefined;
-  readonly decider?: Decider;
-}): Decider {
-  if (rule.decider !== undefined) return rule.decider;
+}
+
+/** A rule as one that decides; the one that is kept with it, if there is one. */
+export const deciderOf = (rule: DecidingRule & { readonly decider?: Decider }): Decider => rule.decider ?? newDecider(rule);
+
+/** A rule as one that decides. */
+export function newDecider(rule: DecidingRule): Decider {
   const { backend, family, table, chain, number, line, handle } = rule.place;
   const decider: { -readonly [Field in keyof Decider]: Decider[Field] } = { by: 'rule', family, table, chain, rule: number, text: rule.text, backend, line };
   if (handle !== undefined) decider.handle = handle;

@@ -1,7 +1,7 @@
 // Judges one condition against a set of packets: yes, no, may, by chance, or yes for some of the sources and no for the others.
 import { type IntervalSet, intersect, subtract, union } from '../model/address.ts';
 import { addressValue, conntrackWord, interfaceMatches, narrowed, numberValue, type Surroundings, typeSet, typeSet6 } from './fields.ts';
-import { routeDestinations } from './host.ts';
+import { routesTo } from './host.ts';
 import { matchIpset } from './ipset.match.ts';
 import { matchLookup } from './lookup.ts';
 import { holds, type Judgement, may, negated, no, remembers, type State, yes } from './packet.ts';
@@ -137,7 +137,7 @@ function judgeAddressType(state: State, condition: Condition & { kind: 'addressT
 /** Packets on loopback always pass (rpfilter_is_loopback, nft_fib_is_loopback). */
 function judgeReversePath(state: State, loose: boolean, around: Surroundings): Judgement {
   if (state.iif === 'lo') return yes;
-  const parts = routeDestinations(around.node.host, state.source, { family: state.family, mark: 0 });
+  const parts = routesTo(around.node.host, state.family, state.source);
   if (parts.some((part) => part.answer.kind === 'unknown')) return may('the routes back to the client are not known');
   const right = parts.filter(({ answer }) => answer.kind === 'route' && answer.route.type === 'unicast' && (loose || answer.route.device === state.iif));
   return judgeAddress(state, 'source', union(...right.map((part) => part.set)));

@@ -113,16 +113,32 @@ export function routeDestinations(host: Host, destinations: IntervalSet, query: 
   return parts;
 }
 
+/** As `routeDestinations`, of packets of the node itself without a mark. Remembered by the set, as walks ask for the way back to the same clients for every packet. */
+export function routesTo(host: Host, family: Family, destinations: IntervalSet): readonly RoutedPart[] {
+  const [only] = destinations;
+  if (only !== undefined && only.lo === only.hi && destinations.length === 1) {
+    return [{ set: destinations, answer: routeTo(host, only.lo, { family, mark: 0 }) }];
+  }
+  const { divided } = policyOf(host, family);
+  let parts = divided.get(destinations);
+  if (parts === undefined) divided.set(destinations, (parts = routeDestinations(host, destinations, { family, mark: 0 })));
+  return parts;
+}
+
 /** The routing decision for one destination. Remembered for each host where nothing but the destination decides, as walks ask the same again and again. */
 export function routeTo(host: Host, destination: bigint, query: RouteQuery): RouteAnswer {
   const { answers } = policyOf(host, query.family);
   let answer = answers?.get(destination);
   if (answer === undefined) {
     answer = (routeDestinations(host, single(destination), query)[0] as RoutedPart).answer;
+    if (answers !== undefined && answers.size >= answersMax) answers.clear();
     answers?.set(destination, answer);
   }
   return answer;
 }
+
+/** Walks of one NodePort ask for its endpoints again and again, and then no more. */
+const answersMax = 4096;
 
 /** Addresses of a type, of all interfaces or of one. */
 export interface WantedAddresses {
@@ -143,16 +159,17 @@ export function addressesOfType(host: Host, wanted: WantedAddresses): IntervalSe
 const typeSets = new WeakMap<Host, Map<string, IntervalSet>>();
 
 /** A setting that exists for each interface and for all: the larger of the two counts (rp_filter, route_localnet …). Undefined when neither was read. */
-export function interfaceSetting(
-  host: Host,
-  name: string,
-  { family, device }: { readonly family: Family; readonly device: string | undefined },
-): number | undefined {
-  const read = (scope: string): number | undefined => {
-    const text = host.sysctls.get(`net.ipv${family}.conf.${scope}.${name}`);
-    return text === undefined ? undefined : Number(text);
-  };
-  const values = [read('all'), device === undefined ? undefined : read(device)].filter((value) => value !== undefined);
+export function interfaceSetting(host: Host, name: string, of: { readonly family: Family; readonly device: string | undefined }): number | undefined {
+  const settings = policyOf(host, of.family).settings;
+  let byDevice = settings.get(name);
+  if (byDevice === undefined) settings.set(name, (byDevice = new Map()));
+  if (!byDevice.has(of.device)) byDevice.set(of.device, readSetting(host, name, of));
+  return byDevice.get(of.device);
+}
+
+function readSetting({ sysctls }: Host, name: string, { family, device }: { readonly family: Family; readonly device: string | undefined }) {
+  const texts = ['all', ...(device === undefined ? [] : [device])].map((scope) => sysctls.get(`net.ipv${family}.conf.${scope}.${name}`));
+  const values = texts.filter((text) => text !== undefined).map(Number);
   return values.length === 0 ? undefined : Math.max(...values);
 }
 
@@ -223,10 +240,14 @@ function makeDefaultRules(family: Family): readonly RoutingRule[] {
   }));
 }
 
-/** The policy rules of a family in order, and what was answered by them where only destinations count. */
+/** The policy rules of a family in order, and what was found out by them and by the settings of the family. */
 interface Policy {
   readonly rules: readonly RoutingRule[];
+  /** By destination; absent where more than the destination counts. */
   readonly answers: Map<bigint, RouteAnswer> | undefined;
+  readonly divided: WeakMap<IntervalSet, readonly RoutedPart[]>;
+  /** By name and interface. */
+  readonly settings: Map<string, Map<string | undefined, number | undefined>>;
 }
 const policies = new WeakMap<Host, Readonly<Record<Family, Policy>>>();
 
@@ -240,7 +261,7 @@ function readPolicy(host: Host, family: Family): Policy {
   const own = host.rules.filter((rule) => rule.family === family);
   const rules = own.length === 0 ? defaultRules[family] : [...own].sort((a, b) => a.priority - b.priority);
   const isPlain = rules.every(({ mark, iif, oif, source }) => mark === undefined && iif === undefined && oif === undefined && source === undefined);
-  return { rules, answers: isPlain ? new Map() : undefined };
+  return { rules, answers: isPlain ? new Map() : undefined, divided: new WeakMap(), settings: new Map() };
 }
 
 function ruleApplies(rule: RoutingRule, query: RouteQuery): 'yes' | 'no' | 'may' {
@@ -267,6 +288,7 @@ function routesByRule(host: Host, rule: RoutingRule, destinations: IntervalSet):
   let rest = destinations;
   for (const route of tableOf(host, rule.family, rule.table ?? 'main')) {
     if (rest.length === 0) break;
+    if (isBeyond(route.destination, rest)) continue;
     const hit = intersect(rest, [route.destination]);
     if (hit.length === 0) continue;
     rest = subtract(rest, hit);
@@ -275,6 +297,9 @@ function routesByRule(host: Host, rule: RoutingRule, destinations: IntervalSet):
   }
   return parts;
 }
+
+/** Whether an interval is below or above a whole set, which most routes are for most destinations. */
+const isBeyond = ({ lo, hi }: Interval, set: IntervalSet): boolean => hi < (set[0] as Interval).lo || lo > (set[set.length - 1] as Interval).hi;
 
 function tableOf(host: Host, family: Family, table: string): readonly Route[] {
   const key = `${family} ${table}`;

@@ -1,5 +1,5 @@
 // The chains of an iptables dump and their rules: places in the text, made and decoded when they are asked for.
-import { type Decider, deciderOf } from '../model/outcome.ts';
+import { type Decider, newDecider } from '../model/outcome.ts';
 import { bracket, letterI, ruleSpan, skipBlanks } from './iptables.bytes.ts';
 import type { DecodedRule } from './iptables.decode.ts';
 import { JumpTargets, rulesLookedAtMax } from './iptables.jumps.ts';
@@ -73,7 +73,7 @@ export class TableChains implements ReadonlyMap<string, IptablesChain> {
     this.#table = { ...table, jumps: new JumpTargets(dump, table.number) };
     this.#number = table.number;
     this.#ids = table.ids;
-    this.#short = new Recent(table.ids.length, 1024);
+    this.#short = new Recent(table.ids.length, shortChains);
   }
 
   get size(): number {
@@ -153,6 +153,7 @@ export class TableChains implements ReadonlyMap<string, IptablesChain> {
 
 /** Rules of a chain that is made anew when it was not asked for lately. Others are kept, with what is found out about them. */
 const shortChain = 16;
+const shortChains = 256;
 
 /** A chain of a dump: its rules are kept as places in the text. */
 export class IptablesChain implements Chain {
@@ -209,8 +210,11 @@ export class IptablesChain implements Chain {
   }
 }
 
-/** As many as are decoded on the way to a few hundred NodePorts, at a quarter of a kilobyte each. */
-export const decodedRulesMax = 4096;
+/**
+ * As many as are decoded on the way to a NodePort of a hundred endpoints, whose walks from other vantages come next. The collector of garbage copies what is
+ * kept: a trace that it interrupts takes a millisecond longer for every four thousand.
+ */
+export const decodedRulesMax = 512;
 
 /** A rule of a dump: its steps are decoded at once, the rest when it is asked for. */
 class IptablesRule implements Rule {
@@ -242,7 +246,7 @@ class IptablesRule implements Rule {
   }
 
   get decider(): Decider {
-    this.#decider ??= deciderOf({ place: this.place, text: this.text, counter: this.counter });
+    this.#decider ??= newDecider(this);
     return this.#decider;
   }
 

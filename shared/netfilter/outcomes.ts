@@ -118,15 +118,14 @@ function partsOf(ended: Ended, unread: readonly Decider[], sequel: Sequel | unde
 function outcomeOf({ state, verdict, rejectWith, decider }: Ended, unread: readonly Decider[]): Outcome {
   const { destination, clouded, assumptions, weight } = state;
   const unless = clouded === undefined && assumptions.length === 0 ? unread : doubtsOf(state, unread);
-  return {
+  const head = {
     verdict: clouded === undefined ? verdict : 'unknown',
     dnat: isTranslated(state) && destination[0] !== undefined ? formatEndpoint(state.family, destination[0].lo, state.destinationPort) : null,
     masquerade: state.nat !== undefined,
     weight: Math.round(weight * 1e9) / 1e9,
-    ...(rejectWith === undefined ? undefined : { rejectWith }),
-    decidedBy: decider,
-    ...(unless.length === 0 ? undefined : { unless }),
   };
+  const outcome = rejectWith === undefined ? { ...head, decidedBy: decider } : { ...head, rejectWith, decidedBy: decider };
+  return unless.length === 0 ? outcome : { ...outcome, unless };
 }
 
 const doubtsOf = ({ clouded, assumptions }: State, unread: readonly Decider[]): readonly Decider[] =>

@@ -53,11 +53,14 @@ interface Target {
 
 function destinations(state: State, addresses: IntervalSet | undefined, target: Target): readonly State[] {
   if (addresses === undefined) return [translated(state, state.destination, target)];
+  if (isOne(addresses)) return [translated(state, addresses, target)];
   const choices = size(addresses);
-  if (choices === 1n || choices > choicesMax) return [translated(state, addresses, target)];
+  if (choices > choicesMax) return [translated(state, addresses, target)];
   const each = addresses.flatMap(({ lo, hi }) => Array.from({ length: Number(hi - lo) + 1 }, (_, index) => lo + BigInt(index)));
   return each.map((address) => translated({ ...state, weight: state.weight / each.length }, single(address), target));
 }
+
+const isOne = (addresses: IntervalSet): boolean => addresses.length === 1 && addresses[0]?.lo === addresses[0]?.hi;
 
 function translated(state: State, destination: IntervalSet, { ports, rule, run }: Target): State {
   const port = ports === undefined ? state.destinationPort : ports.lo === ports.hi ? ports.lo : undefined;

@@ -3,7 +3,7 @@ import { type Family, type IntervalSet, single } from '../model/address.ts';
 import type { ReplyProblem } from '../model/outcome.ts';
 import { speaksForAll } from './alike.ts';
 import type { Ended } from './chains.ts';
-import { interfaceOfAddress, routeDestinations, routeTo } from './host.ts';
+import { interfaceOfAddress, routesTo, routeTo } from './host.ts';
 import type { NodeState } from './node.ts';
 import type { State } from './packet.ts';
 import { natAddress } from './translate.ts';
@@ -129,7 +129,7 @@ const isUntracked = (state: State): boolean => state.conntrack === 'untracked' |
 
 /** The refusals of a branch: the address that they come from depends on the route back, so clients are divided by it. */
 function refusals(node: NodeState, branch: Ended): readonly State[] {
-  const parts = routeDestinations(node.host, branch.state.original.source, { family: branch.state.family, mark: 0 });
+  const parts = routesTo(node.host, branch.state.family, branch.state.original.source);
   return parts.map(({ set }) => refusal(node, { ...branch, state: withSource({ ...branch.state, direction: 'original' }, set) }));
 }
 

@@ -5,7 +5,7 @@ import { goesToEndpoint, transferred } from './alike.ts';
 import { forwardingSetting, listenersFor } from './host.ts';
 import { type State, visited } from './packet.ts';
 import { atHook, atIngress } from './walk.hooks.ts';
-import { isLocal, outDevice, type Routed, reversePathFilter, routed, sendOn, withoutMartians } from './walk.routing.ts';
+import { isLocal, outDevice, type Routed, reversePathFilter, routed, sendOn, type WayOut, withoutMartians } from './walk.routing.ts';
 import { end, type Walker } from './walker.ts';
 
 /** A packet from outside: ingress, prerouting, the routing decision, then in or through. */
@@ -49,7 +49,8 @@ function routeIn(walker: Walker, state: State): void {
 
 /** Local delivery: input, then a socket or a refusal. */
 function deliver(walker: Walker, state: State): void {
-  for (const accepted of atHook(walker, 'input', [visited(state, { kind: 'route', text: 'to the node itself' }, walker.options)])) toSocket(walker, accepted);
+  const here = walker.options.traced ? visited(state, { kind: 'route', text: 'to the node itself' }, walker.options) : state;
+  for (const accepted of atHook(walker, 'input', [here])) toSocket(walker, accepted);
 }
 
 function toSocket(walker: Walker, state: State): void {
@@ -81,12 +82,15 @@ function forward(walker: Walker, part: Routed): void {
   const out = outDevice(walker, part);
   if (out === undefined) return;
   for (const checked of reversePathFilter(walker, state)) {
-    const leaving = visited({ ...checked, oif: out.device }, { kind: 'route', text: `forwarded by ${out.text}` }, walker.options);
+    const leaving = routedBy(walker, { ...checked, oif: out.device }, out);
     for (const forwarded of atHook(walker, 'forward', [leaving])) {
       for (const sent of atHook(walker, 'postrouting', [forwarded])) sendOn(walker, sent, out.text);
     }
   }
 }
+
+const routedBy = (walker: Walker, state: State, out: WayOut): State =>
+  walker.options.traced ? visited(state, { kind: 'route', text: `forwarded by ${out.text}` }, walker.options) : state;
 
 function routeOut(walker: Walker, state: State): void {
   for (const part of routed(walker, state)) {

@@ -1,7 +1,7 @@
 // Runs branches of a walk through one hook: its base chains by priority, with the NAT core, connection tracking and IPVS among them.
 import type { Decider } from '../model/outcome.ts';
+import { Branches } from './branches.ts';
 import { type Run, runChain } from './chains.ts';
-import { coalesce } from './coalesce.ts';
 import { conntrackPriority, ingressChains, type Stop, stopsOf } from './hooks.ts';
 import { type State, type Station, visited } from './packet.ts';
 import type { Hook } from './rule.ts';
@@ -12,19 +12,28 @@ import { end, type Walker } from './walker.ts';
 
 /** What passes all stops of a hook, in order. */
 export function atHook(walker: Walker, hook: Hook, states: readonly State[]): readonly State[] {
-  let live = states;
+  let [live, next] = [new Branches(), new Branches()];
+  for (const state of states) live.add(state);
   let beforeConntrack = hook === 'prerouting' || hook === 'output';
   for (const stop of stopsOf(walker.node, walker.packet.family, { hook, ties: walker.ties })) {
     if (live.length === 0) break;
     if (isIdle(stop) && !walker.options.traced) continue;
-    live = live.map((state) => undone(state, hook, stop.priority));
     if (stop.kind === 'conntrack') beforeConntrack = false;
-    else {
-      const early = beforeConntrack && stop.priority < conntrackPriority;
-      live = coalesce(live.flatMap((state) => atStop(walker, hook, { stop, state, beforeConntrack: early && isUnseen(state) })));
+    const early = beforeConntrack && stop.priority < conntrackPriority;
+    next.clear();
+    for (let index = 0; index < live.length; index++) {
+      const state = undone(live.at(index), hook, stop.priority);
+      for (const each of atStop(walker, hook, { stop, state, beforeConntrack: early && isUnseen(state) })) next.add(each);
     }
+    next.coalesce();
+    [live, next] = [next, live];
   }
-  return live.map((state) => undone(state, hook, Number.POSITIVE_INFINITY)).filter((state) => !isOrphaned(walker, state));
+  const passed: State[] = [];
+  for (let index = 0; index < live.length; index++) {
+    const state = undone(live.at(index), hook, Number.POSITIVE_INFINITY);
+    if (!isOrphaned(walker, state)) passed.push(state);
+  }
+  return passed;
 }
 
 /** What passes the ingress chains of the interface that a packet comes in by. */
@@ -44,7 +53,7 @@ const isUnseen = (state: State): boolean => state.iif !== 'lo' && !state.attache
 
 /** A packet after the first as it is after the NAT core has made its translation, from that core's priority on. */
 function undone(translated: State, hook: Hook, priority: number): State {
-  const state = fromVirtual(translated, hook, priority);
+  const state = translated.ipvs === undefined ? translated : fromVirtual(translated, hook, priority);
   if (state.undo === undefined || state.conntrack === 'untracked') return state;
   const { destination, source } = state.undo;
   if (destination !== undefined && (hook === 'prerouting' || hook === 'output') && priority >= natPriorities[hook]) {

@@ -1,7 +1,7 @@
 // The routing decision of a walk and the kernel's own checks around it: martian sources, the reverse path, and the device that a route leaves by.
 import { type Family, formatAddress, type IntervalSet, intersect, single, union } from '../model/address.ts';
 import type { Decider } from '../model/outcome.ts';
-import { interfaceSetting, type RouteAnswer, routeDestinations, routeTo } from './host.ts';
+import { interfaceSetting, type RouteAnswer, routeDestinations, routesTo, routeTo } from './host.ts';
 import { isTranslated, type State } from './packet.ts';
 import { dropSources, end, type Walker } from './walker.ts';
 
@@ -61,9 +61,10 @@ const neverSources: IntervalSet = [
 export function reversePathFilter(walker: Walker, state: State): readonly State[] {
   if (state.family !== 4 || state.iif === undefined || state.iif === 'lo') return [state];
   const { host } = walker.node;
-  const own = routeDestinations(host, state.source, { family: 4, mark: 0 }).filter(({ answer }) => answer.kind === 'route' && answer.route.type === 'local');
+  const own = routesTo(host, 4, state.source).filter(({ answer }) => answer.kind === 'route' && answer.route.type === 'local');
   const acceptLocal = interfaceSetting(host, 'accept_local', { family: 4, device: state.iif }) === 1;
-  const foreign = acceptLocal
+  const isForeign = acceptLocal || own.length === 0;
+  const foreign = isForeign
     ? [state]
     : dropSources(walker, state, {
         set: union(...own.map((part) => part.set)),
@@ -75,7 +76,7 @@ export function reversePathFilter(walker: Walker, state: State): readonly State[
 
 function withRightPath(walker: Walker, state: State, setting: number): readonly State[] {
   const { host } = walker.node;
-  const parts = routeDestinations(host, state.source, { family: 4, mark: 0 });
+  const parts = routesTo(host, 4, state.source);
   if (parts.some((part) => part.answer.kind === 'unknown')) return [state];
   const wrong = parts.filter(({ answer }) => answer.kind !== 'route' || (setting === 1 && answer.route.device !== state.iif));
   const own = `net.ipv4.conf.${state.iif}.rp_filter`;
