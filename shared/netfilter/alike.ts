@@ -136,7 +136,8 @@ function hostIntervals({ host }: NodeState): readonly Interval[] {
   const rules = host.rules
     .filter(({ family }) => family === 4)
     .flatMap(({ source, destination }) => [source, destination].filter((part) => part !== undefined));
-  const own = host.interfaces.flatMap(({ addresses }) => addresses.filter(({ family }) => family === 4).map(({ value }) => ({ lo: value, hi: value })));
+  const addresses = host.interfaces.flatMap((device) => device.addresses.filter(({ family }) => family === 4));
+  const own = addresses.flatMap(({ value, interval }) => [{ lo: value, hi: value }, interval]);
   return [...routes, ...rules, ...own];
 }
 
