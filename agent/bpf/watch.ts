@@ -232,7 +232,10 @@ export class KernelWatch {
         if (this.#execs.exec(event).length > 0 && event.class === 'daemon') this.#changed([], ['process']);
         break;
       case 'exit':
-        this.#changed(this.#execs.exit(event), daemons.has(event.comm) ? ['process'] : []);
+        this.#changed(
+          this.#execs.exit(event).filter((wrote) => !this.#seesAct(wrote)),
+          daemons.has(event.comm) ? ['process'] : [],
+        );
         break;
       case 'replace':
         this.#execs.replace(event);
@@ -267,6 +270,13 @@ export class KernelWatch {
     this.#probed({ hello: event, refused: undefined, ended: undefined, audit: { kind: 'not-asked' } });
     // What happened while nobody watched is not known.
     this.#options.onWake(new Set(everyWake));
+  }
+
+  /** Whether the act itself is seen: that a program has ended which may do such things is then no news. */
+  #seesAct(wrote: Wrote): boolean {
+    const { hello } = this.#probes;
+    if (wrote === 'legacy') return hello !== undefined && hello.callsBy !== 'none';
+    return (wrote === 'ipset' || wrote === 'ipvs') && hello?.netlink === 'ok';
   }
 
   /** Tells that something changed: at once, and while there is more and more news of one thing, once in a while. */

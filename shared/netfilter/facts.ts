@@ -49,6 +49,7 @@ export interface Questions {
   readonly sources: Readonly<Record<Family, readonly Clients[]>>;
 }
 
+/** The NodePorts that rules claim and those that are wanted, with all that judging them needs. */
 export function questionsOf(node: NodeState, wanted: Wanted): Questions {
   const claims = claimsOf(node);
   const keys = new Map<string, NodePortKey>();

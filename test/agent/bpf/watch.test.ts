@@ -118,6 +118,24 @@ t.test('news of one source is passed on now and then, however much there is', as
   t.ok(times <= (performance.now() - start) / 500 + 2, `${times} times`);
 });
 
+t.test('that a program has ended is news only where its act is not seen', async (t) => {
+  const run = (pid: number, comm: string) => [
+    `{"ev":"exec","class":"tool","at":1,"pid":${pid},"comm":"${comm}","uid":0,"loginUid":0,"file":"/sbin/${comm}","argv":["${comm}","x=1"],"parents":[],"cgroup":[],"own":true}`,
+    `{"ev":"exit","at":2,"pid":${pid},"comm":"${comm}","code":0}`,
+  ];
+  const lines = [...run(1, 'iptables-legacy'), ...run(2, 'ipset'), ...run(3, 'sysctl')];
+  const wakesOf = async (greeting: string) => {
+    const { changed, until } = await watch(t, `${say(greeting)}\nsleep 0.5\n${say(...lines)}\n${answering}`);
+    await until(() => changed.length > 0);
+    changed.length = 0;
+    await until(() => changed.includes('sysctl'));
+    return [...new Set(changed)].sort();
+  };
+  t.strictSame(await wakesOf(hello), ['sysctl']);
+  t.strictSame(await wakesOf(hello.replace('"netlink":"ok"', '"netlink":"no kprobes"')), ['ipset', 'sysctl']);
+  t.strictSame(await wakesOf(hello.replace('"callsBy":"kprobe"', '"callsBy":"none"')), ['iptables-legacy', 'sysctl']);
+});
+
 t.test('what cannot be told is said', async (t) => {
   const { changed, notices, until } = await watch(
     t,
