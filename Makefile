@@ -20,7 +20,7 @@ tap := .tap/run.tap
 npm_options := --ignore-scripts --no-audit --no-fund --loglevel=error
 TESTS ?=
 
-.PHONY: help deps demo test bench fuzz fuzz-kernel lint build bpf watch clean
+.PHONY: help deps demo test bench soak fuzz fuzz-kernel lint build bpf watch clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 15
@@ -61,6 +61,9 @@ test: deps bpf watch ## run the tests (TESTS="test/x.test.ts …" for some of th
 
 bench: deps bpf watch dist/agent.mjs ## run the benchmarks
 	@shopt -s nullglob; for file in test/bench/*.bench.ts; do node --disable-warning=ExperimentalWarning "$$file"; done
+
+soak: deps watch dist/agent.mjs ## churn a node's rules under an agent for MINUTES=30 and compare the end with an oracle, as root
+	@node --disable-warning=ExperimentalWarning test/bench/soak.ts
 
 fuzz: deps ## mutate real dumps and feed them to every parser (N=1000000 SEED=1 WORKERS=2)
 	@nice node --disable-warning=ExperimentalWarning test/fuzz/parsers.ts

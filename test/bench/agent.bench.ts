@@ -1,6 +1,6 @@
 // The agent's budgets, measured in a namespace with kube-proxy's rules of 100 and of 1,000 Services in both backends of iptables, with a collector at the other
 // end and a writer that changes endpoints as kube-proxy does: `node test/bench/agent.bench.ts [SERVICESxENDPOINTS]… [nft|legacy]…`.
-// CHANGES=100 and IDLE=30 (seconds) set how long it takes.
+// IDLE=30 sets the seconds without changes.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -27,7 +27,15 @@ const sizes = [
   { services: 1000, endpoints: 10 },
 ];
 const idleSeconds = Number(process.env.IDLE ?? 30);
-const changes = Number(process.env.CHANGES ?? 100);
+
+/**
+ * How many changes are measured, and how often the writer writes: as much as the agent may do within its 2 % of one core. More makes it read later, and say so.
+ * A legacy table is dumped whole at each change.
+ */
+function paceOf(services: number, backend: Backend): { readonly own: number; readonly all: number; readonly syncMs: number } {
+  if (services <= 100) return { own: 50, all: 20, syncMs: 1_000 };
+  return backend === 'nft' ? { own: 40, all: 6, syncMs: 5_000 } : { own: 8, all: 6, syncMs: 15_000 };
+}
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const line = (name: string, value: string, budget = '') => process.stdout.write(`  ${name.padEnd(42)} ${value.padStart(24)}  ${budget}\n`);
 
@@ -129,10 +137,10 @@ interface Measured {
 async function latency({ node, peer, agent, budget }: Measured): Promise<void> {
   const before = figuresOf(agent.pid as number);
   const started = performance.now();
-  const churn = startChurn(node);
-  const own = await measure(changes, (index) => ruleInServiceChain(node, peer, index));
-  // Each is two changes that walk every NodePort: spaced so that they stay within what the agent may use.
-  const all = await measure(Math.min(changes, 20), (index) => ruleInForward(node, peer, index), node.services.length * 8);
+  const pace = paceOf(node.services.length, node.backend);
+  const churn = startChurn(node, pace.syncMs);
+  const own = await measure(pace.own, (index) => ruleInServiceChain(node, peer, index));
+  const all = await measure(pace.all, (index) => ruleInForward(node, peer, index), node.services.length * 8);
   await churn.stop();
   const seconds = (performance.now() - started) / 1000;
   const after = figuresOf(agent.pid as number);
@@ -205,15 +213,15 @@ async function seen(
   return performance.now() - start;
 }
 
-/** Takes an endpoint out of one Service after another and puts it back, once a second. */
-function startChurn(node: BenchNode): { syncs(): number; stop(): Promise<void> } {
+/** Takes an endpoint out of one Service after another and puts it back. */
+function startChurn(node: BenchNode, everyMs: number): { syncs(): number; stop(): Promise<void> } {
   let [running, syncs] = [true, 0];
   const loop = async (): Promise<void> => {
     for (let index = 0; running; index++) {
       const service = node.services[Math.floor(index / 2) % (node.services.length >> 1)];
       if (service !== undefined) await node.restore(syncText(service, index % 2 === 0));
       syncs++;
-      await sleep(1_000);
+      await sleep(everyMs);
     }
   };
   const done = loop();

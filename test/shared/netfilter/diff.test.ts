@@ -42,6 +42,17 @@ t.test('the same rules with other counters are no change', async (t) => {
   t.equal(withoutCounters('tcp dport 80 counter packets 5 bytes 300 drop'), 'tcp dport 80 counter drop');
 });
 
+t.test('where rules were put', async (t) => {
+  const rules = (...names: readonly string[]) => save(`${builtin}${names.map((name) => `-A FORWARD -j ${name}\n`).join('')}`);
+  const placesOf = (before: readonly Table[], after: readonly Table[]) =>
+    diffTables(before, after).map(({ places }) => places?.map((place) => place && `${place.number} of ${place.of}`));
+  t.strictSame(placesOf(rules('A', 'B'), rules('X', 'A', 'Y', 'Z', 'B')), [['1 of 5', '3 of 5', '4 of 5']]);
+  t.strictSame(placesOf(rules('A', 'B'), rules('A', 'B', 'X')), [undefined], 'at the end, as -A says');
+  t.strictSame(placesOf(rules('A', 'B', 'C'), rules('X', 'C', 'D')), [['1 of 3', undefined]]);
+  t.strictSame(placesOf(rules(), rules('A', 'B')), [undefined]);
+  t.strictSame(placesOf(rules('A'), rules()), [undefined]);
+});
+
 t.test('a rule that is inserted', async (t) => {
   const before = save(`${builtin}-A FORWARD -j ACCEPT\n`);
   const after = save(`${builtin}-A FORWARD -p tcp -m tcp --dport 8080 -j DROP\n-A FORWARD -j ACCEPT\n`);

@@ -1,0 +1,128 @@
+// What came and went between two readings, told from the monitor's lines and from nothing twice.
+import { deepStrictEqual } from 'node:assert/strict';
+import fc from 'fast-check';
+import t from 'tap';
+import { addTold, nothingUnsettled, settle, type Unsettled } from '../../agent/ledger.passing.ts';
+import type { RuleEvent, Transaction } from '../../agent/ledger.ts';
+import type { RuleChange } from '../../shared/netfilter/diff.ts';
+
+const forward = 'ip filter FORWARD';
+const add = (handle: number, text = `dport ${handle} drop`, chain = forward): RuleEvent => ({ op: 'add', chain, handle, text });
+const remove = (handle: number, chain = forward): RuleEvent => ({ op: 'delete', chain, handle });
+const transaction = (at: number, comm: string, ...rules: readonly RuleEvent[]): Transaction => ({
+  at,
+  generation: at,
+  actor: { pid: at, comm, how: 'nft-generation' },
+  touched: new Set(rules.map(({ chain }) => chain)),
+  rules,
+});
+const told = (...transactions: readonly Transaction[]): Unsettled => transactions.reduce(addTold, nothingUnsettled);
+const shows = (...after: readonly string[]): RuleChange[] => [
+  { kind: 'rule', backend: 'iptables-nft', family: 'ip', table: 'filter', object: 'FORWARD', subject: forward, before: null, after, owner: 'admin' },
+];
+const reading = (startedAt: number, differences: readonly RuleChange[] = []) => ({ node: 'n1', startedAt, hasRead: () => true, differences });
+
+t.test('a rule that came and went is two entries, each with who did it', async (t) => {
+  const { changes, unsettled } = settle(told(transaction(10, 'iptables', add(5)), transaction(20, 'ufw', remove(5))), reading(100));
+  const text = 'dport 5 drop  # gone again after 0.0 s, before the chain was read; handle 5';
+  t.match(changes, [
+    { at: 10, node: 'n1', kind: 'rule', subject: forward, before: null, after: text, actor: { comm: 'iptables' }, owner: 'admin' },
+    { at: 20, subject: forward, before: text, after: null, actor: { comm: 'ufw' } },
+  ]);
+  t.equal(unsettled.size, 0);
+});
+
+t.test('a rule that stays, or was there before, is left to the comparison', async (t) => {
+  t.strictSame(settle(told(transaction(10, 'iptables', add(5), remove(3))), reading(100, shows('-A FORWARD -j X'))).changes, []);
+});
+
+t.test('a rule that is replaced keeps its handle: what it was came and went', async (t) => {
+  const { changes } = settle(told(transaction(10, 'a', add(5, 'one')), transaction(20, 'b', remove(5), add(5, 'two'))), reading(100, shows('-A FORWARD two')));
+  t.match(changes, [{ after: /^one / }, { before: /^one / }]);
+  t.equal(changes.length, 2);
+});
+
+t.test('without handles, rules are told apart by their text', async (t) => {
+  const rule = (op: 'add' | 'delete', text: string): RuleEvent => ({ op, chain: forward, text });
+  const { changes } = settle(
+    told(transaction(1, 'iptables', rule('add', '-A FORWARD -j X'), rule('add', '-A FORWARD -j Y'), rule('delete', '-A FORWARD -j X'))),
+    reading(9, shows('-A FORWARD -j Y')),
+  );
+  t.match(changes, [{ after: /-j X/ }, { before: /-j X/ }]);
+});
+
+t.test('a chain that was not read waits', async (t) => {
+  const waiting = settle(told(transaction(10, 'a', add(5)), transaction(11, 'a', remove(5))), { ...reading(100), hasRead: () => false });
+  t.strictSame(waiting.changes, []);
+  t.equal(settle(waiting.unsettled, reading(200)).changes.length, 2);
+});
+
+t.test('a rule that a reading may have seen or not', async (t) => {
+  const during = told(transaction(150, 'a', add(5)));
+  const missed = settle(during, reading(100));
+  t.strictSame(missed.changes, []);
+  const next = addTold(missed.unsettled, transaction(160, 'a', remove(5)));
+  t.equal(settle(next, reading(300)).changes.length, 2, 'it was not in the reading, so its going is told with its coming');
+  const seen = settle(during, reading(100, shows('-A FORWARD dport 5')));
+  t.equal(seen.unsettled.size, 0);
+  t.strictSame(settle(addTold(seen.unsettled, transaction(160, 'a', remove(5))), reading(300)).changes, [], 'it was: the comparison has told it');
+  const both = settle(told(transaction(150, 'a', add(5)), transaction(151, 'a', remove(5))), reading(100, shows('-A FORWARD dport 5')));
+  t.strictSame(both.changes, [], 'read between the two');
+});
+
+t.test("kube-proxy's writing is one entry", async (t) => {
+  const chain = 'ip nat KUBE-SVC-A';
+  const sync = [1, 2, 3].map((at) => transaction(at, 'iptables-nft-re', ...(at > 1 ? [remove(at - 1, chain)] : []), add(at, 'x', chain)));
+  t.match(settle(told(...sync), reading(100)).changes, [
+    { kind: 'chain', subject: 'ip kube-proxy', owner: 'kube-proxy', after: '2 rules came and went again before their chains were read: KUBE-SVC-A' },
+  ]);
+  const person = settle(told(transaction(1, 'iptables', add(1, 'x', chain)), transaction(2, 'iptables', remove(1, chain))), reading(100));
+  t.equal(person.changes.length, 2, "a person's is not");
+});
+
+for (const count of [49, 50, 51]) {
+  t.test(`${count} at once`, async (t) => {
+    const events = Array.from({ length: count }, (_, i) => [transaction(i, 'a', add(i)), transaction(i, 'a', remove(i))]).flat();
+    const { changes } = settle(told(...events), reading(1_000));
+    t.equal(changes.length, count > 50 ? 101 : count * 2);
+    if (count > 50) t.match(changes.at(-1), { after: '1 rules came and went again before their chains were read: FORWARD' });
+  });
+}
+
+t.test('every rule that came and went is told once, whenever readings are made', async () => {
+  const step = fc.oneof(
+    { weight: 3, arbitrary: fc.constant('add' as const) },
+    { weight: 3, arbitrary: fc.constant('delete' as const) },
+    { weight: 1, arbitrary: fc.constant('read' as const) },
+  );
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+      const [standing, shown, expected]: [number[], Set<number>, number[]] = [[], new Set(), []];
+      let unsettled = nothingUnsettled;
+      let clock = 0;
+      const found: string[] = [];
+      const read = (): void => {
+        const fresh = standing.filter((handle) => !shown.has(handle));
+        const result = settle(unsettled, reading(++clock, fresh.length === 0 ? [] : shows(...fresh.map(String))));
+        for (const handle of fresh) shown.add(handle);
+        unsettled = result.unsettled;
+        found.push(...result.changes.flatMap(({ after }) => (after === null ? [] : [/handle (\d+)/.exec(after)?.[1] ?? ''])));
+      };
+      for (const each of steps) {
+        clock++;
+        if (each === 'read') read();
+        else if (each === 'add') {
+          standing.push(clock);
+          unsettled = addTold(unsettled, transaction(clock, 'a', add(clock)));
+        } else {
+          const gone = standing.shift();
+          if (gone === undefined) continue;
+          if (!shown.has(gone)) expected.push(gone);
+          unsettled = addTold(unsettled, transaction(clock, 'a', remove(gone)));
+        }
+      }
+      read();
+      deepStrictEqual(found.sort(), expected.map(String).sort());
+    }),
+  );
+});
