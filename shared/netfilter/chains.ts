@@ -3,7 +3,7 @@ import { limits } from '../limits.ts';
 import { isSameSet, union } from '../model/address.ts';
 import { type Decider, deciderOf, type VerdictWord } from '../model/outcome.ts';
 import { candidateRules } from './chain.index.ts';
-import { judge } from './conditions.ts';
+import { hasConnection, judge } from './conditions.ts';
 import type { Surroundings } from './fields.ts';
 import { divideByMap } from './lookup.ts';
 import { type Assumption, type State, visited } from './packet.ts';
@@ -198,6 +198,7 @@ function segmentsOf({ steps }: Rule): readonly Segment[] {
   return segments;
 }
 
+const connectionMarks: ReadonlySet<string> = new Set(['setConnmark', 'saveMark', 'restoreMark']);
 const actionKinds: ReadonlySet<string> = new Set(['setMark', 'setConnmark', 'saveMark', 'restoreMark', 'notrack', 'effectless', 'unknownEffect']);
 const isVerdict = (step: Step): step is Verdict => verdictKinds.has(step.kind);
 const isCondition = (step: Step): step is Condition => !isVerdict(step) && !actionKinds.has(step.kind);
@@ -242,17 +243,19 @@ export function assume(state: State, rule: Rule, what: 'matched' | 'passed over'
 
 function act(run: Run, rule: Rule, given: { readonly state: State; readonly action: Action }): readonly State[] {
   const { state, action } = given;
+  // A packet without an entry in the table of connections has no mark there to set or to take.
+  if (connectionMarks.has(action.kind) && !hasConnection(state, run)) return [noted(run, rule, state, 'no connection')];
   switch (action.kind) {
     case 'setMark':
       return [
         noted(run, rule, { ...state, mark: ((state.mark & action.and) ^ action.xor) >>> 0 }, `mark ${hex(((state.mark & action.and) ^ action.xor) >>> 0)}`),
       ];
     case 'setConnmark':
-      return [{ ...state, connmark: ((state.connmark & action.and) ^ action.xor) >>> 0 }];
+      return [noted(run, rule, { ...state, connmark: ((state.connmark & action.and) ^ action.xor) >>> 0 }, 'mark of the connection')];
     case 'saveMark':
-      return [{ ...state, connmark: ((state.connmark & ~action.connmarkMask) ^ (state.mark & action.markMask)) >>> 0 }];
+      return [noted(run, rule, { ...state, connmark: ((state.connmark & ~action.connmarkMask) ^ (state.mark & action.markMask)) >>> 0 }, 'mark saved')];
     case 'restoreMark':
-      return [{ ...state, mark: ((state.mark & ~action.markMask) ^ (state.connmark & action.connmarkMask)) >>> 0 }];
+      return [noted(run, rule, { ...state, mark: ((state.mark & ~action.markMask) ^ (state.connmark & action.connmarkMask)) >>> 0 }, 'mark restored')];
     case 'notrack':
       return [noted(run, rule, run.beforeConntrack ? { ...state, conntrack: 'untracked' } : state, 'not tracked')];
     case 'effectless':
@@ -314,6 +317,7 @@ const wentTheSameWay = (a: State, b: State): boolean =>
   isSameSet(a.destination, b.destination) &&
   a.destinationPort === b.destinationPort &&
   a.mark === b.mark &&
+  a.routedBy === b.routedBy &&
   a.connmark === b.connmark &&
   a.conntrack === b.conntrack &&
   a.dnat === b.dnat &&

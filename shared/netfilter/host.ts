@@ -164,6 +164,18 @@ export function interfaceOfAddress(host: Host, family: Family, address: bigint):
   return host.interfaces.find((device) => device.addresses.some((own) => own.family === family && own.value === address));
 }
 
+/** Whether packets of a bridge meet the rules on the bridge already (br_netfilter); a bridge is known by its ports. */
+export function isFilteredBridge({ interfaces, sysctls }: Host, family: Family, device: string): boolean {
+  if (sysctls.get(`net.bridge.bridge-nf-call-ip${family === 4 ? '' : '6'}tables`) !== '1') return false;
+  const kind = interfaces.find(({ name }) => name === device)?.kind;
+  return kind === undefined ? interfaces.some(({ master }) => master === device) : kind === 'bridge';
+}
+
+/** Whether the kernel has SCTP, which is a module on most systems: the settings of SCTP are there when it is loaded. */
+export function knowsSctp({ sysctls }: Host): boolean {
+  return sysctls.has('net.sctp.auth_enable');
+}
+
 /** The node's own address that clients are expected to use: first global address of the interface of the default route, else of any interface that is not virtual. */
 export function primaryAddress(host: Host, family: Family): bigint | undefined {
   const byDefaultRoute = host.routes.find(
@@ -182,7 +194,8 @@ export function primaryAddress(host: Host, family: Family): bigint | undefined {
   return undefined;
 }
 
-const isLinkLocal = (family: Family, value: bigint): boolean => (family === 4 ? value >> 16n === 0xa9fen : value >> 118n === 0x3fan);
+/** Whether an address is one of its link alone. */
+export const isLinkLocal = (family: Family, value: bigint): boolean => (family === 4 ? value >> 16n === 0xa9fen : value >> 118n === 0x3fan);
 
 /** Sockets that would take a packet to a local address and port. */
 export function listenersFor(host: Host, protocol: Listener['protocol'], family: Family, address: bigint, port: number): readonly Listener[] {

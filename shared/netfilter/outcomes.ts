@@ -81,15 +81,17 @@ function partsOf(ended: Ended, context: Context): readonly Part[] {
   for (const { end, field } of lost) {
     const hit = intersect(rest, end.state.original.source);
     if (hit.length === 0) continue;
-    parts.push({ outcome: { ...base, [field]: problemOf(end) }, clients: hit, ended });
+    const share = lost.reduce((sum, other) => (other.field === field ? sum + other.end.state.weight : sum), 0) / state.weight;
+    parts.push({ outcome: { ...base, [field]: problemOf(end, share) }, clients: hit, ended });
     rest = subtract(rest, hit);
   }
   if (rest.length > 0) parts.push({ outcome: base, clients: rest, ended });
   return parts;
 }
 
-function problemOf(reply: Ended): ReplyProblem {
-  const certain = reply.state.assumptions.length === 0 && reply.state.clouded === undefined;
+/** `share`: of the packets that are lost in this way or another, as far as that is a matter of chance. */
+function problemOf(reply: Ended, share: number): ReplyProblem {
+  const certain = reply.state.assumptions.length === 0 && reply.state.clouded === undefined && !(share < 1 - 1e-9);
   const verdict = !certain || reply.verdict === 'unknown' ? 'unknown' : reply.verdict === 'reject' ? 'reject' : 'drop';
   return { verdict, decidedBy: reply.state.clouded ?? reply.decider };
 }

@@ -7,7 +7,18 @@ import type { Decider, Outcome } from '../model/outcome.ts';
 import { goesToEndpoint, speaksForAll, transferred, waysOf } from './alike.ts';
 import { type ChainRun, coalesce, type Ended, type Run, runChain } from './chains.ts';
 import { conntrackPriority, hasTies, ingressChains, type Stop, stopsOf, type TieOrder } from './hooks.ts';
-import { forwardingSetting, interfaceOfAddress, interfaceSetting, listenersFor, type RouteAnswer, routeDestinations, routeTo } from './host.ts';
+import {
+  forwardingSetting,
+  type Host,
+  interfaceOfAddress,
+  interfaceSetting,
+  isFilteredBridge,
+  knowsSctp,
+  listenersFor,
+  type RouteAnswer,
+  routeDestinations,
+  routeTo,
+} from './host.ts';
 import { choicesOf, type IpvsConnection, ipvsDecider, keepsConntrack, serverPort, virtualServiceFor } from './ipvs.balance.ts';
 import type { IpvsServer } from './ipvs.parse.ts';
 import { aloneText } from './ipvs.text.ts';
@@ -16,6 +27,7 @@ import { eitherWay, outcomesOf, sameOutcomes } from './outcomes.ts';
 import { isTranslated, type Packet, type State, type Station, visited } from './packet.ts';
 import type { Hook } from './rule.ts';
 import type { BaseChain, Chain, Table } from './ruleset.ts';
+import { chunk } from './sctp.ts';
 import { natAddress } from './translate.ts';
 
 export interface WalkOptions {
@@ -100,7 +112,12 @@ function incomingInterface(node: NodeState, packet: Packet): string | undefined 
 /** A packet from outside: ingress, prerouting, the routing decision, then in or through. */
 function arrive(walker: Walker, start: State): void {
   let states: readonly State[] = [start];
-  for (const chain of ingressChains(walker.node, start.iif)) states = states.flatMap((state) => throughChain(walker, 'ingress', { ...chain, state }));
+  for (const { isCertain, ...chain } of ingressChains(walker.node, start.iif)) {
+    const decider: Decider = { by: 'rule', text: `the chain ${chain.chain.name}, of which the listing does not tell the interface` };
+    const assumed = (state: State, matched: boolean): State => (isCertain ? state : { ...state, assumptions: [...state.assumptions, { decider, matched }] });
+    const through = states.flatMap((state) => throughChain(walker, 'ingress', { ...chain, state: assumed(state, true) }));
+    states = isCertain ? through : coalesce([...through, ...states.map((state) => assumed(state, false))]);
+  }
   for (const state of atHook(walker, 'prerouting', states)) routeAsBefore(walker, state);
 }
 
@@ -142,8 +159,8 @@ function routeIn(walker: Walker, state: State): void {
 
 const isLocalType = (type: string): boolean => type === 'local' || type === 'broadcast' || type === 'anycast';
 
-function routed(walker: Walker, state: State): readonly { readonly state: State; readonly answer: RouteAnswer }[] {
-  const query = { mark: state.mark, source: state.source, ...(state.iif === undefined ? {} : { iif: state.iif }) };
+function routed(walker: Walker, state: State, mark = state.mark): readonly { readonly state: State; readonly answer: RouteAnswer }[] {
+  const query = { mark, source: state.source, ...(state.iif === undefined ? {} : { iif: state.iif }) };
   const [only] = state.destination;
   if (only !== undefined && state.destination.length === 1 && only.lo === only.hi) {
     return [{ state, answer: routeTo(walker.node.host, state.family, only.lo, query) }];
@@ -154,9 +171,10 @@ function routed(walker: Walker, state: State): readonly { readonly state: State;
   }));
 }
 
-/** Sources that no packet may have, and loopback addresses that came from outside: dropped before anything else (IPv4). */
+/** Sources that no packet may have, and loopback addresses that came from outside: dropped before anything else. */
 function withoutMartians(walker: Walker, state: State): readonly State[] {
-  if (state.family !== 4 || state.iif === 'lo') return [state];
+  if (state.iif === 'lo') return [state];
+  if (state.family === 6) return withoutLoopback6(walker, state);
   const { host } = walker.node;
   const localnet = interfaceSetting(host, 4, state.iif, 'route_localnet') === 1;
   const loopback: IntervalSet = [{ lo: 0x7f000000n, hi: 0x7fffffffn }];
@@ -173,6 +191,13 @@ function withoutMartians(walker: Walker, state: State): readonly State[] {
     localnet ? [] : loopback,
   );
   return split(walker, state, { set: never, decider: { by: 'route', text: 'a source address that no packet may have (martian source)' } });
+}
+
+/** IPv6 has no setting that lets loopback addresses in: an answer whose translation back gives ::1 is lost as well. */
+function withoutLoopback6(walker: Walker, state: State): readonly State[] {
+  if (intersect(state.destination, single(1n)).length === 0) return [state];
+  end(walker, state, { verdict: 'drop', decider: { by: 'route', text: 'nothing that comes from another machine is delivered to ::1' } });
+  return [];
 }
 
 /** Drops the packets of some sources and goes on with the others. */
@@ -202,14 +227,19 @@ function reversePathFilter(walker: Walker, state: State): readonly State[] {
   const setting = interfaceSetting(host, 4, state.iif, 'rp_filter') ?? 0;
   if (setting === 0) return foreign;
   return foreign.flatMap((each) => {
-    const parts = routeDestinations(host, 4, each.source, { mark: 0 });
-    if (parts.some((part) => part.answer.kind === 'unknown')) return [each];
-    const wrong = parts.filter(({ answer }) => answer.kind !== 'route' || (setting === 1 && answer.route.device !== each.iif));
-    const name =
-      host.sysctls.get(`net.ipv4.conf.${each.iif}.rp_filter`) === String(setting) ? `net.ipv4.conf.${each.iif}.rp_filter` : 'net.ipv4.conf.all.rp_filter';
-    const text = `${name} = ${setting} and the route back to the client ${setting === 1 ? `does not leave by ${each.iif}` : 'does not exist'}`;
-    return split(walker, each, { set: union(...wrong.map((part) => part.set)), decider: { by: 'sysctl', text } });
+    const parts = routeDestinations(host, 4, each.source, { mark: 0, source: each.destination });
+    for (const { answer } of parts)
+      if (answer.kind === 'unknown') return end(walker, each, { verdict: 'unknown', decider: { by: 'route', text: answer.reason } }) ?? [];
+    const leads = (answer: RouteAnswer): boolean => answer.kind === 'route' && (answer.route.type === 'unicast' || answer.route.type === 'local');
+    const wrong = parts.filter(({ answer }) => !leads(answer) || (setting === 1 && answer.kind === 'route' && answer.route.device !== each.iif));
+    return split(walker, each, { set: union(...wrong.map((part) => part.set)), decider: { by: 'sysctl', text: reversePathText(host, each.iif, setting) } });
   });
+}
+
+function reversePathText(host: Host, device: string | undefined, setting: number): string {
+  const own = `net.ipv4.conf.${device}.rp_filter`;
+  const name = host.sysctls.get(own) === String(setting) ? own : 'net.ipv4.conf.all.rp_filter';
+  return `${name} = ${setting} and the route back to the client ${setting === 1 ? `does not leave by ${device}` : 'does not exist'}`;
 }
 
 /** Local delivery: input, then a socket or a refusal. */
@@ -239,7 +269,10 @@ function toSocket(walker: Walker, state: State): void {
   }
   const sockets = listenersFor(host, protocol, state.family, address.lo, state.destinationPort);
   const names = sockets.flatMap((socket) => socket.processes.map((process) => `${process.comm}, pid ${process.pid}`)).join('; ');
-  const text = sockets.length > 0 ? `a process listens on ${place}${names === '' ? '' : `: ${names}`}` : `nothing listens on ${place}`;
+  const text =
+    sockets.length > 0
+      ? `a process listens on ${place}${names === '' ? '' : `: ${names}`}`
+      : `nothing listens on ${place}${protocol === 'sctp' && !knowsSctp(host) ? ', and the kernel has no SCTP' : ''}`;
   end(walker, state, { verdict: sockets.length > 0 ? 'local' : 'refused', decider: { by: 'socket', text } });
 }
 
@@ -251,15 +284,22 @@ export function endpointText(family: Family, address: bigint, port: number | und
   return `${family === 6 ? `[${text}]` : text}:${port ?? '*'}`;
 }
 
+/** What is translated to an address behind the bridge that it came through stays on the bridge (br_netfilter), where IPv6 does not ask for the setting. */
+const isBridgedBack = (host: Host, { dnat, iif, family }: State, answer: RouteAnswer): boolean =>
+  family === 6 && dnat && iif !== undefined && answer.kind === 'route' && answer.route.device === iif && isFilteredBridge(host, family, iif);
+
 /** Forwarding: the setting of the incoming interface, the route out, forward, postrouting. */
 function forward(walker: Walker, state: State, answer: RouteAnswer): void {
   const setting = forwardingSetting(walker.node.host, state.family, state.iif);
-  if (setting?.on === false) {
-    end(walker, state, { verdict: 'drop', decider: { by: 'sysctl', text: `${setting.name} = 0` } });
-    return;
-  }
+  const isOff = (): boolean => {
+    if (isBridgedBack(walker.node.host, state, answer)) return false;
+    if (setting?.on === false) end(walker, state, { verdict: 'drop', decider: { by: 'sysctl', text: `${setting.name} = 0` } });
+    return setting?.on === false;
+  };
+  // IPv6 looks at the setting when it has a way out only.
+  if (state.family === 4 && isOff()) return;
   const out = outDevice(walker, state, answer);
-  if (out === undefined) return;
+  if (out === undefined || (state.family === 6 && isOff())) return;
   for (const checked of reversePathFilter(walker, state)) {
     const leaving = visited({ ...checked, oif: out.device }, { kind: 'route', text: `forwarded by ${out.text}` }, walker.options);
     for (const forwarded of atHook(walker, 'forward', [leaving])) {
@@ -286,7 +326,8 @@ function outDevice(walker: Walker, state: State, answer: RouteAnswer): { readonl
   const type = answer.kind === 'rule' ? answer.rule.action : answer.route.type;
   const text = answer.kind === 'rule' ? `ip rule ${answer.rule.text}` : answer.route.text;
   if (type === 'blackhole') return end(walker, state, { verdict: 'drop', decider: { by: 'route', text } });
-  if (type === 'unreachable') return reject(six ? 'icmp6-addr-unreachable' : 'icmp-host-unreachable', text);
+  // IPv6 answers for an unreachable route what it answers without one (ip6_pkt_discard).
+  if (type === 'unreachable') return reject(six ? 'icmp6-no-route' : 'icmp-host-unreachable', text);
   if (type === 'prohibit') return reject(six ? 'icmp6-adm-prohibited' : 'icmp-admin-prohibited', text);
   const device = answer.kind === 'route' ? answer.route.device : undefined;
   if (device === undefined) return end(walker, state, { verdict: 'unknown', decider: { by: 'route', text: `${text}: it names no device` } });
@@ -311,16 +352,24 @@ function leave(walker: Walker, start: State): void {
 }
 
 function routeOut(walker: Walker, state: State): void {
-  for (const part of routed(walker, state)) {
+  for (const part of routed(walker, state, state.routedBy ?? 0)) {
     const local = part.answer.kind === 'route' && isLocalType(part.answer.route.type);
     const out = local ? { device: 'lo', text: 'to the node itself' } : outDevice(walker, part.state, part.answer);
     if (out === undefined) continue;
     const leaving = visited({ ...part.state, oif: out.device }, { kind: 'route', text: out.text }, walker.options);
     for (const sent of atHook(walker, 'postrouting', [leaving])) {
-      if (!local) end(walker, sent, { verdict: 'forward', decider: sent.dnatBy ?? { by: 'route', text: out.text } });
+      if (!local) sendAway(walker, sent, out.text);
       else for (const back of atHook(walker, 'prerouting', [{ ...sent, iif: 'lo', oif: undefined }])) deliver(walker, back);
     }
   }
+}
+
+/** A packet of the node on its way to another machine, which drops it if it comes from a loopback address. */
+function sendAway(walker: Walker, state: State, route: string): void {
+  const decider: Decider = { by: 'route', text: 'the source is a loopback address and is not replaced, so that the endpoint drops it' };
+  const keepsSource = state.nat === undefined && state.direction === 'original';
+  const valid = keepsSource ? split(walker, state, { set: loopbackSources(state.family), decider }) : [state];
+  for (const each of valid) end(walker, each, { verdict: 'forward', decider: each.dnatBy ?? { by: 'route', text: route } });
 }
 
 /** Runs states through all stops of a hook in order. */
@@ -385,18 +434,35 @@ const natPriorities = { prerouting: -100, output: -100, postrouting: 100 } as co
 
 function atStop(walker: Walker, hook: Hook, at: { readonly stop: Stop; readonly state: State; readonly beforeConntrack: boolean }): readonly State[] {
   const { stop, state } = at;
-  if (stop.kind === 'chain') return throughChain(walker, hook, { ...stop, state, beforeConntrack: at.beforeConntrack });
+  if (stop.kind === 'chain') {
+    const through = throughChain(walker, hook, { ...stop, state, beforeConntrack: at.beforeConntrack });
+    return hook === 'output' && stop.base.type === 'route' ? through.flatMap((each) => (each.mark === state.mark ? [each] : rerouted(walker, each))) : through;
+  }
   if (stop.kind === 'ipvs') return balanced(walker, hook, state);
   if (stop.kind !== 'nat') return [state];
   if (state.conntrack !== 'new') return [state];
   // What IPVS sends has been through the destination's translation before IPVS took it.
   if (hook === 'output' && state.ipvs !== undefined) return [state];
   const translated = (each: State): boolean => (hook === 'prerouting' || hook === 'output' ? each.settled.destination : each.settled.source);
-  // A packet that came around over loopback has its translation already; each kind is set up once for a connection.
-  if (state.iif === 'lo' && hook === 'prerouting') return [state];
+  // A packet that came around over loopback has its translations already, if only to what it was; each kind is set up once for a connection.
+  if (state.iif === 'lo' && (hook === 'prerouting' || hook === 'input')) return [state];
   let live: readonly State[] = [state];
   for (const chain of stop.chains) live = live.flatMap((each) => (translated(each) ? [each] : throughChain(walker, hook, { ...chain, state: each })));
-  return live;
+  if (hook === 'output') return live.flatMap((each) => (each.dnat ? rerouted(walker, each) : [each]));
+  return hook === 'prerouting' ? live : live.map((each) => withNatSource(walker.node, each));
+}
+
+/** Once its source is replaced a packet shows the new one, from a port that the kernel chose. */
+function withNatSource(node: NodeState, state: State): State {
+  const source = state.nat === undefined || state.direction === 'reply' ? undefined : natAddress(node.host, state);
+  return source === undefined ? state : { ...state, source, sourcePort: undefined };
+}
+
+/** A packet of the node that was translated, or marked in a chain of type route, is routed anew at once: one that has no way now ends here. */
+function rerouted(walker: Walker, state: State): readonly State[] {
+  const hasWay = (part: { readonly state: State; readonly answer: RouteAnswer }): boolean =>
+    (part.answer.kind === 'route' && isLocalType(part.answer.route.type)) || outDevice(walker, part.state, part.answer) !== undefined;
+  return routed(walker, state).flatMap((part) => (hasWay(part) ? [{ ...part.state, routedBy: part.state.mark }] : []));
 }
 
 interface ChainEntry {
@@ -413,8 +479,11 @@ type BalancedState = State & { readonly ipvs: IpvsConnection };
 /** IPVS: packets for a virtual service go to a real server; those that stay on the node go on in the hook. */
 function balanced(walker: Walker, hook: Hook, state: State): readonly State[] {
   if (state.direction === 'reply' || state.ipvs?.pending === false) return [state];
-  if (state.ipvs !== undefined) return sendToServer(walker, hook, { ...state, ipvs: { ...state.ipvs, pending: false } });
-  const service = state.tcpFlags === undefined ? virtualServiceFor(walker.node, state) : undefined;
+  if (state.ipvs !== undefined) {
+    const { ipvs } = state;
+    return sendToServer(walker, hook, { ...state, ...(ipvs.untracked ? { conntrack: 'untracked' } : {}), ipvs: { ...ipvs, pending: false } });
+  }
+  const service = state.tcpFlags === undefined && state.sctpChunk === undefined ? virtualServiceFor(walker.node, state) : undefined;
   if (service === undefined) return [state];
   const virtual = { destination: state.destination, destinationPort: state.destinationPort };
   return choicesOf(service, walker.node).flatMap((choice) => {
@@ -570,12 +639,20 @@ const knownSequels = new WeakMap<Ended, Sequel>();
 function sequelOf(walker: Walker, branch: Ended): Sequel {
   const back = successor(walker);
   const { verdict, state } = branch;
-  if (verdict === 'reject' || verdict === 'refused') for (const answer of refusals(walker.node, branch)) leave(back, answer);
+  if (isToldAtOnce(walker, branch)) return { answers: [], later: [] };
+  if (isResetByBridge(walker.node, branch)) resetByBridge(back, branch);
+  else if (verdict === 'reject' || verdict === 'refused') for (const answer of refusals(walker.node, branch)) leave(back, answer);
   else if (verdict === 'local') leave(back, { ...replyState(walker.node, state), iif: undefined });
   // Servers that IPVS only passes packets on to answer the client themselves.
   else if (!isPassedOn(branch)) arrive(back, replyState(walker.node, state));
-  return { answers: back.ended, later: laterPackets(walker, branch) };
+  const later = laterPackets(walker, branch);
+  if (state.conntrack !== 'untracked' || state.ipvs !== undefined) return { answers: back.ended, later };
+  return { answers: back.ended.map(strayed), later: [...later, ...laterAnswers(walker, branch)].map(strayed) };
 }
+
+/** A process of the node that has no route is told so by the call that would send, without a packet. */
+const isToldAtOnce = ({ packet }: Walker, { verdict, decider, state }: Ended): boolean =>
+  packet.vantage === 'node' && verdict === 'reject' && decider.by === 'route' && state.ipvs === undefined;
 
 const isPassedOn = ({ verdict, state: { ipvs } }: Ended): boolean => verdict === 'forward' && ipvs !== undefined && ipvs.server.method !== 'masquerade';
 
@@ -586,35 +663,57 @@ const successor = (walker: Walker): Walker => ({
   budget: { ...walker.budget },
 });
 
-/** The client's next packet on a TCP connection that stands: ESTABLISHED, translated as the first was. */
+/** The client's next packet on a TCP connection that stands, or its COOKIE ECHO of SCTP: ESTABLISHED, translated as the first was. */
 function laterPackets(walker: Walker, branch: Ended): readonly Ended[] {
   const { state } = branch;
-  if (state.protocol !== 6 || (branch.verdict !== 'forward' && branch.verdict !== 'local')) return [];
+  if ((state.protocol !== 6 && state.protocol !== 132) || (branch.verdict !== 'forward' && branch.verdict !== 'local')) return [];
   const next = successor(walker);
   const { undo: _, ...base } = state;
+  const undo = {
+    ...(state.dnat ? { destination: state.destination, destinationPort: state.destinationPort, ...state.ipvs?.virtual } : {}),
+    ...(state.nat === undefined || state.source === state.original.source ? {} : { source: state.source, sourcePort: state.sourcePort }),
+  };
   const packet: State = {
     ...base,
     // Without an entry of its own a later packet begins one, which the kernel takes for a connection that stands already.
     conntrack: isUntracked(state) ? 'new' : state.conntrack === 'new' ? 'established' : state.conntrack,
-    tcpFlags: 0x10,
+    ...(state.protocol === 6 ? { tcpFlags: 0x10 } : { sctpChunk: chunk.cookieEcho }),
     mark: 0,
     oif: undefined,
     path: undefined,
     source: state.original.source,
     destination: state.original.destination,
     destinationPort: state.original.destinationPort,
-    ...(state.dnat ? { undo: { destination: state.destination, destinationPort: state.destinationPort, ...state.ipvs?.virtual } } : {}),
-    ...(state.ipvs === undefined ? {} : { ipvs: { ...state.ipvs, pending: true }, protocol: 6, source: state.original.source }),
+    sourcePort: state.original.sourcePort,
+    ...(Object.keys(undo).length === 0 ? {} : { undo }),
+    ...(state.ipvs === undefined ? {} : { ipvs: { ...state.ipvs, pending: true }, source: state.original.source }),
   };
   if (walker.packet.vantage === 'node') leave(next, { ...packet, iif: undefined });
   else arrive(next, packet);
   return next.ended;
 }
 
+/** Packets of a connection that was not tracked from its start may be translated for themselves: then nobody knows them where they come to. */
+function strayed(end: Ended): Ended {
+  if (!end.state.dnat && end.state.nat === undefined) return end;
+  return { ...end, verdict: 'drop', decider: { by: 'rule', text: 'the connection is not tracked from its start, so that a later packet alone is translated' } };
+}
+
+/** What the other side sends next on a TCP connection that was not tracked: it begins an entry of its own. */
+function laterAnswers(walker: Walker, branch: Ended): readonly Ended[] {
+  const { state, verdict } = branch;
+  if (state.protocol !== 6 || (verdict !== 'forward' && verdict !== 'local')) return [];
+  const next = successor(walker);
+  const packet: State = { ...replyState(walker.node, state), conntrack: 'new', tcpFlags: 0x10 };
+  if (verdict === 'local') leave(next, { ...packet, iif: undefined });
+  else if (!isPassedOn(branch)) arrive(next, packet);
+  return next.ended;
+}
+
 /** The answer to a packet that got through, as whoever took it sends it: translations are undone on its way. */
 function replyState(node: NodeState, state: State): State {
   const undo = {
-    ...(state.nat === undefined ? {} : { destination: state.original.source }),
+    ...(state.nat === undefined ? {} : { destination: state.original.source, destinationPort: state.original.sourcePort }),
     ...(state.dnat ? { source: state.original.destination, sourcePort: state.original.destinationPort } : {}),
   };
   const { undo: _, ...base } = state;
@@ -626,7 +725,7 @@ function replyState(node: NodeState, state: State): State {
     source: state.destination,
     sourcePort: state.destinationPort,
     destination: state.nat === undefined ? state.original.source : (natAddress(node.host, state) ?? state.original.source),
-    destinationPort: state.original.sourcePort,
+    destinationPort: state.nat === undefined ? state.original.sourcePort : undefined,
     iif: state.oif,
     oif: undefined,
     mark: 0,
@@ -651,24 +750,37 @@ function refusals(node: NodeState, branch: Ended): readonly State[] {
   return parts.map(({ set }) => refusal(node, { ...branch, state: withSource({ ...branch.state, direction: 'original' }, set) }));
 }
 
-/** What the node itself answers to a packet that it refuses: a TCP reset, or an ICMP error, which belongs to the connection as RELATED. */
+/** What the node itself answers to a packet that it refuses: a TCP reset, an abort of SCTP, or an ICMP error, which belongs to the connection as RELATED. */
 function refusal(node: NodeState, branch: Ended): State {
-  const reply = { ...replyState(node, branch.state), iif: undefined };
-  const resets = branch.verdict === 'refused' ? branch.state.protocol === 6 : branch.rejectWith === 'tcp-reset';
-  const tracked = branch.state.conntrack === 'untracked' ? 'invalid' : 'related';
-  if (resets && branch.verdict === 'refused') return { ...reply, tcpFlags: 0x14 };
-  if (resets) return { ...reply, tcpFlags: 0x14, conntrack: tracked, attached: true };
-  const icmp = icmpAnswer(branch.state.family, branch.rejectWith);
+  const { state, verdict, rejectWith } = branch;
+  const reply = { ...replyState(node, state), iif: undefined };
+  const isRefused = verdict === 'refused';
+  if (isRefused && state.protocol === 6) return { ...reply, tcpFlags: 0x14 };
+  if (isRefused && state.protocol === 132 && knowsSctp(node.host)) return { ...reply, sctpChunk: chunk.abort };
+  const tracked = state.conntrack === 'untracked' ? 'invalid' : 'related';
+  if (rejectWith === 'tcp-reset') return { ...reply, tcpFlags: 0x14, conntrack: tracked, attached: true };
+  const icmp = isRefused && state.protocol === 132 ? unknownProtocol[state.family] : icmpAnswer(state.family, rejectWith);
   // The UDP layer lets go of the connection before it refuses (nf_reset_ct), so that error is looked up anew; others belong to it from their making.
-  const attached = branch.verdict === 'reject' ? { attached: true as const } : {};
+  const attached = isRefused && state.protocol === 17 ? {} : { attached: true as const };
   return {
     ...reply,
     ...attached,
     ...(icmp === undefined ? {} : { icmp }),
-    protocol: branch.state.family === 4 ? 1 : 58,
+    protocol: state.family === 4 ? 1 : 58,
+    errorOf: state.protocol,
     conntrack: tracked,
-    source: icmpSource(node, branch.state),
+    source: icmpSource(node, state),
   };
+}
+
+/** REJECT answers what came through a bridge with a reset that leaves by the bridge at once: it meets no rule, and no translation is undone (nf_send_reset). */
+function isResetByBridge(node: NodeState, { rejectWith, state }: Ended): boolean {
+  return rejectWith === 'tcp-reset' && state.iif !== undefined && isFilteredBridge(node.host, state.family, state.iif);
+}
+
+function resetByBridge(back: Walker, { state }: Ended): void {
+  const decider: Decider = { by: 'rule', text: 'the reset leaves by the bridge as it is, so that the client does not know the address that it comes from' };
+  end(back, replyState(back.node, state), { verdict: state.dnat ? 'drop' : 'forward', decider });
 }
 
 /** ICMP errors come from the address that was asked, if it is the node's, else from the one that the route back to the client gives (icmp_send). */
@@ -689,6 +801,9 @@ function icmpAnswer(family: Family, word = 'port-unreach'): { readonly type: num
   const found = Object.entries(codes).find(([name]) => word.includes(name));
   return found === undefined ? undefined : { type: family === 4 ? 3 : 1, code: found[1] };
 }
+
+/** What a kernel answers that does not know the protocol: protocol unreachable, or in IPv6 a parameter problem, next header not recognised. */
+const unknownProtocol = { 4: { type: 3, code: 2 }, 6: { type: 4, code: 1 } } as const;
 
 const icmpCodes: Readonly<Record<string, number>> = {
   'net-prohib': 9,
