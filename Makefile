@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 arch := $(subst aarch64,arm64,$(subst x86_64,x64,$(shell uname -m)))
 export PATH := $(CURDIR)/node_modules/node-linux-$(arch)/bin:$(CURDIR)/node_modules/.bin:$(PATH):/usr/sbin:/sbin
 
-tools := iptables=iptables nft=nftables ipset=ipset ipvsadm=ipvsadm ip=iproute2 conntrack=conntrack ps=procps
+tools := perl=perl-base iptables=iptables nft=nftables ipset=ipset ipvsadm=ipvsadm ip=iproute2 conntrack=conntrack ps=procps
 # What the lab with a kernel of its own needs: its test is skipped without them.
 optional := linux.uml=user-mode-linux modprobe=kmod
 tap := .tap/run.tap
