@@ -22,6 +22,8 @@ const fixed = [
   'net.netfilter.nf_conntrack_buckets',
   'net.netfilter.nf_conntrack_tcp_be_liberal',
   'net.netfilter.nf_conntrack_tcp_loose',
+  // There where the kernel has SCTP.
+  'net.sctp.auth_enable',
 ] as const;
 
 /** Names below net.ipv4.conf.INTERFACE and net.ipv6.conf.INTERFACE. */

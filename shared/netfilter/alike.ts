@@ -247,8 +247,11 @@ const isSameBefore = (a: State, b: State): boolean =>
   a.oif === b.oif &&
   a.mark === b.mark &&
   a.connmark === b.connmark &&
+  a.routedBy === b.routedBy &&
   isSame(a.icmp, b.icmp) &&
+  a.errorOf === b.errorOf &&
   a.tcpFlags === b.tcpFlags &&
+  a.sctpChunk === b.sctpChunk &&
   a.attached === b.attached &&
   isSame(a.ipvs, b.ipvs) &&
   a.conntrack === b.conntrack &&

@@ -4,7 +4,7 @@ import { type Decider, deciderOf, type VerdictWord } from '../model/outcome.ts';
 import { Branches } from './branches.ts';
 import { candidateRules } from './chain.index.ts';
 import { coalesce } from './coalesce.ts';
-import { judge } from './conditions.ts';
+import { hasConnection, judge } from './conditions.ts';
 import type { Surroundings } from './fields.ts';
 import { divideByMap } from './lookup.ts';
 import { marksAgain } from './marks.ts';
@@ -304,17 +304,19 @@ export function assume(state: State, rule: Rule, what: 'matched' | 'passed over'
 }
 
 function act(run: Run, state: State, { rule, action }: { readonly rule: Rule; readonly action: Action }): State {
+  // A packet without an entry in the table of connections has no mark there to set or to take.
+  if (connectionMarks.has(action.kind) && !hasConnection(state, run)) return noted(run, state, { rule, effect: 'no connection' });
   switch (action.kind) {
     case 'setMark': {
       const mark = ((state.mark & action.and) ^ action.xor) >>> 0;
       return noted(run, mark === state.mark ? state : { ...state, mark }, { rule, effect: `mark 0x${mark.toString(16)}` });
     }
     case 'setConnmark':
-      return { ...state, connmark: ((state.connmark & action.and) ^ action.xor) >>> 0 };
+      return noted(run, { ...state, connmark: ((state.connmark & action.and) ^ action.xor) >>> 0 }, { rule, effect: 'mark of the connection' });
     case 'saveMark':
-      return { ...state, connmark: ((state.connmark & ~action.connmarkMask) ^ (state.mark & action.markMask)) >>> 0 };
+      return noted(run, { ...state, connmark: masked(state.connmark, action.connmarkMask, state.mark & action.markMask) }, { rule, effect: 'mark saved' });
     case 'restoreMark':
-      return { ...state, mark: ((state.mark & ~action.markMask) ^ (state.connmark & action.connmarkMask)) >>> 0 };
+      return noted(run, { ...state, mark: masked(state.mark, action.markMask, state.connmark & action.connmarkMask) }, { rule, effect: 'mark restored' });
     case 'notrack':
       return noted(run, run.beforeConntrack ? { ...state, conntrack: 'untracked' } : state, { rule, effect: 'not tracked' });
     case 'effectless':
@@ -323,6 +325,9 @@ function act(run: Run, state: State, { rule, action }: { readonly rule: Rule; re
       return noted(run, { ...state, clouded: state.clouded ?? deciderOf(rule) }, { rule, effect: `${action.name}: ${action.reason}` });
   }
 }
+
+const connectionMarks: ReadonlySet<string> = new Set(['setConnmark', 'saveMark', 'restoreMark']);
+const masked = (mark: number, mask: number, xor: number): number => ((mark & ~mask) ^ xor) >>> 0;
 
 function noted(run: Run, state: State, { rule, effect }: { readonly rule: Rule; readonly effect: string }): State {
   if (!run.traced) return state;

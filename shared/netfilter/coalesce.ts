@@ -39,6 +39,7 @@ const wentTheSameWay = (a: State, b: State): boolean =>
   isSameSet(a.destination, b.destination) &&
   a.destinationPort === b.destinationPort &&
   a.mark === b.mark &&
+  a.routedBy === b.routedBy &&
   a.connmark === b.connmark &&
   a.conntrack === b.conntrack &&
   a.dnat === b.dnat &&

@@ -1,7 +1,7 @@
 // Judges one condition against a set of packets: yes, no, may, by chance, or yes for some of the sources and no for the others.
 import { type IntervalSet, intersect, subtract, union } from '../model/address.ts';
-import { addressValue, conntrackWord, interfaceMatches, narrowed, numberValue, type Surroundings, typeSet, typeSet6 } from './fields.ts';
-import { routesTo } from './host.ts';
+import { addressValue, conntrackWord, interfaceMatches, narrowed, numberValue, ofClients, type Surroundings, typeSet, typeSet6 } from './fields.ts';
+import { isFilteredBridge, routesTo } from './host.ts';
 import { matchIpset } from './ipset.match.ts';
 import { matchLookup } from './lookup.ts';
 import { holds, type Judgement, may, negated, no, remembers, type State, yes } from './packet.ts';
@@ -10,6 +10,7 @@ import type { Condition, InterfacePattern } from './rule.ts';
 /** Judges a condition. Never certain where it depends on something that was not read. */
 export function judge(state: State, condition: Condition, around: Surroundings): Judgement {
   if (needsConnection(condition) && !hasConnection(state, around)) return no;
+  if (needsPort(condition) && state.iif !== undefined && isFilteredBridge(around.node.host, state.family, state.iif)) return no;
   const judgement = judgePlain(state, condition, around);
   return 'negate' in condition && condition.negate ? negated(judgement) : judgement;
 }
@@ -23,13 +24,18 @@ function needsConnection(condition: Condition): boolean {
     case 'address':
       return condition.field !== 'source' && condition.field !== 'destination';
     case 'number':
-      return condition.field.startsWith('original');
+      return condition.field.startsWith('original') || condition.field === 'connmark';
     default:
       return false;
   }
 }
 
-const hasConnection = (state: State, around: Surroundings): boolean =>
+/** A name of the outgoing port holds for no packet that came through a bridge and is routed, negated or not (xt_physdev). */
+const needsPort = (condition: Condition): boolean =>
+  condition.kind === 'interface' && condition.field === 'physicalOut' && condition.patterns.some(({ name }) => name !== '');
+
+/** Whether a packet has an entry in the table of connections. */
+export const hasConnection = (state: State, around: Pick<Surroundings, 'beforeConntrack'>): boolean =>
   !around.beforeConntrack && state.conntrack !== 'untracked' && state.conntrack !== 'invalid';
 
 function judgePlain(state: State, condition: Condition, around: Surroundings): Judgement {
@@ -39,7 +45,7 @@ function judgePlain(state: State, condition: Condition, around: Surroundings): J
     case 'number':
       return judgeNumber(state, condition);
     case 'interface':
-      return judgeInterface(state, condition.field, condition.patterns);
+      return judgeInterface(state, condition, around);
     case 'conntrackState':
       return holds(condition.anyOf.some((word) => conntrackWord(state, word, around)));
     case 'conntrackStatus':
@@ -73,6 +79,7 @@ export function judgeAddress(state: State, field: string, set: IntervalSet): Jud
   if (inside.length === 0) return no;
   const outside = subtract(value, set);
   if (outside.length === 0) return yes;
+  if (field === 'originalSource' || field === 'replyDestination') return { kind: 'split', yes: ofClients(state, inside), no: ofClients(state, outside) };
   if (field !== 'source' && field !== 'destination') return may(`${field} is a set of addresses of which only some match`);
   return { kind: 'split', yes: narrowed(state, field, inside), no: narrowed(state, field, outside) };
 }
@@ -81,12 +88,12 @@ const portProtocols = new Set([6, 17, 33, 132, 136]);
 
 function judgeNumber(state: State, condition: Condition & { kind: 'number' }): Judgement {
   const { field } = condition;
-  if ((field === 'sourcePort' || field === 'destinationPort') && !portProtocols.has(state.protocol)) return no;
-  if (field === 'tcpFlags' && state.protocol !== 6) return no;
+  if ((field === 'sourcePort' || field === 'destinationPort') && !portProtocols.has(state.protocol) && state.icmp === undefined) return no;
+  if ((field === 'tcpFlags' && state.protocol !== 6) || (field === 'sctpChunk' && state.protocol !== 132)) return no;
   if ((field === 'icmpType' || field === 'icmpCode') && state.protocol !== 1 && state.protocol !== 58) return no;
   const value = numberValue(state, field);
   if (value === undefined) {
-    if (condition.mask === undefined && field.endsWith('Port')) return judgeClientPort(condition.set);
+    if (condition.mask === undefined && field.endsWith('Port') && state.icmp === undefined) return judgeClientPort(condition.set);
     return may(`${field} is not known beforehand`);
   }
   const masked = condition.mask === undefined ? value : BigInt(value) & condition.mask;
@@ -102,11 +109,22 @@ function judgeClientPort(set: IntervalSet): Judgement {
   return subtract(ephemeralPorts, union(set)).length === 0 ? yes : may("it depends on the client's own port");
 }
 
-function judgeInterface(state: State, field: 'in' | 'out' | 'physicalIn' | 'physicalOut', patterns: readonly InterfacePattern[]): Judgement {
-  if (field === 'physicalIn' || field === 'physicalOut') return no; // Routed packets have no bridge port; bridged ones never reach a NodePort through these hooks.
+function judgeInterface(state: State, { field, patterns }: Condition & { kind: 'interface' }, around: Surroundings): Judgement {
+  if (field === 'physicalIn') return judgePort(state, patterns, around);
+  // A packet that is routed leaves by no port of a bridge that is known yet.
+  if (field === 'physicalOut') return no;
   const name = field === 'in' ? state.iif : state.oif;
   if (name === undefined) return holds(patterns.some((pattern) => pattern.prefix && pattern.name === ''));
   return holds(patterns.some((pattern) => interfaceMatches(name, pattern)));
+}
+
+/** The port of the bridge that a packet came in by is known to rules where the bridge has them asked (br_netfilter). */
+function judgePort(state: State, patterns: readonly InterfacePattern[], { node: { host } }: Surroundings): Judgement {
+  if (state.iif === undefined || !isFilteredBridge(host, state.family, state.iif)) return no;
+  const ports = host.interfaces.filter(({ master }) => master === state.iif);
+  const hit = ports.filter(({ name }) => patterns.some((pattern) => interfaceMatches(name, pattern)));
+  if (hit.length === 0) return no;
+  return hit.length === ports.length ? yes : may('the port of the bridge that the packet came in by is not known');
 }
 
 function judgeStatus(state: State, anyOf: readonly string[], around: Surroundings): Judgement {
@@ -115,8 +133,11 @@ function judgeStatus(state: State, anyOf: readonly string[], around: Surrounding
     if (word === 'dnat') return state.dnat;
     // A source replaced by itself may still have got another port.
     if (word === 'snat') return state.nat === undefined && state.settledSource ? undefined : state.nat !== undefined;
-    if (word === 'seen-reply') return state.direction === 'reply';
-    if (word === 'confirmed' || word === 'assured') return state.direction === 'reply' ? (word === 'assured' ? undefined : true) : false;
+    // What REJECT or a missing socket answers is no answer of the connection's other end.
+    const isAnswered = state.conntrack === 'established';
+    if (word === 'seen-reply') return isAnswered;
+    if (word === 'assured') return isAnswered ? undefined : false;
+    if (word === 'confirmed') return isAnswered || state.iif === 'lo' || (state.direction === 'reply' ? undefined : false);
     return false;
   };
   const answers = anyOf.map(held);
@@ -137,7 +158,7 @@ function judgeAddressType(state: State, condition: Condition & { kind: 'addressT
 /** Packets on loopback always pass (rpfilter_is_loopback, nft_fib_is_loopback). */
 function judgeReversePath(state: State, loose: boolean, around: Surroundings): Judgement {
   if (state.iif === 'lo') return yes;
-  const parts = routesTo(around.node.host, state.family, state.source);
+  const parts = routesTo(around.node.host, state.source, { family: state.family, source: state.destination });
   if (parts.some((part) => part.answer.kind === 'unknown')) return may('the routes back to the client are not known');
   const right = parts.filter(({ answer }) => answer.kind === 'route' && answer.route.type === 'unicast' && (loose || answer.route.device === state.iif));
   return judgeAddress(state, 'source', union(...right.map((part) => part.set)));

@@ -1,10 +1,11 @@
 // Reads the fields of a packet set: what is known of them at a hook, and what stays open.
-import { everything, type Family, type IntervalSet, intersect, single, subtract, union } from '../model/address.ts';
+import { everything, type Family, type IntervalSet, intersect, isSameSet, single, subtract, union } from '../model/address.ts';
 import { addressesOfType, routeDestinations } from './host.ts';
 import type { NodeState } from './node.ts';
 import type { State } from './packet.ts';
 import type { AddressType, InterfacePattern, NumberField, Side } from './rule.ts';
 import type { Table } from './ruleset.ts';
+import { chunk } from './sctp.ts';
 
 /** What a condition may look at besides the packet. */
 export interface Surroundings {
@@ -22,6 +23,13 @@ export function narrowed(state: State, side: Side, set: IntervalSet): State {
   if (state.direction === 'original' && side === 'source') return { ...state, source: set, original: { ...state.original, source: set } };
   if (state.direction === 'reply' && side === 'destination') return { ...state, destination: set, original: { ...state.original, source: set } };
   return { ...state, [side]: set };
+}
+
+/** The same packets, of some of the clients of their connections only; the packet's own address follows where it is still the client's. */
+export function ofClients(state: State, clients: IntervalSet): State {
+  const side = state.direction === 'original' ? 'source' : 'destination';
+  const isOwn = isSameSet(state[side], state.original.source);
+  return { ...state, ...(isOwn ? { [side]: clients } : {}), original: { ...state.original, source: clients } };
 }
 
 /** The addresses in a field, as far as the walk knows them. */
@@ -48,18 +56,22 @@ export function addressValue(state: State, field: string): IntervalSet | undefin
 export function numberValue(state: State, field: NumberField): number | undefined {
   switch (field) {
     case 'protocol':
-    case 'originalProtocol':
       return state.protocol;
+    case 'originalProtocol':
+      return state.errorOf ?? state.protocol;
     case 'sourcePort':
-      return state.sourcePort;
+      // Where other protocols have their ports an ICMP error has type and code, and its checksum.
+      return state.icmp === undefined ? state.sourcePort : icmpPort(state.icmp);
     case 'destinationPort':
-      return state.destinationPort;
+      return state.icmp === undefined ? state.destinationPort : undefined;
     case 'mark':
       return state.mark;
     case 'connmark':
       return state.connmark;
     case 'tcpFlags':
       return state.protocol === 6 ? (state.tcpFlags ?? (state.direction === 'original' ? 0x02 : 0x12)) : undefined;
+    case 'sctpChunk':
+      return state.protocol === 132 ? chunkOf(state) : undefined;
     case 'icmpType':
       return state.icmp?.type;
     case 'icmpCode':
@@ -76,6 +88,15 @@ export function numberValue(state: State, field: NumberField): number | undefine
       return undefined;
   }
 }
+
+/** The client's next packet may hold data beside the cookie. */
+function chunkOf({ sctpChunk, direction }: State): number | undefined {
+  if (sctpChunk === chunk.cookieEcho) return undefined;
+  return sctpChunk ?? (direction === 'original' ? chunk.init : chunk.initAck);
+}
+
+/** What an ICMP error has in place of a source port, and ipset of any port. */
+export const icmpPort = ({ type, code }: NonNullable<State['icmp']>): number => type * 256 + code;
 
 export const interfaceMatches = (name: string, pattern: InterfacePattern): boolean => (pattern.prefix ? name.startsWith(pattern.name) : name === pattern.name);
 
@@ -108,7 +129,8 @@ export function typeSet(family: Family, type: AddressType, context: { readonly a
     return type === 'unicast' ? subtract(everything(4), union(local, broadcast)) : [];
   }
   const others = subtract(everything(6), local);
-  const parts = routeDestinations(host, others, { family: 6, mark: 0 });
+  // The look-up is for the address alone: rules for sources do not apply.
+  const parts = routeDestinations(host, others, { family: 6, mark: 0, source: single(0n) });
   const reached = union(...parts.filter(({ answer }) => answer.kind === 'route' && answer.route.type === 'unicast').map(({ set }) => set));
   if (type === 'unicast') return reached;
   return type === 'unreachable' ? subtract(others, reached) : [];

@@ -82,16 +82,14 @@ function orderStops(node: NodeState, family: Family, { hook, ties }: { readonly 
   return stops.sort((a, b) => a.priority - b.priority || (a.kind === 'conntrack' ? -1 : 0) - (b.kind === 'conntrack' ? -1 : 0));
 }
 
-/** Ingress chains of the netdev family on an interface, in order. */
-export function ingressChains(
-  node: NodeState,
-  device: string | undefined,
-): readonly { readonly table: Table; readonly chain: Chain; readonly base: BaseChain }[] {
+/** Ingress chains on an interface, in order. Some releases of nft do not list in JSON which interface a chain is of: it may be this one. */
+export function ingressChains(node: NodeState, device: string | undefined): readonly (HookedChain & { readonly isCertain: boolean })[] {
+  const isHere = ({ hook, devices }: BaseChain): boolean => hook === 'ingress' && device !== undefined && devices?.includes(device) !== false;
   return node.tables
     .filter((table) => (table.family === 'netdev' || table.family === 'inet') && !table.flags.includes('dormant'))
     .flatMap((table) =>
       baseChainsOf(table).flatMap((chain) =>
-        chain.base?.hook === 'ingress' && device !== undefined && chain.base.devices?.includes(device) === true ? [{ table, chain, base: chain.base }] : [],
+        chain.base !== undefined && isHere(chain.base) ? [{ table, chain, base: chain.base, isCertain: chain.base.devices !== undefined }] : [],
       ),
     )
     .sort((a, b) => a.base.priority - b.base.priority);

@@ -113,15 +113,18 @@ export function routeDestinations(host: Host, destinations: IntervalSet, query: 
   return parts;
 }
 
-/** As `routeDestinations`, of packets of the node itself without a mark. Remembered by the set, as walks ask for the way back to the same clients for every packet. */
-export function routesTo(host: Host, family: Family, destinations: IntervalSet): readonly RoutedPart[] {
+/**
+ * As `routeDestinations`, of packets of the node itself without a mark. Remembered by the set, as walks ask for the way back to the same clients for every
+ * packet, unless the source that the packets would have counts too.
+ */
+export function routesTo(host: Host, destinations: IntervalSet, packets: { readonly family: Family; readonly source?: IntervalSet }): readonly RoutedPart[] {
   const [only] = destinations;
-  if (only !== undefined && only.lo === only.hi && destinations.length === 1) {
-    return [{ set: destinations, answer: routeTo(host, only.lo, { family, mark: 0 }) }];
-  }
-  const { divided } = policyOf(host, family);
+  const query = { ...packets, mark: 0 };
+  if (only !== undefined && only.lo === only.hi && destinations.length === 1) return [{ set: destinations, answer: routeTo(host, only.lo, query) }];
+  const { divided, answers } = policyOf(host, packets.family);
+  if (packets.source !== undefined && answers === undefined) return routeDestinations(host, destinations, query);
   let parts = divided.get(destinations);
-  if (parts === undefined) divided.set(destinations, (parts = routeDestinations(host, destinations, { family, mark: 0 })));
+  if (parts === undefined) divided.set(destinations, (parts = routeDestinations(host, destinations, query)));
   return parts;
 }
 
@@ -192,6 +195,18 @@ export function interfaceOfAddress(host: Host, family: Family, address: bigint):
   return host.interfaces.find((device) => device.addresses.some((own) => own.family === family && own.value === address));
 }
 
+/** Whether packets of a bridge meet the rules on the bridge already (br_netfilter); a bridge is known by its ports. */
+export function isFilteredBridge({ interfaces, sysctls }: Host, family: Family, device: string): boolean {
+  if (sysctls.get(`net.bridge.bridge-nf-call-ip${family === 4 ? '' : '6'}tables`) !== '1') return false;
+  const kind = interfaces.find(({ name }) => name === device)?.kind;
+  return kind === undefined ? interfaces.some(({ master }) => master === device) : kind === 'bridge';
+}
+
+/** Whether the kernel has SCTP, which is a module on most systems: the settings of SCTP are there when it is loaded. */
+export function knowsSctp({ sysctls }: Host): boolean {
+  return sysctls.has('net.sctp.auth_enable');
+}
+
 /** The node's own address that clients are expected to use: first global address of the interface of the default route, else of any interface that is not virtual. */
 export function primaryAddress(host: Host, family: Family): bigint | undefined {
   const byDefaultRoute = host.routes.find(
@@ -210,7 +225,8 @@ export function primaryAddress(host: Host, family: Family): bigint | undefined {
   return undefined;
 }
 
-const isLinkLocal = (family: Family, value: bigint): boolean => (family === 4 ? value >> 16n === 0xa9fen : value >> 118n === 0x3fan);
+/** Whether an address is one of its link alone. */
+export const isLinkLocal = (family: Family, value: bigint): boolean => (family === 4 ? value >> 16n === 0xa9fen : value >> 118n === 0x3fan);
 
 /** Sockets that would take a packet to a local address and port. */
 export function listenersFor(

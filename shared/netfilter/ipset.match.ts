@@ -1,6 +1,6 @@
 // Looks a packet set up in an ipset: which of its addresses are members, by the rules of each set type.
 import { type IntervalSet, union } from '../model/address.ts';
-import { narrowed, numberValue, type Surroundings } from './fields.ts';
+import { icmpPort, narrowed, numberValue, type Surroundings } from './fields.ts';
 import { holds, type Judgement, may, type State } from './packet.ts';
 import type { Side } from './rule.ts';
 import type { Ipset, IpsetEntry, IpsetPart } from './ruleset.ts';
@@ -34,10 +34,19 @@ const joined = (a: State, b: State): State => {
 };
 
 function matchSet(state: State, set: Ipset, sides: readonly Side[]): Judgement {
-  if (set.family !== state.family && set.type !== 'bitmap:port') return { kind: 'no' };
+  const isPorts = set.type === 'bitmap:port' || set.type === 'portmap';
+  if (set.family !== state.family && !isPorts) return { kind: 'no' };
+  // A bitmap of ports is asked for TCP and UDP alone (ip_set_get_ip_port).
+  if (isPorts && state.protocol !== 6 && state.protocol !== 17) return { kind: 'no' };
+  if (set.doubt !== undefined) return may(set.doubt);
   const values = valuesOf(state, set, sides);
   const entries = candidatesOf(set, values);
-  const partition = partitionBy(values, entries, (entry) => entry.parts.flatMap((part) => testsOf(part)));
+  const partition = partitionBy(values, entries, (entry) =>
+    padded(
+      entry.parts.flatMap((part) => testsOf(part)),
+      values.length,
+    ),
+  );
   const uncertain = partition.hits.find((hit) => hit.may !== undefined || hit.element.timeoutSeconds !== undefined);
   if (uncertain?.may !== undefined) return may(uncertain.may);
   if (uncertain !== undefined) return may(`an entry of ${set.name} runs out in ${uncertain.element.timeoutSeconds} s`);
@@ -46,6 +55,10 @@ function matchSet(state: State, set: Ipset, sides: readonly Side[]): Judgement {
   if (partition.hits.length === 0) return { kind: 'no' };
   return splitBy(state, partition);
 }
+
+/** An address of bitmap:ip,mac whose MAC is not known yet takes that of the first packet. */
+const padded = (tests: readonly PartTest[], length: number): readonly PartTest[] =>
+  tests.length >= length ? tests : [...tests, ...Array.from({ length: length - tests.length }, (): PartTest => ({ kind: 'any' }))];
 
 function splitBy(state: State, partition: ReturnType<typeof partitionBy<IpsetEntry>>): Judgement {
   const side = partition.hits.find((hit) => hit.side !== undefined)?.side ?? partition.rest?.side;
@@ -68,7 +81,7 @@ function valuesOf(state: State, set: Ipset, sides: readonly Side[]): readonly Fi
       case 'net':
         return [{ kind: 'addresses', side, set: state[side] }];
       case 'port': {
-        const port = numberValue(state, side === 'source' ? 'sourcePort' : 'destinationPort');
+        const port = state.icmp === undefined ? numberValue(state, side === 'source' ? 'sourcePort' : 'destinationPort') : icmpPort(state.icmp);
         return [
           { kind: 'number', value: BigInt(state.protocol) },
           port === undefined ? { kind: 'unknown', reason: `the ${side} port is not known beforehand` } : { kind: 'number', value: BigInt(port) },
@@ -96,7 +109,7 @@ function testsOf(part: IpsetPart): readonly PartTest[] {
       return [
         part.physical
           ? { kind: 'unreadable', reason: 'physical interfaces of bridged packets are not modelled' }
-          : { kind: 'name', name: part.name, prefix: false },
+          : { kind: 'name', name: part.name, prefix: part.prefix === true },
       ];
     case 'mark':
       return [{ kind: 'set', set: [{ lo: BigInt(part.mark), hi: BigInt(part.mark) }] }];

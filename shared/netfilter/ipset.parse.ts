@@ -35,6 +35,8 @@ export function indexIpsets(sets: readonly Ipset[]): ReadonlyMap<string, Ipset> 
 
 interface OpenSet extends Ipset {
   readonly entries: IpsetEntry[];
+  /** Bits of an address that count, from the left: packets are looked up by what is left of theirs. */
+  readonly netmask?: number;
 }
 
 interface Line {
@@ -85,8 +87,20 @@ function createSet({ name, type, options, line }: Created, sets: Map<string, Ope
   if (sets.has(name)) return `the set ${name} was created before`;
   const at = options.indexOf('family');
   const family: Family = at >= 0 && options[at + 1] === 'inet6' ? 6 : 4;
-  sets.set(name, { name, type, family, entries: [], line });
+  sets.set(name, { name, type, family, entries: [], line, ...readMask(options, family) });
   return dimensionsOf(type) === undefined ? `unknown type of set: ${type}` : undefined;
+}
+
+/** `netmask LENGTH`, or `bitmask ADDRESS`, which may have holes. */
+function readMask(options: readonly string[], family: Family): Pick<OpenSet, 'netmask' | 'doubt'> {
+  const valueOf = (name: string): string | undefined => (options.includes(name) ? options[options.indexOf(name) + 1] : undefined);
+  const length = valueOf('netmask');
+  if (length !== undefined && /^\d{1,3}$/.test(length)) return { netmask: Number(length) };
+  const text = valueOf('bitmask');
+  const mask = text === undefined ? undefined : parseAddress(text);
+  if (mask === undefined) return {};
+  const bits = mask.value.toString(2).padStart(family === 4 ? 32 : 128, '0');
+  return /^1*0*$/.test(bits) ? { netmask: bits.lastIndexOf('1') + 1 } : { doubt: `addresses are compared under the mask ${text}` };
 }
 
 type Dimension = 'ip' | 'net' | 'port' | 'iface' | 'mark' | 'mac' | 'set';
@@ -121,7 +135,7 @@ interface Added {
   readonly line: number;
 }
 
-function readEntry({ value, options, line }: Added, set: Ipset): IpsetEntry | string {
+function readEntry({ value, options, line }: Added, set: OpenSet): IpsetEntry | string {
   const expected = dimensionsOf(set.type);
   if (expected === undefined) return `unknown type of set: ${set.type}`;
   const texts = value.split(',');
@@ -131,7 +145,8 @@ function readEntry({ value, options, line }: Added, set: Ipset): IpsetEntry | st
   }
   const parts: IpsetPart[] = [];
   for (const [index, text] of texts.entries()) {
-    const part = readPart(text, expected[index] as Dimension, set);
+    const read = readPart(text, expected[index] as Dimension, set);
+    const part = read === undefined ? undefined : widened(read, options, set);
     if (part === undefined) return `cannot read ${JSON.stringify(text)} as ${expected[index]}`;
     parts.push(part);
   }
@@ -147,8 +162,16 @@ function readEntry({ value, options, line }: Added, set: Ipset): IpsetEntry | st
   };
 }
 
+/** An address of a set with a mask stands for all that are the same under it, an interface with `wildcard` for all that begin so. */
+function widened(part: IpsetPart, options: readonly string[], { family, netmask }: OpenSet): IpsetPart {
+  if (part.kind === 'interface' && hasFlag(options, 'wildcard')) return { ...part, prefix: true };
+  if (part.kind !== 'address' || netmask === undefined) return part;
+  const rest = (1n << BigInt((family === 4 ? 32 : 128) - netmask)) - 1n;
+  return { ...part, lo: part.lo & ~rest, hi: part.hi | rest };
+}
+
 /** Options of an entry that take no value; every other takes one. */
-const flags: ReadonlySet<string> = new Set(['nomatch']);
+const flags: ReadonlySet<string> = new Set(['nomatch', 'wildcard']);
 
 /** The value of an option; walks the options in pairs, so that a comment which reads like an option is not taken for one. */
 function optionValue(options: readonly string[], name: string): string | undefined {

@@ -1,5 +1,5 @@
 // The matches of iptables: what the options of each `-m NAME` ask of a packet. A new match is a new entry here.
-import { type IntervalSet, single } from '../model/address.ts';
+import { type IntervalSet, single, union } from '../model/address.ts';
 import { icmpTypes, icmpv6Types, type TypeAndCode } from './iptables.icmp.ts';
 import { arities, firstValue, type GivenOption, type MatchModule, type OptionReader, optionByOption, optionOf, undecidable } from './iptables.options.ts';
 import {
@@ -15,6 +15,7 @@ import {
   toInterval,
 } from './iptables.values.ts';
 import type { AddressField, AddressType, Condition, ConntrackState, ConntrackStatus, InterfaceField, InterfacePattern, NumberField, Side } from './rule.ts';
+import { chunkList } from './sctp.ts';
 
 const nothing: OptionReader = () => [];
 
@@ -115,6 +116,17 @@ const tcpFlags: OptionReader = ({ values, negate }) => {
 
 /** SYN set; RST, ACK and FIN not. */
 const syn: OptionReader = ({ negate }) => [{ kind: 'number', field: 'tcpFlags', mask: 23n, set: single(2n), negate }];
+
+/** Packets that the walk follows hold one chunk: `any` and `only` are the same for them, `all` asks for a list of just that one (xt_sctp). */
+const chunkTypes: OptionReader = ({ values, negate }) => {
+  const [how, list = ''] = values;
+  const set = chunkList(list);
+  if (set === undefined || (how !== 'any' && how !== 'only' && how !== 'all')) return undefined;
+  if (set === 'flags') return [may('sctp', 'flags of chunks are not known before the packet')];
+  const isOne = set.length === 1 && set[0]?.lo === set[0]?.hi;
+  if (how !== 'all' || isOne) return [number('sctpChunk', union(set), negate)];
+  return (set.length === 0) === negate ? [{ kind: 'never', reason: 'no packet holds all of these chunks' }] : [];
+};
 
 const icmpType =
   (module: string, names: ReadonlyMap<string, TypeAndCode>): OptionReader =>
@@ -372,7 +384,7 @@ export const matchModules: ReadonlyMap<string, MatchModule> = new Map<string, Ma
   ],
   ['udp', optionByOption(portOptions)],
   ['udplite', optionByOption(portOptions)],
-  ['sctp', optionByOption({ ...portOptions, '--chunk-types:2': mayHold('sctp', 'chunk types are not known before the packet') })],
+  ['sctp', optionByOption({ ...portOptions, '--chunk-types:2': chunkTypes })],
   ['dccp', optionByOption({ ...portOptions, '--dccp-types:1': mayHold('dccp', header), '--dccp-option:1': mayHold('dccp', header) })],
   ['icmp', optionByOption({ '--icmp-type:1': icmpType('icmp', icmpTypes) })],
   ['icmp6', optionByOption({ '--icmpv6-type:1': icmpType('icmp6', icmpv6Types) })],

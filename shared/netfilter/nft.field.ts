@@ -4,6 +4,7 @@ import { isList, type Json, member, named, numberMember, textMember, wordsMember
 import { renderExpression } from './nft.text.ts';
 import { protocolWords } from './nft.words.ts';
 import type { AddressField, InterfaceField, KeyPart, NumberField, Side, TableFamily } from './rule.ts';
+import { chunkOfNft } from './sctp.ts';
 
 /** What decoding a rule has to know of its table. */
 export interface TableScope {
@@ -29,6 +30,7 @@ type FieldKind =
   | { readonly kind: 'conntrackDirection' }
   | { readonly kind: 'addressType'; readonly side: Side; readonly limit?: 'in' | 'out' }
   | { readonly kind: 'reversePath'; readonly loose: boolean; readonly validMark: boolean }
+  | { readonly kind: 'chunk'; readonly type: number }
   | { readonly kind: 'random'; readonly modulus: number; readonly offset: number }
   /** Not among the values that the walk knows; `module` names it in a trace. */
   | { readonly kind: 'unknown'; readonly module: string; readonly reason: string }
@@ -52,6 +54,8 @@ export function fieldOf(expression: Json, scope: TableScope): Field {
     case 'jhash':
     case 'symhash':
       return randomField(found.value);
+    case 'sctp chunk':
+      return chunkField(found.value);
     case 'tcp option':
       return { kind: 'unknown', module: 'tcp option', reason: 'TCP options are not known before the packet', protocol: 6 };
     default:
@@ -177,6 +181,14 @@ const metaFields: ReadonlyMap<string, Field> = new Map<string, Field>([
   ['oif', { kind: 'interface', field: 'out' }],
   ['oifname', { kind: 'interface', field: 'out' }],
 ]);
+
+/** Whether there is a chunk of a type; fields of chunks are not known before the packet. */
+function chunkField(exthdr: Json): Field {
+  const type = chunkOfNft(textMember(exthdr, 'name') ?? '');
+  // nft does not ask for the protocol before: packets of others have no such chunk.
+  if (type !== undefined && member(exthdr, 'field') === undefined) return { kind: 'chunk', type };
+  return { kind: 'unknown', module: 'sctp chunk', reason: 'fields of SCTP chunks are not known before the packet', protocol: 132 };
+}
 
 function metaField(key: string): Field {
   return metaFields.get(key) ?? { kind: 'unknown', module: `meta ${key}`, reason: `meta ${key} is not among the values the walk knows` };

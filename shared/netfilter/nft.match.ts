@@ -102,6 +102,8 @@ function comparison(compared: Comparison, scope: TableScope): Condition[] {
       return [addressTypeCondition(operand, compared) ?? may];
     case 'reversePath':
       return [reversePathCondition(operand, compared) ?? may];
+    case 'chunk':
+      return [chunkCondition(operand, compared) ?? may];
     case 'random':
       return [randomCondition(operand, compared) ?? may];
     case 'never':
@@ -329,12 +331,19 @@ function addressTypeCondition({ field }: Operand, { operator, right }: Compariso
 
 /** `missing` (false, 0) is a failed reverse path, `exists` (true) a good one. A comparison with an interface cannot be judged. */
 function reversePathCondition({ field }: Operand, { operator, right }: Comparison): Condition | undefined {
-  const exists = fibPresence.get(right);
+  const exists = presence.get(right);
   if (field.kind !== 'reversePath' || exists === undefined) return undefined;
   return { kind: 'reversePath', loose: field.loose, validMark: field.validMark, negate: exists === isNegated({ operator }) };
 }
 
-const fibPresence: ReadonlyMap<Json, boolean> = new Map<Json, boolean>([
+/** `sctp chunk init exists` or `missing`. */
+function chunkCondition({ field }: Operand, { operator, right }: Comparison): Condition | undefined {
+  const exists = presence.get(right);
+  if (field.kind !== 'chunk' || exists === undefined) return undefined;
+  return { kind: 'number', field: 'sctpChunk', set: single(BigInt(field.type)), negate: exists === isNegated({ operator }) };
+}
+
+const presence: ReadonlyMap<Json, boolean> = new Map<Json, boolean>([
   [false, false],
   [0, false],
   ['0', false],

@@ -74,7 +74,8 @@ export function renderExpression(expression: Json): string {
     case 'map':
       return `${renderExpression(member(value, 'key') ?? null)} map ${renderData(member(value, 'data') ?? null, member(value, 'key') ?? null)}`;
     case 'tcp option':
-      return ['tcp option', textMember(value, 'name'), textMember(value, 'field')].filter((word) => word !== undefined).join(' ');
+    case 'sctp chunk':
+      return [kind, textMember(value, 'name'), textMember(value, 'field')].filter((word) => word !== undefined).join(' ');
     case 'exthdr':
       return ['exthdr', textMember(value, 'name'), textMember(value, 'field')].filter((word) => word !== undefined).join(' ');
     case 'socket':
@@ -136,6 +137,7 @@ const expressionKinds: ReadonlySet<string> = new Set([
   'symhash',
   'map',
   'tcp option',
+  'sctp chunk',
   'exthdr',
   'socket',
   'rt',

@@ -41,10 +41,16 @@ export interface State {
   readonly oif: string | undefined;
   readonly mark: number;
   readonly connmark: number;
+  /** The mark that a packet of the node was routed by when it was routed last; undefined: none. */
+  readonly routedBy: number | undefined;
   /** Set for an ICMP error that answers a packet. */
   readonly icmp: { readonly type: number; readonly code: number } | undefined;
+  /** Protocol of the connection that an ICMP error belongs to. */
+  readonly errorOf: number | undefined;
   /** TCP flags where they are not those of a first packet (SYN) or its answer (SYN, ACK). */
   readonly tcpFlags: number | undefined;
+  /** Chunk of SCTP where it is not that of a first packet (INIT) or its answer (INIT ACK). */
+  readonly sctpChunk: number | undefined;
   /** The packet belongs to its connection from its making (ICMP errors, resets of REJECT): raw sees its state, and NOTRACK does nothing. */
   readonly attached: boolean;
   /** The IPVS connection that it belongs to. */

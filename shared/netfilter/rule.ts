@@ -45,7 +45,7 @@ export type Step = Condition | Action | Verdict;
 /** Side of the packet that an address, port or set dimension is taken from. */
 export type Side = 'source' | 'destination';
 
-/** Values of the packet that are plain numbers. `tcpFlags` of a first packet are SYN only; `length`, `ttl`, `dscp` and such are not known before the packet: may match. */
+/** Values of the packet that are plain numbers. `tcpFlags` of a first packet are SYN only, its `sctpChunk` is INIT; `length`, `ttl`, `dscp` and such are not known before the packet: may match. */
 export type NumberField =
   | 'protocol'
   | 'sourcePort'
@@ -53,6 +53,7 @@ export type NumberField =
   | 'mark'
   | 'connmark'
   | 'tcpFlags'
+  | 'sctpChunk'
   | 'icmpType'
   | 'icmpCode'
   | 'family'

@@ -78,6 +78,8 @@ export interface Ipset {
   readonly type: string;
   readonly family: 4 | 6;
   readonly entries: readonly IpsetEntry[];
+  /** Why its entries cannot be compared with addresses; absent: they can. */
+  readonly doubt?: string;
   readonly line: number;
 }
 
@@ -94,7 +96,8 @@ export type IpsetPart =
   | { readonly kind: 'address'; readonly lo: bigint; readonly hi: bigint; readonly length?: number }
   /** Port with its protocol; a bitmap:port has none: `protocol` is absent and tcp and udp both match. */
   | { readonly kind: 'port'; readonly protocol?: number; readonly lo: number; readonly hi: number }
-  | { readonly kind: 'interface'; readonly name: string; readonly physical: boolean }
+  /** `prefix`: every name that begins so (`wildcard`). */
+  | { readonly kind: 'interface'; readonly name: string; readonly physical: boolean; readonly prefix?: true }
   | { readonly kind: 'mark'; readonly mark: number }
   | { readonly kind: 'mac'; readonly mac: string }
   | { readonly kind: 'set'; readonly name: string };

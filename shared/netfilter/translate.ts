@@ -1,8 +1,8 @@
 // Network address translation of a packet set: DNAT, REDIRECT, SNAT, MASQUERADE, NETMAP, with nft's maps, as the NAT core of the kernel does them.
-import { type Family, formatAddress, type IntervalSet, isSameSet, single, size } from '../model/address.ts';
+import { type Family, formatAddress, type IntervalSet, isSameSet, type Prefix, parseAddress, single, size } from '../model/address.ts';
 import { deciderOf } from '../model/outcome.ts';
 import type { Ended, Run } from './chains.ts';
-import { type Host, interfaceOfAddress } from './host.ts';
+import { type Host, interfaceOfAddress, isLinkLocal, routeTo } from './host.ts';
 import { divideByMap } from './lookup.ts';
 import { type State, visited } from './packet.ts';
 import type { NftElement, PortRange, Rule, Verdict } from './rule.ts';
@@ -27,6 +27,7 @@ export function translate(run: Run, state: State, given: { readonly verdict: Ver
       if (verdict.map !== undefined) return byMap(run, state, { ...given, map: verdict.map });
       return done(destinations(state, verdict.addresses, { ports: verdict.ports, run, rule: given.rule }));
     case 'redirect':
+      if (lacksAddress(run, state)) return dropped(run, state, given.rule);
       return done(redirected(run, state, { ports: verdict.ports, rule: given.rule }));
     case 'snat':
       if (verdict.family !== undefined && verdict.family !== state.family) return { states: [], untouched: [state], ended: [] };
@@ -107,6 +108,18 @@ function valueOf(element: NftElement, holds: readonly ('address' | 'port')[]): {
   return result;
 }
 
+function dropped(run: Run, state: State, rule: Rule): Translation {
+  const decider = deciderOf(rule);
+  const effect = 'drop: the incoming interface has no address to redirect to';
+  return { states: [], untouched: [], ended: [{ state: visited(state, { kind: 'rule', decider, effect, certain: true }, run), verdict: 'drop', decider }] };
+}
+
+/** What came in by an interface without an address cannot be redirected to it, and is dropped (nf_nat_redirect). */
+function lacksAddress(run: Run, state: State): boolean {
+  const device = run.node.host.interfaces.find(({ name }) => name === state.iif);
+  return run.hook !== 'output' && device?.addresses.every(({ family }) => family !== state.family) === true;
+}
+
 /** In prerouting the destination becomes the address of the incoming interface, in output the loopback address. */
 function redirected(run: Run, state: State, given: { readonly ports: PortRange | undefined; readonly rule: Rule }): readonly State[] {
   const target = { ports: given.ports, run, rule: given.rule };
@@ -128,14 +141,43 @@ function sourced(run: Run, state: State, given: { readonly nat: State['nat']; re
 }
 
 /** The address that stands in for the client's after SNAT or MASQUERADE; undefined where the kernel is free to choose, or nothing is replaced. */
-export function natAddress(host: Host, state: Pick<State, 'nat' | 'oif' | 'family'>): IntervalSet | undefined {
+export function natAddress(host: Host, state: Pick<State, 'nat' | 'oif' | 'family' | 'destination'>): IntervalSet | undefined {
   if (state.nat === undefined) return undefined;
   if (state.nat.kind === 'snat') return state.nat.address === undefined ? undefined : single(state.nat.address);
-  // Loopback has no address of the right scope to lend: the first other interface does.
-  const devices = state.oif === 'lo' ? host.interfaces.filter((device) => !device.loopback) : host.interfaces.filter((device) => device.name === state.oif);
-  const own = devices.flatMap((device) => device.addresses).find((address) => address.family === state.family);
+  const [only] = state.destination;
+  const own = state.family === 4 ? masquerade4(host, state.oif, only?.lo) : masquerade6(host, state.oif, only?.lo);
   return own === undefined ? undefined : single(own.value);
 }
+
+/** The first address in the network of the next hop, else the first of the interface, else of any other: loopback has none of the right scope (inet_select_addr). */
+function masquerade4(host: Host, device: string | undefined, destination: bigint | undefined): Prefix | undefined {
+  const own = device === 'lo' ? [] : addressesOf(host, 4, device);
+  if (own.length === 1) return own[0];
+  const hop = destination === undefined ? undefined : nextHop(host, destination);
+  const near = own.find(({ interval }) => hop !== undefined && interval.lo <= hop && hop <= interval.hi);
+  return near ?? own[0] ?? host.interfaces.filter(({ loopback }) => !loopback).flatMap((each) => addressesOf(host, 4, each.name))[0];
+}
+
+function nextHop(host: Host, destination: bigint): bigint {
+  const answer = routeTo(host, destination, { family: 4, mark: 0 });
+  const gateway = answer.kind === 'route' && answer.route.gateway !== undefined ? parseAddress(answer.route.gateway) : undefined;
+  return gateway?.family === 4 ? gateway.value : destination;
+}
+
+/** The destination itself where it is the node's, else an address of the interface that is not the link's own, else the one most like the destination (RFC 6724). */
+function masquerade6(host: Host, device: string | undefined, destination = 0n): Prefix | undefined {
+  const own = device === 'lo' ? [] : addressesOf(host, 6, device).filter(({ value }) => !isLinkLocal(6, value));
+  if (own.length === 1) return own[0];
+  const nearest = (list: readonly Prefix[]): Prefix | undefined => list.toSorted((a, b) => compareBigints(a.value ^ destination, b.value ^ destination))[0];
+  if (own.length > 0) return nearest(own);
+  const all = host.interfaces.flatMap(({ name }) => addressesOf(host, 6, name)).filter(({ value }) => !isLinkLocal(6, value));
+  return all.find(({ value }) => value === destination) ?? nearest(all.filter(({ value }) => value !== 1n));
+}
+
+const addressesOf = (host: Host, family: Family, device: string | undefined): readonly Prefix[] =>
+  host.interfaces.find(({ name }) => name === device)?.addresses.filter((address) => address.family === family) ?? [];
+
+const compareBigints = (a: bigint, b: bigint): number => (a < b ? -1 : a > b ? 1 : 0);
 
 function netmapped(
   run: Run,

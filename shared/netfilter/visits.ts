@@ -37,7 +37,7 @@ let listener: Visits | undefined;
 /** A walk comes to a chain, which need not be there. Called by the walk at each. */
 export function noteChain(at: { readonly table: Table; readonly hook: string }, chain: string, state: State): void {
   if (listener === undefined) return;
-  const first = state.direction === 'original' && state.tcpFlags === undefined;
+  const first = state.direction === 'original' && state.tcpFlags === undefined && state.sctpChunk === undefined;
   const set = first && (at.hook === 'prerouting' || at.hook === 'output' || at.hook === 'ingress') ? listener.own : listener.common;
   set.add(chainKey(at.table, chain));
 }

@@ -1,15 +1,16 @@
 // The answer of a walk's branches, followed back to the client, and the client's next packet: a connection needs both.
 import { type Family, type IntervalSet, single } from '../model/address.ts';
-import type { ReplyProblem } from '../model/outcome.ts';
+import type { Decider, ReplyProblem } from '../model/outcome.ts';
 import { speaksForAll } from './alike.ts';
 import type { Ended } from './chains.ts';
-import { interfaceOfAddress, routesTo, routeTo } from './host.ts';
+import { interfaceOfAddress, isFilteredBridge, knowsSctp, routesTo, routeTo } from './host.ts';
 import type { NodeState } from './node.ts';
 import type { State } from './packet.ts';
+import { chunk } from './sctp.ts';
 import { natAddress } from './translate.ts';
 import { arrive, leave } from './walk.course.ts';
 import { isLocal } from './walk.routing.ts';
-import { type Walker, withSource } from './walker.ts';
+import { end, type Walker, withSource } from './walker.ts';
 
 /** What some clients lose although the first packet of their branch got through or was answered: the answer, or a later packet of theirs. */
 export interface Loss {
@@ -26,7 +27,8 @@ export function sequelOf(walker: Walker, branch: Ended): Sequel {
   if (branch.verdict === 'drop' || branch.verdict === 'unknown') return nothingLost;
   const known = branch.kept?.sequel;
   if (known !== undefined) return known;
-  const [answers, later] = [answersOf(walker, branch), laterPackets(walker, branch)];
+  if (isToldAtOnce(walker, branch)) return nothingLost;
+  const [answers, later] = followersOf(walker, branch);
   const sequel = [...lossesOf(branch, answers, 'reply'), ...lossesOf(branch, later, 'later')];
   const isShared = [...answers, ...later].every(({ verdict, decider }) => verdict === 'forward' || verdict === 'local' || speaksForAll(decider));
   if (isShared && branch.kept !== undefined) branch.kept.sequel = sequel;
@@ -35,15 +37,35 @@ export function sequelOf(walker: Walker, branch: Ended): Sequel {
 
 const nothingLost: Sequel = [];
 
+/** A process of the node that has no route is told so by the call that would send, without a packet. */
+const isToldAtOnce = ({ packet }: Walker, { verdict, decider, state }: Ended): boolean =>
+  packet.vantage === 'node' && verdict === 'reject' && decider.by === 'route' && state.ipvs === undefined;
+
+/** Where the answers end, and later packets. */
+function followersOf(walker: Walker, branch: Ended): readonly [readonly Ended[], readonly Ended[]] {
+  const [answers, later] = [answersOf(walker, branch), laterPackets(walker, branch)];
+  if (branch.state.conntrack !== 'untracked' || branch.state.ipvs !== undefined) return [answers, later];
+  return [answers.map(strayed), [...later, ...laterAnswers(walker, branch)].map(strayed)];
+}
+
+/** Packets of a connection that was not tracked from its start may be translated for themselves: then nobody knows them where they come to. */
+function strayed(end: Ended): Ended {
+  if (!end.state.dnat && end.state.nat === undefined) return end;
+  return { ...end, verdict: 'drop', decider: { by: 'rule', text: 'the connection is not tracked from its start, so that a later packet alone is translated' } };
+}
+
 function lossesOf(branch: Ended, ends: readonly Ended[], field: Loss['field']): readonly Loss[] {
-  return ends.filter((end) => isLost(branch, end)).map((end) => ({ field, problem: problemOf(end), clients: end.state.original.source }));
+  const lost = ends.filter((end) => isLost(branch, end));
+  const share = lost.reduce((sum, { state }) => sum + state.weight, 0) / branch.state.weight;
+  return lost.map((end) => ({ field, problem: problemOf(end, share), clients: end.state.original.source }));
 }
 
 const isLost = (branch: Ended, { state, verdict }: Ended): boolean =>
   state.clouded !== undefined || (verdict !== 'forward' && verdict !== 'local' && !(verdict === 'refused' && branch.verdict === 'local'));
 
-function problemOf({ state, verdict, decider }: Ended): ReplyProblem {
-  const certain = state.assumptions.length === 0 && state.clouded === undefined;
+/** `share`: of the packets that are lost in this way or another, as far as that is a matter of chance. */
+function problemOf({ state, verdict, decider }: Ended, share: number): ReplyProblem {
+  const certain = state.assumptions.length === 0 && state.clouded === undefined && !(share < 1 - 1e-9);
   const word = !certain || verdict === 'unknown' ? 'unknown' : verdict === 'reject' ? 'reject' : 'drop';
   return { verdict: word, decidedBy: state.clouded ?? decider };
 }
@@ -51,7 +73,8 @@ function problemOf({ state, verdict, decider }: Ended): ReplyProblem {
 function answersOf(walker: Walker, branch: Ended): readonly Ended[] {
   const back = successor(walker);
   const { verdict, state } = branch;
-  if (verdict === 'reject' || verdict === 'refused') for (const answer of refusals(walker.node, branch)) leave(back, answer);
+  if (isResetByBridge(walker.node, branch)) resetByBridge(back, branch);
+  else if (verdict === 'reject' || verdict === 'refused') for (const answer of refusals(walker.node, branch)) leave(back, answer);
   else if (verdict === 'local') leave(back, { ...replyState(walker.node, state), iif: undefined });
   // Servers that IPVS only passes packets on to answer the client themselves.
   else if (!isPassedOn(branch)) arrive(back, replyState(walker.node, state));
@@ -67,29 +90,45 @@ const successor = (walker: Walker): Walker => ({
   budget: { ...walker.budget },
 });
 
-/** The client's next packet on a TCP connection that stands: ESTABLISHED, translated as the first was. */
+/** The client's next packet on a TCP connection that stands, or its COOKIE ECHO of SCTP: ESTABLISHED, translated as the first was. */
 function laterPackets(walker: Walker, branch: Ended): readonly Ended[] {
   const { state } = branch;
-  if (state.protocol !== 6 || (branch.verdict !== 'forward' && branch.verdict !== 'local')) return [];
+  if ((state.protocol !== 6 && state.protocol !== 132) || (branch.verdict !== 'forward' && branch.verdict !== 'local')) return [];
   const next = successor(walker);
   const destination = { address: state.destination, port: state.destinationPort };
   const virtual = state.ipvs === undefined ? undefined : { address: state.ipvs.virtual.destination, port: state.ipvs.virtual.destinationPort };
+  const undo = {
+    ...(state.dnat ? { destination: virtual ?? destination } : {}),
+    ...(state.nat === undefined || state.source === state.original.source ? {} : { source: { address: state.source, port: state.sourcePort } }),
+  };
   const packet: State = {
     ...state,
     // Without an entry of its own a later packet begins one, which the kernel takes for a connection that stands already.
     conntrack: isUntracked(state) ? 'new' : state.conntrack === 'new' ? 'established' : state.conntrack,
-    tcpFlags: 0x10,
+    ...(state.protocol === 6 ? { tcpFlags: 0x10 } : { sctpChunk: chunk.cookieEcho }),
     mark: 0,
     oif: undefined,
     path: undefined,
     source: state.original.source,
     destination: state.original.destination,
     destinationPort: state.original.destinationPort,
-    undo: state.dnat ? { destination: virtual ?? destination } : undefined,
-    ...(state.ipvs === undefined ? {} : { ipvs: { ...state.ipvs, pending: true }, protocol: 6, source: state.original.source }),
+    sourcePort: state.original.sourcePort,
+    undo: undo.destination === undefined && undo.source === undefined ? undefined : undo,
+    ...(state.ipvs === undefined ? {} : { ipvs: { ...state.ipvs, pending: true } }),
   };
   if (walker.packet.vantage === 'node') leave(next, { ...packet, iif: undefined });
   else arrive(next, packet);
+  return next.ended;
+}
+
+/** What the other side sends next on a TCP connection that was not tracked: it begins an entry of its own. */
+function laterAnswers(walker: Walker, branch: Ended): readonly Ended[] {
+  const { state, verdict } = branch;
+  if (state.protocol !== 6 || (verdict !== 'forward' && verdict !== 'local')) return [];
+  const next = successor(walker);
+  const packet: State = { ...replyState(walker.node, state), conntrack: 'new', tcpFlags: 0x10 };
+  if (verdict === 'local') leave(next, { ...packet, iif: undefined });
+  else if (!isPassedOn(branch)) arrive(next, packet);
   return next.ended;
 }
 
@@ -108,7 +147,7 @@ function replyState(node: NodeState, state: State): State {
     source: state.destination,
     sourcePort: state.destinationPort,
     destination: state.nat === undefined ? state.original.source : (natAddress(node.host, state) ?? state.original.source),
-    destinationPort: state.original.sourcePort,
+    destinationPort: state.nat === undefined ? state.original.sourcePort : undefined,
     iif: state.oif,
     oif: undefined,
     mark: 0,
@@ -129,28 +168,40 @@ const isUntracked = (state: State): boolean => state.conntrack === 'untracked' |
 
 /** The refusals of a branch: the address that they come from depends on the route back, so clients are divided by it. */
 function refusals(node: NodeState, branch: Ended): readonly State[] {
-  const parts = routesTo(node.host, branch.state.family, branch.state.original.source);
+  const parts = routesTo(node.host, branch.state.original.source, { family: branch.state.family });
   return parts.map(({ set }) => refusal(node, { ...branch, state: withSource({ ...branch.state, direction: 'original' }, set) }));
 }
 
-/** What the node itself answers to a packet that it refuses: a TCP reset, or an ICMP error, which belongs to the connection as RELATED. */
+/** What the node itself answers to a packet that it refuses: a TCP reset, an abort of SCTP, or an ICMP error, which belongs to the connection as RELATED. */
 function refusal(node: NodeState, branch: Ended): State {
-  const reply = { ...replyState(node, branch.state), iif: undefined };
-  const resets = branch.verdict === 'refused' ? branch.state.protocol === 6 : branch.rejectWith === 'tcp-reset';
-  const tracked = branch.state.conntrack === 'untracked' ? 'invalid' : 'related';
-  if (resets && branch.verdict === 'refused') return { ...reply, tcpFlags: 0x14 };
-  if (resets) return { ...reply, tcpFlags: 0x14, conntrack: tracked, attached: true };
-  const icmp = icmpAnswer(branch.state.family, branch.rejectWith);
+  const { state, verdict, rejectWith } = branch;
+  const reply = { ...replyState(node, state), iif: undefined };
+  const isRefused = verdict === 'refused';
+  if (isRefused && state.protocol === 6) return { ...reply, tcpFlags: 0x14 };
+  if (isRefused && state.protocol === 132 && knowsSctp(node.host)) return { ...reply, sctpChunk: chunk.abort };
+  const tracked = state.conntrack === 'untracked' ? 'invalid' : 'related';
+  if (rejectWith === 'tcp-reset') return { ...reply, tcpFlags: 0x14, conntrack: tracked, attached: true };
+  const icmp = isRefused && state.protocol === 132 ? unknownProtocol[state.family] : icmpAnswer(state.family, rejectWith);
   // The UDP layer lets go of the connection before it refuses (nf_reset_ct), so that error is looked up anew; others belong to it from their making.
-  const attached = branch.verdict === 'reject' ? { attached: true as const } : {};
+  const attached = isRefused && state.protocol === 17 ? {} : { attached: true as const };
   return {
     ...reply,
     ...attached,
     ...(icmp === undefined ? {} : { icmp }),
-    protocol: branch.state.family === 4 ? 1 : 58,
+    protocol: state.family === 4 ? 1 : 58,
+    errorOf: state.protocol,
     conntrack: tracked,
-    source: icmpSource(node, branch.state),
+    source: icmpSource(node, state),
   };
+}
+
+/** REJECT answers what came through a bridge with a reset that leaves by the bridge at once: it meets no rule, and no translation is undone (nf_send_reset). */
+const isResetByBridge = (node: NodeState, { rejectWith, state }: Ended): boolean =>
+  rejectWith === 'tcp-reset' && state.iif !== undefined && isFilteredBridge(node.host, state.family, state.iif);
+
+function resetByBridge(back: Walker, { state }: Ended): void {
+  const decider: Decider = { by: 'rule', text: 'the reset leaves by the bridge as it is, so that the client does not know the address that it comes from' };
+  end(back, replyState(back.node, state), { verdict: state.dnat ? 'drop' : 'forward', decider });
 }
 
 /** ICMP errors come from the address that was asked, if it is the node's, else from the one that the route back to the client gives (icmp_send). */
@@ -171,6 +222,9 @@ function icmpAnswer(family: Family, word = 'port-unreach'): { readonly type: num
   const found = Object.entries(codes).find(([name]) => word.includes(name));
   return found === undefined ? undefined : { type: family === 4 ? 3 : 1, code: found[1] };
 }
+
+/** What a kernel answers that does not know the protocol: protocol unreachable, or in IPv6 a parameter problem, next header not recognised. */
+const unknownProtocol = { 4: { type: 3, code: 2 }, 6: { type: 4, code: 1 } } as const;
 
 const icmpCodes: Readonly<Record<string, number>> = {
   'net-prohib': 9,

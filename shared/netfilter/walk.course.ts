@@ -1,12 +1,13 @@
 // The course of packets from hook to hook: into the node, through it and out of it, as far as a socket, another machine or a refusal.
 import { formatEndpoint } from '../model/address.ts';
 import { type Protocol, protocolNumbers } from '../model/fact.ts';
+import type { Decider } from '../model/outcome.ts';
 import { goesToEndpoint, transferred } from './alike.ts';
-import { forwardingSetting, listenersFor } from './host.ts';
+import { forwardingSetting, type Host, isFilteredBridge, knowsSctp, listenersFor } from './host.ts';
 import { type State, visited } from './packet.ts';
 import { noteSocket } from './visits.ts';
 import { atHook, atIngress } from './walk.hooks.ts';
-import { isLocal, outDevice, type Routed, reversePathFilter, routed, sendOn, type WayOut, withoutMartians } from './walk.routing.ts';
+import { isLocal, outDevice, type Routed, reversePathFilter, routed, sendAway, sendOn, type WayOut, withoutMartians } from './walk.routing.ts';
 import { end, type Walker } from './walker.ts';
 
 /** A packet from outside: ingress, prerouting, the routing decision, then in or through. */
@@ -70,7 +71,11 @@ function toSocket(walker: Walker, state: State): void {
   noteSocket(protocol, state.destinationPort);
   const sockets = listenersFor(host, { protocol, family: state.family, address: address.lo, port: state.destinationPort });
   const names = sockets.flatMap((socket) => socket.processes.map((process) => `${process.comm}, pid ${process.pid}`)).join('; ');
-  const text = sockets.length > 0 ? `a process listens on ${place}${names === '' ? '' : `: ${names}`}` : `nothing listens on ${place}`;
+  const lacksProtocol = protocol === 'sctp' && !knowsSctp(host);
+  const text =
+    sockets.length > 0
+      ? `a process listens on ${place}${names === '' ? '' : `: ${names}`}`
+      : `nothing listens on ${place}${lacksProtocol ? ', and the kernel has no SCTP' : ''}`;
   end(walker, state, { verdict: sockets.length > 0 ? 'local' : 'refused', decider: { by: 'socket', text } });
 }
 
@@ -80,9 +85,12 @@ const protocolName = (number: number): Protocol | undefined => (Object.keys(prot
 function forward(walker: Walker, part: Routed): void {
   const { state } = part;
   const setting = forwardingSetting(walker.node.host, state.family, state.iif);
-  if (setting?.on === false) return end(walker, state, { verdict: 'drop', decider: { by: 'sysctl', text: `${setting.name} = 0` } });
+  const off: Decider | undefined = setting?.on === false && !isBridgedBack(walker.node.host, part) ? { by: 'sysctl', text: `${setting.name} = 0` } : undefined;
+  // IPv6 looks at the setting when it has a way out only.
+  if (off !== undefined && state.family === 4) return end(walker, state, { verdict: 'drop', decider: off });
   const out = outDevice(walker, part);
   if (out === undefined) return;
+  if (off !== undefined) return end(walker, state, { verdict: 'drop', decider: off });
   for (const checked of reversePathFilter(walker, state)) {
     const leaving = routedBy(walker, { ...checked, oif: out.device }, out);
     for (const forwarded of atHook(walker, 'forward', [leaving])) {
@@ -91,17 +99,21 @@ function forward(walker: Walker, part: Routed): void {
   }
 }
 
+/** What is translated to an address behind the bridge that it came through stays on the bridge (br_netfilter), where IPv6 does not ask for the setting. */
+const isBridgedBack = (host: Host, { state: { dnat, iif, family }, answer }: Routed): boolean =>
+  family === 6 && dnat && iif !== undefined && answer.kind === 'route' && answer.route.device === iif && isFilteredBridge(host, family, iif);
+
 const routedBy = (walker: Walker, state: State, out: WayOut): State =>
   walker.options.traced ? visited(state, { kind: 'route', text: `forwarded by ${out.text}` }, walker.options) : state;
 
 function routeOut(walker: Walker, state: State): void {
-  for (const part of routed(walker, state)) {
+  for (const part of routed(walker, state, state.routedBy ?? 0)) {
     const local = isLocal(part.answer);
     const out = local ? { device: 'lo', text: 'to the node itself' } : outDevice(walker, part);
     if (out === undefined) continue;
     const leaving = visited({ ...part.state, oif: out.device }, { kind: 'route', text: out.text }, walker.options);
     for (const sent of atHook(walker, 'postrouting', [leaving])) {
-      if (!local) end(walker, sent, { verdict: 'forward', decider: sent.dnatBy ?? { by: 'route', text: out.text } });
+      if (!local) sendAway(walker, sent, out.text);
       else for (const back of atHook(walker, 'prerouting', [{ ...sent, iif: 'lo', oif: undefined }])) deliver(walker, back);
     }
   }

@@ -2,12 +2,15 @@
 import type { Decider } from '../model/outcome.ts';
 import { Branches } from './branches.ts';
 import { type Run, runChain } from './chains.ts';
+import { coalesce } from './coalesce.ts';
 import { conntrackPriority, ingressChains, type Stop, stopsOf } from './hooks.ts';
+import type { NodeState } from './node.ts';
 import { type State, type Station, visited } from './packet.ts';
 import type { Hook } from './rule.ts';
 import type { BaseChain, Chain, Table } from './ruleset.ts';
+import { natAddress } from './translate.ts';
 import { balanced, fromVirtual } from './walk.ipvs.ts';
-import { sendOn, type WayOut } from './walk.routing.ts';
+import { isLocal, outDevice, routed, sendOn, type WayOut } from './walk.routing.ts';
 import { end, type Walker } from './walker.ts';
 
 /** What passes all stops of a hook, in order. */
@@ -39,8 +42,11 @@ export function atHook(walker: Walker, hook: Hook, states: readonly State[]): re
 /** What passes the ingress chains of the interface that a packet comes in by. */
 export function atIngress(walker: Walker, start: State): readonly State[] {
   let states: readonly State[] = [start];
-  for (const chain of ingressChains(walker.node, start.iif)) {
-    states = states.flatMap((state) => throughChain(walker, 'ingress', { ...chain, state, beforeConntrack: true }));
+  for (const { isCertain, ...chain } of ingressChains(walker.node, start.iif)) {
+    const decider: Decider = { by: 'rule', text: `the chain ${chain.chain.name}, of which the listing does not tell the interface` };
+    const assumed = (state: State, matched: boolean): State => (isCertain ? state : { ...state, assumptions: [...state.assumptions, { decider, matched }] });
+    const through = states.flatMap((state) => throughChain(walker, 'ingress', { ...chain, state: assumed(state, true), beforeConntrack: true }));
+    states = isCertain ? through : coalesce([...through, ...states.map((state) => assumed(state, false))]);
   }
   return states;
 }
@@ -82,8 +88,12 @@ interface AtStop {
 
 function atStop(walker: Walker, hook: Hook, { stop, state, beforeConntrack }: AtStop): readonly State[] {
   switch (stop.kind) {
-    case 'chain':
-      return throughChain(walker, hook, { ...stop, state, beforeConntrack });
+    case 'chain': {
+      const through = throughChain(walker, hook, { ...stop, state, beforeConntrack });
+      return hook === 'output' && stop.base.type === 'route'
+        ? through.flatMap((each) => (each.mark === state.mark ? [each] : rerouted(walker, each)))
+        : through;
+    }
     case 'nat':
       return translated(walker, hook, { state, chains: stop.chains });
     case 'ipvs':
@@ -102,15 +112,28 @@ function translated(
   if (state.conntrack !== 'new') return [state];
   // What IPVS sends has been through the destination's translation before IPVS took it.
   if (hook === 'output' && state.ipvs !== undefined) return [state];
-  // A packet that came around over loopback has its translation already; each kind is set up once for a connection.
-  if (state.iif === 'lo' && hook === 'prerouting') return [state];
+  // A packet that came around over loopback has its translations already, if only to what it was; each kind is set up once for a connection.
+  if (state.iif === 'lo' && (hook === 'prerouting' || hook === 'input')) return [state];
   const isSettled = (each: State): boolean => (hook === 'prerouting' || hook === 'output' ? each.settledDestination : each.settledSource);
   let live: readonly State[] = [state];
   for (const chain of chains) {
     live = live.flatMap((each) => (isSettled(each) ? [each] : throughChain(walker, hook, { ...chain, state: each, beforeConntrack: false })));
   }
-  return live;
+  if (hook === 'output') return live.flatMap((each) => (each.dnat ? rerouted(walker, each) : [each]));
+  return hook === 'prerouting' ? live : live.map((each) => withNatSource(walker.node, each));
 }
+
+/** Once its source is replaced a packet shows the new one, from a port that the kernel chose. */
+function withNatSource(node: NodeState, state: State): State {
+  const source = state.nat === undefined || state.direction === 'reply' ? undefined : natAddress(node.host, state);
+  return source === undefined ? state : { ...state, source, sourcePort: undefined };
+}
+
+/** A packet of the node that was translated, or marked in a chain of type route, is routed anew at once: one that has no way now ends here. */
+const rerouted = (walker: Walker, state: State): readonly State[] =>
+  routed(walker, state).flatMap((part) =>
+    isLocal(part.answer) || outDevice(walker, part) !== undefined ? [{ ...part.state, routedBy: part.state.mark }] : [],
+  );
 
 /** What IPVS leaves on the node goes on in the hook; the rest is sent out. */
 function staying(walker: Walker, hook: Hook, state: State): readonly State[] {

@@ -20,8 +20,11 @@ export interface Balanced {
 /** Packets for a virtual service, one branch for each server that may get them; others as they were. Branches without a server end here. */
 export function* balanced(walker: Walker, hook: Hook, state: State): Iterable<Balanced> {
   if (state.direction === 'reply' || state.ipvs?.pending === false) return yield { state };
-  if (state.ipvs !== undefined) return yield* sendToServer(walker, hook, { ...state, ipvs: { ...state.ipvs, pending: false } });
-  const service = state.tcpFlags === undefined ? virtualServiceFor(walker.node, state) : undefined;
+  if (state.ipvs !== undefined) {
+    const { ipvs } = state;
+    return yield* sendToServer(walker, hook, { ...state, ...(ipvs.untracked ? { conntrack: 'untracked' } : {}), ipvs: { ...ipvs, pending: false } });
+  }
+  const service = state.tcpFlags === undefined && state.sctpChunk === undefined ? virtualServiceFor(walker.node, state) : undefined;
   if (service === undefined) return yield { state };
   const virtual = { destination: state.destination, destinationPort: state.destinationPort };
   for (const choice of choicesOf(service, walker.node)) {

@@ -17,9 +17,9 @@ export interface WayOut {
   readonly text: string;
 }
 
-/** Divides a branch by what routing does with its destinations. */
-export function routed(walker: Walker, state: State): readonly Routed[] {
-  const query = { family: state.family, mark: state.mark, source: state.source, ...(state.iif === undefined ? {} : { iif: state.iif }) };
+/** Divides a branch by what routing does with its destinations; by the packet's own mark where none is given. */
+export function routed(walker: Walker, state: State, mark = state.mark): readonly Routed[] {
+  const query = { family: state.family, mark, source: state.source, ...(state.iif === undefined ? {} : { iif: state.iif }) };
   const [only] = state.destination;
   if (only !== undefined && state.destination.length === 1 && only.lo === only.hi) {
     return [{ state, answer: routeTo(walker.node.host, only.lo, query) }];
@@ -38,9 +38,10 @@ const localTypes: ReadonlySet<string> = new Set(['local', 'broadcast', 'anycast'
 export const loopback = (family: Family): IntervalSet => (family === 4 ? loopback4 : single(1n));
 const loopback4: IntervalSet = [{ lo: 0x7f000000n, hi: 0x7fffffffn }];
 
-/** Sources that no packet may have, and loopback addresses that came from outside: dropped before anything else (IPv4). */
+/** Sources that no packet may have, and loopback addresses that came from outside: dropped before anything else. */
 export function withoutMartians(walker: Walker, state: State): readonly State[] {
-  if (state.family !== 4 || state.iif === 'lo') return [state];
+  if (state.iif === 'lo') return [state];
+  if (state.family === 6) return withoutLoopback6(walker, state);
   const localnet = interfaceSetting(walker.node.host, 'route_localnet', { family: 4, device: state.iif }) === 1;
   if (!localnet && intersect(state.destination, loopback4).length > 0) {
     end(walker, state, { verdict: 'drop', decider: { by: 'sysctl', text: 'net.ipv4.conf.all.route_localnet = 0 and the destination is a loopback address' } });
@@ -48,6 +49,13 @@ export function withoutMartians(walker: Walker, state: State): readonly State[] 
   }
   const set = localnet ? neverSources : union(neverSources, loopback4);
   return dropSources(walker, state, { set, decider: { by: 'route', text: 'a source address that no packet may have (martian source)' } });
+}
+
+/** IPv6 has no setting that lets loopback addresses in: an answer whose translation back gives ::1 is lost as well. */
+function withoutLoopback6(walker: Walker, state: State): readonly State[] {
+  if (intersect(state.destination, loopback(6)).length === 0) return [state];
+  end(walker, state, { verdict: 'drop', decider: { by: 'route', text: 'nothing that comes from another machine is delivered to ::1' } });
+  return [];
 }
 
 /** None, multicast and broadcast. */
@@ -61,7 +69,7 @@ const neverSources: IntervalSet = [
 export function reversePathFilter(walker: Walker, state: State): readonly State[] {
   if (state.family !== 4 || state.iif === undefined || state.iif === 'lo') return [state];
   const { host } = walker.node;
-  const own = routesTo(host, 4, state.source).filter(({ answer }) => answer.kind === 'route' && answer.route.type === 'local');
+  const own = routesTo(host, state.source, { family: 4 }).filter(({ answer }) => answer.kind === 'route' && answer.route.type === 'local');
   const acceptLocal = interfaceSetting(host, 'accept_local', { family: 4, device: state.iif }) === 1;
   const isForeign = acceptLocal || own.length === 0;
   const foreign = isForeign
@@ -76,9 +84,14 @@ export function reversePathFilter(walker: Walker, state: State): readonly State[
 
 function withRightPath(walker: Walker, state: State, setting: number): readonly State[] {
   const { host } = walker.node;
-  const parts = routesTo(host, 4, state.source);
-  if (parts.some((part) => part.answer.kind === 'unknown')) return [state];
-  const wrong = parts.filter(({ answer }) => answer.kind !== 'route' || (setting === 1 && answer.route.device !== state.iif));
+  const parts = routesTo(host, state.source, { family: 4, source: state.destination });
+  for (const { answer } of parts) {
+    if (answer.kind !== 'unknown') continue;
+    end(walker, state, { verdict: 'unknown', decider: { by: 'route', text: answer.reason } });
+    return [];
+  }
+  const leads = (answer: RouteAnswer): boolean => answer.kind === 'route' && (answer.route.type === 'unicast' || answer.route.type === 'local');
+  const wrong = parts.filter(({ answer }) => !leads(answer) || (setting === 1 && answer.kind === 'route' && answer.route.device !== state.iif));
   const own = `net.ipv4.conf.${state.iif}.rp_filter`;
   const name = host.sysctls.get(own) === String(setting) ? own : 'net.ipv4.conf.all.rp_filter';
   const text = `${name} = ${setting} and the route back to the client ${setting === 1 ? `does not leave by ${state.iif}` : 'does not exist'}`;
@@ -95,7 +108,8 @@ export function outDevice(walker: Walker, { state, answer }: Routed): WayOut | u
   const type = answer.kind === 'rule' ? answer.rule.action : answer.route.type;
   const text = answer.kind === 'rule' ? `ip rule ${answer.rule.text}` : answer.route.text;
   if (type === 'blackhole') return end(walker, state, { verdict: 'drop', decider: { by: 'route', text } });
-  if (type === 'unreachable') return reject(six ? 'icmp6-addr-unreachable' : 'icmp-host-unreachable', text);
+  // IPv6 answers for an unreachable route what it answers without one (ip6_pkt_discard).
+  if (type === 'unreachable') return reject(six ? 'icmp6-no-route' : 'icmp-host-unreachable', text);
   if (type === 'prohibit') return reject(six ? 'icmp6-adm-prohibited' : 'icmp-admin-prohibited', text);
   const device = answer.kind === 'route' ? answer.route.device : undefined;
   if (device === undefined) return end(walker, state, { verdict: 'unknown', decider: { by: 'route', text: `${text}: it names no device` } });
@@ -119,3 +133,12 @@ export function sendOn(walker: Walker, state: State, route: string): void {
 }
 
 const hairpin: Decider = { by: 'route', text: 'the endpoint is the client itself and its address is not replaced (hairpin)' };
+
+/** The end of a packet of the node itself that goes to another machine, which drops it if it comes from a loopback address. */
+export function sendAway(walker: Walker, state: State, route: string): void {
+  const keepsSource = state.nat === undefined && state.direction === 'original';
+  const valid = keepsSource ? dropSources(walker, state, { set: loopback(state.family), decider: fromLoopback }) : [state];
+  for (const each of valid) end(walker, each, { verdict: 'forward', decider: each.dnatBy ?? { by: 'route', text: route } });
+}
+
+const fromLoopback: Decider = { by: 'route', text: 'the source is a loopback address and is not replaced, so that the endpoint drops it' };

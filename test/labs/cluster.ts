@@ -36,10 +36,10 @@ const fixture = new URL('../fixtures/01-healthy-iptables-nft/', import.meta.url)
 const script = (name: string): string => new URL(name, import.meta.url).pathname;
 const node = [process.execPath, '--disable-warning=ExperimentalWarning'];
 
-/** What keeps a lab from being built here, as a sentence; undefined when nothing does. */
-export async function labObstacle(): Promise<string | undefined> {
+/** What keeps a lab from being built here, as a sentence; undefined when nothing does. `needed`: programs beyond those that every lab calls. */
+export async function labObstacle(needed: readonly string[] = []): Promise<string | undefined> {
   if (process.getuid?.() !== 0) return 'network namespaces need root';
-  for (const tool of ['ip', 'iptables-restore', 'ip6tables-restore', 'sysctl', 'nft']) {
+  for (const tool of ['ip', 'iptables-restore', 'ip6tables-restore', 'sysctl', 'nft', ...needed]) {
     const found = await execa('sh', ['-c', `command -v ${tool}`], { reject: false });
     if (found.exitCode !== 0) return `${tool} is not installed`;
   }

@@ -4,13 +4,12 @@ import { execFile } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import t from 'tap';
-import { type Outcome, symptomOf } from '../../shared/model/outcome.ts';
+import t, { type Test } from 'tap';
+import type { Outcome } from '../../shared/model/outcome.ts';
 import { readNode } from '../../shared/netfilter/node.read.ts';
-import { scenes } from './ipvs/scenes.ts';
-import { type Asked, predict } from './kernel/judge.ts';
-import { tcpPorts, udpPorts } from './kernel/ports.ts';
-import type { Observation } from './kernel/probe.ts';
+import { type Step, scenes, stepsOf } from './ipvs/scenes.ts';
+import type { Meeting, Probe, SeenPacket } from './kernel/host.ts';
+import { type Asked, disagreement, type Observation, observe, type Prediction, predict } from './kernel/judge.ts';
 
 t.setTimeout(240_000);
 // Some megabytes at most: it is left to the system to remove them.
@@ -25,34 +24,71 @@ if (guest.status === 77 || guest.status === 125) {
 } else if (guest.status !== 0) {
   t.fail(`the guest ended with ${guest.status}`, { output: guest.output });
 } else {
-  for (const index of scenes.keys()) compareScene(index);
-  t.test('many packets were compared', async (t) => t.ok(compared >= 40, `${compared} packets`));
+  for (const [index, scene] of scenes.entries()) {
+    t.test(scene.name, async (t) => {
+      for (const [number, step] of stepsOf(scene).entries()) compareStep(t, step, `${index}.${number}`);
+      compareCounters(t, scene.counted ?? {}, `${index}.0`);
+    });
+  }
+  t.test('many packets were compared', async (t) => t.ok(compared >= 250, `${compared} packets of ${scenes.length} scenes`));
 }
 
-function compareScene(index: number): void {
-  const scene = scenes[index] as (typeof scenes)[number];
-  t.test(scene.name, async (t) => {
-    const files = new Map([...filesOf('same'), ...filesOf(String(index))]);
-    t.equal(String(files.get('failed.txt') ?? ''), '', 'the scene was set up');
-    const node = readNode(files);
-    t.same(node.issues, [], 'every line of the capture is read');
-    const seen = JSON.parse(String(files.get('observations.json') ?? '[]')) as readonly { readonly asked: Asked; readonly observation: Observation }[];
-    t.equal(seen.length, scene.asked.length, 'every packet was sent');
-    for (const { asked, observation } of seen) {
-      compared += 1;
-      const { outcomes, certain } = predict(node, asked);
-      const label = `${asked.place} ${asked.from} → ${asked.to}:${asked.port}/${asked.protocol}`;
-      t.ok(certain, `${label}: the answer is certain`);
-      const reasons = outcomes.filter(({ weight }) => weight > 0).map((outcome) => mismatch(asked, outcome, observation));
-      t.ok(reasons.includes(undefined), `${label}: ${observation.met} ${JSON.stringify(observation.answer ?? null)}`, { walk: reasons });
-    }
-    for (const [text, met] of Object.entries(scene.counted ?? {})) {
-      const line = String(files.get('rule-counters.txt') ?? '')
-        .split('\n')
-        .find((each) => each.includes(text));
-      t.equal(/^\[0:0\]/.test(line ?? '[0:0]'), !met, `${text}: ${met ? 'packets met it' : 'no packet met it'}`, { line });
-    }
+/** What the guest leaves of a step. */
+interface Played {
+  readonly probes: readonly (Probe & Asked)[];
+  readonly meetings: readonly Meeting[];
+  readonly packets: readonly SeenPacket[];
+}
+
+function compareStep(t: Test, step: Step, part: string): void {
+  const files = new Map([...filesOf('same'), ...filesOf(part)]);
+  t.equal(String(files.get('failed.txt') ?? ''), '', 'the scene was set up');
+  const node = readNode(files);
+  t.same(node.issues, [], 'every line of the capture is read');
+  const { probes, meetings, packets } = JSON.parse(String(files.get('played.json') ?? '{"probes":[],"meetings":[],"packets":[]}')) as Played;
+  t.equal(probes.length, step.asked.length, 'every packet was sent');
+  const byId = Map.groupBy(meetings, ({ id }) => id);
+  for (const [index, probe] of probes.entries()) {
+    compared += 1;
+    const prediction = predict(node, probe);
+    const seen = observe({ meetings: byId, packets }, probe, probe);
+    const label = `${probe.place} ${probe.from} → ${probe.to}:${probe.port}/${probe.protocol}`;
+    const expected = step.answers?.[index];
+    if (expected === undefined) t.ok(prediction.certain, `${label}: the answer is certain`, { doubts: prediction.doubts });
+    else t.equal(seen.told?.answer?.who ?? seen.told?.word, expected, `${label}: ${expected}`);
+    t.equal(wrong(probe, prediction, seen), undefined, `${label}: ${seen.told?.word ?? 'silence'}`);
+  }
+}
+
+/** Why what the kernel did is not what the walk says; undefined when it is. */
+function wrong(asked: Asked, prediction: Prediction, seen: Observation): string | undefined {
+  const reasons = prediction.outcomes.map((outcome) => {
+    const passedOn = passedOnTo(outcome);
+    return passedOn === undefined ? disagreement(asked, { ...prediction, outcomes: [outcome] }, seen) : wrongWayOn(asked, passedOn, seen);
   });
+  return reasons.includes(undefined) ? undefined : reasons.join('; or ');
+}
+
+/** The server that packets are sent on to without translation: as they are (-g) or in a tunnel (-i). */
+function passedOnTo({ decidedBy }: Outcome): { readonly address: string; readonly isTunnel: boolean } | undefined {
+  const [, address, how] = / → (\S+):\d+ -([gi])$/.exec(decidedBy?.text ?? '') ?? [];
+  return address === undefined || address.startsWith('10.9.') ? undefined : { address, isTunnel: how === 'i' };
+}
+
+/** A packet that is passed on keeps its address on its way to the server, which answers by itself; nobody here has a use for what comes in a tunnel. */
+function wrongWayOn(asked: Asked, { isTunnel }: { readonly isTunnel: boolean }, { left, told }: Observation): string | undefined {
+  if (isTunnel) return left.length === 0 && (told === undefined || told.word === 'unreachable') ? undefined : 'it leaves in a tunnel, and nobody answers';
+  const isKept = left.length > 0 && left.every(({ device, destination, source }) => device === 'eth1' && destination === asked.to && source === asked.from);
+  return isKept && told?.answer?.who === 'remote' ? undefined : 'it leaves as it is, and the server answers';
+}
+
+function compareCounters(t: Test, counted: Readonly<Record<string, boolean>>, part: string): void {
+  for (const [text, met] of Object.entries(counted)) {
+    const line = String(new Map(filesOf(part)).get('rule-counters.txt') ?? '')
+      .split('\n')
+      .find((each) => each.includes(text));
+    t.equal(/^\[0:0\]/.test(line ?? '[0:0]'), !met, `${text}: ${met ? 'packets met it' : 'no packet met it'}`, { line });
+  }
 }
 
 function filesOf(part: string): readonly (readonly [string, Buffer])[] {
@@ -69,44 +105,4 @@ function runInGuest(): Promise<{ readonly status: number; readonly output: strin
       (error, stdout, stderr) => resolve({ status: error === null ? 0 : typeof error.code === 'number' ? error.code : 1, output: `${stdout}${stderr}` }),
     );
   });
-}
-
-/** Why what the kernel did is not this outcome; undefined when it is. */
-function mismatch(asked: Asked, outcome: Outcome, observation: Observation): string | undefined {
-  const expected = meetings(asked, outcome);
-  const lost = outcome.reply ?? outcome.later;
-  const why = `${outcome.verdict} ${outcome.dnat ?? ''} by ${outcome.decidedBy?.text}${lost === undefined ? '' : `; then lost by ${lost.decidedBy?.text}`}`;
-  if (!expected.includes(observation.met)) return `${expected.join(' or ')}: ${why}`;
-  const { answer } = observation;
-  if (observation.met !== 'ok' || answer === undefined) return undefined;
-  const end = endpointOf(asked, outcome);
-  if (answer.who !== end.who || answer.port !== end.port) return `answered by ${end.who}:${end.port}: ${why}`;
-  const kept = answer.source === asked.from;
-  return asked.place !== 'node' && kept === outcome.masquerade ? `source ${outcome.masquerade ? 'replaced' : 'kept'}: ${why}` : undefined;
-}
-
-function meetings(asked: Asked, outcome: Outcome): readonly string[] {
-  const symptom = symptomOf(outcome);
-  // A UDP socket is not told of errors that are not final, and one that a local process waits for may come while connect() still holds the socket.
-  if (symptom === 'unreachable') return ['unreachable', ...(asked.protocol === 'udp' || asked.place === 'node' ? ['timeout'] : [])];
-  if (asked.place === 'node' && outcome.verdict === 'reject') return [symptom, 'timeout'];
-  // Where ip6tables has NAT rules, the error that IPVS sends over IPv6 does not arrive (seen in 6.1; without them it does).
-  if (asked.to.includes(':') && outcome.verdict === 'reject' && outcome.decidedBy?.by === 'ipvs') return [symptom, 'timeout'];
-  // The handshake is through for the client; whether it also learns of the loss depends on who is faster.
-  if (outcome.reply === undefined && outcome.later !== undefined) return ['ok', 'timeout'];
-  if (outcome.verdict !== 'forward' && outcome.verdict !== 'local') return [symptom];
-  // A host without the device for tunnels has no use for what comes in one.
-  if (outcome.decidedBy?.text.endsWith(' -i')) return ['timeout', 'unreachable'];
-  const serves = (asked.protocol === 'tcp' ? tcpPorts : udpPorts).includes(endpointOf(asked, outcome).port);
-  return serves || symptom !== 'ok' ? [symptom] : ['refused'];
-}
-
-/** Who answers: where packets are sent on without translation, the real server that is named. */
-function endpointOf(asked: Asked, outcome: Outcome): { readonly who: string; readonly port: number } {
-  const routed = / → (\S+):\d+ -[gi]$/.exec(outcome.decidedBy?.text ?? '')?.[1];
-  const text = outcome.dnat ?? `${routed ?? asked.to}:${asked.port}`;
-  const colon = text.lastIndexOf(':');
-  const address = text.slice(0, colon).replace(/^\[|\]$/g, '');
-  const who = /^(10\.244\.1\.11|fd44:1::11)$/.test(address) ? 'pod' : /^(10\.244\.2\.11|fd44:2::11)$/.test(address) ? 'remote' : 'node';
-  return { who, port: Number(text.slice(colon + 1)) };
 }

@@ -2,7 +2,23 @@
 // the hosts of the arena: a client, a node 10.9.0.1, a pod 10.244.1.11 on it and a remote pod 10.244.2.11 behind it.
 import type { Asked } from '../kernel/judge.ts';
 
-export interface Scene {
+/** A host of this lab. */
+export type IpvsHost = Extract<Asked['place'], 'client' | 'node' | 'pod' | 'remote'>;
+
+/** Packets that are sent at once, or one after another. */
+export interface Step {
+  readonly asked: readonly Sent[];
+  /** Each packet is sent when the one before it has met its fate. */
+  readonly oneByOne?: true;
+  /** Connections are still open in what follows. */
+  readonly keepsOpen?: true;
+  /** Lines for `ipvsadm -R` that change the services before the packets are sent. */
+  readonly ipvs?: string;
+  /** Who answers, or `refused`, in the order of the packets, where that is what the scene is about. */
+  readonly answers?: readonly string[];
+}
+
+export interface Scene extends Omit<Step, 'ipvs'> {
   readonly name: string;
   /** Lines for `ipvsadm -R`. */
   readonly ipvs: string;
@@ -10,7 +26,8 @@ export interface Scene {
   readonly ip6tables?: string;
   readonly ipset?: string;
   readonly sysctls?: Readonly<Record<string, string>>;
-  readonly asked: readonly Omit<Asked, 'fromPort'>[];
+  /** What is changed and sent after that. */
+  readonly later?: readonly Step[];
   /** What the rules' counters must say afterwards, by a part of the rule's text: whether any packet met it. */
   readonly counted?: Readonly<Record<string, boolean>>;
 }
@@ -18,11 +35,17 @@ export interface Scene {
 const pod = '10.244.1.11:8080';
 const remote = '10.244.2.11:8080';
 
-type Sent = Scene['asked'][number];
+/** A packet from a host of this lab. */
+export type Sent = Omit<Asked, 'fromPort' | 'place'> & { readonly place: IpvsHost };
+
+/** What is sent in a scene, in order. */
+export const stepsOf = (scene: Scene): readonly Step[] => [{ ...scene, ipvs: '' }, ...(scene.later ?? [])];
+
 const fromClient = (to: string, port: number, from = '10.9.0.2'): Sent => ({ place: 'client', protocol: 'tcp', from, to, port });
 const fromNode = (to: string, port: number, from = '10.9.0.1'): Sent => ({ place: 'node', protocol: 'tcp', from, to, port });
 const fromPod = (to: string, port: number): Sent => ({ place: 'pod', protocol: 'tcp', from: '10.244.1.11', to, port });
 const overUdp = (sent: Sent): Sent => ({ ...sent, protocol: 'udp' });
+const overSctp = (sent: Sent): Sent => ({ ...sent, protocol: 'sctp' });
 
 const everyone = (to: string, port: number): Scene['asked'] => [
   fromClient(to, port),
@@ -328,5 +351,90 @@ export const scenes: readonly Scene[] = [
       { place: 'client', protocol: 'tcp', from: 'fd09::2', to: 'fd09::1', port },
       { place: 'node', protocol: 'tcp', from: 'fd09::1', to: 'fd09::1', port },
     ]),
+  },
+  {
+    name: 'IPv6 without a server',
+    ipvs: service('-t [fd09::1]:30081', []) + service('-u [fd09::1]:30053', []),
+    ipset: sets(6),
+    asked: [
+      { place: 'client', protocol: 'tcp', from: 'fd09::2', to: 'fd09::1', port: 30081 },
+      { place: 'client', protocol: 'udp', from: 'fd09::2', to: 'fd09::1', port: 30053 },
+    ],
+  },
+  {
+    name: 'IPv6 without a server, with rules of nat',
+    ipvs: service('-t [fd09::1]:30081', []) + service('-u [fd09::1]:30053', []),
+    ip6tables: kubeRules({ family: 6 }),
+    ipset: sets(6),
+    asked: [
+      { place: 'client', protocol: 'tcp', from: 'fd09::2', to: 'fd09::1', port: 30081 },
+      { place: 'client', protocol: 'udp', from: 'fd09::2', to: 'fd09::1', port: 30053 },
+    ],
+  },
+  {
+    name: 'ovf fills the server of the highest weight with one connection more than that, then the next, and then refuses',
+    // A port of its own: a server that is added again has its connections of before.
+    ipvs: service('-t 10.9.0.1:30089', [`${pod} -m -w 2`, `${remote} -m -w 1`], '-s ovf'),
+    ...kube,
+    oneByOne: true,
+    asked: Array.from({ length: 6 }, () => fromClient('10.9.0.1', 30089)),
+    answers: ['pod', 'pod', 'pod', 'remote', 'remote', 'refused'],
+  },
+  ...(['0', '1'] as const).map(
+    (setting): Scene => ({
+      name: `a persistent client whose server got weight 0, expire_quiescent_template = ${setting}`,
+      ipvs: service('-t 10.9.0.1:30080', [`${pod} -m -w 1`], '-s rr -p 300'),
+      ...kube,
+      sysctls: { 'net.ipv4.vs.expire_quiescent_template': setting },
+      asked: [fromClient('10.9.0.1', 30080)],
+      answers: ['pod'],
+      later: [
+        {
+          ipvs: `-e -t 10.9.0.1:30080 -r ${pod} -m -w 0\n-a -t 10.9.0.1:30080 -r ${remote} -m -w 1\n`,
+          asked: [fromClient('10.9.0.1', 30080), fromClient('10.9.0.1', 30080, '10.9.0.3')],
+          answers: [setting === '0' ? 'pod' : 'remote', 'remote'],
+        },
+      ],
+    }),
+  ),
+  {
+    name: 'a service at a loopback address: other machines get no packet from one',
+    ipvs:
+      service('-t 127.0.0.1:30080', [`${pod} -m -w 1`]) +
+      service('-t 127.0.0.1:30081', ['127.0.0.1:2222 -m -w 1']) +
+      service('-t 10.9.0.1:30080', ['127.0.0.1:2222 -m -w 1']),
+    ...kube,
+    asked: [
+      fromNode('127.0.0.1', 30080, '127.0.0.1'),
+      fromNode('127.0.0.1', 30080),
+      fromNode('127.0.0.1', 30081, '127.0.0.1'),
+      fromClient('10.9.0.1', 30080),
+      fromNode('10.9.0.1', 30080),
+    ],
+  },
+  {
+    name: 'SCTP',
+    ipvs: service('--sctp-service 10.9.0.1:30036', ['10.244.1.11:3868 -m -w 1', '10.244.2.11:3868 -m -w 1']) + service('--sctp-service 10.9.0.21:30036', []),
+    iptables: kubeRules({ nat: '-A KUBE-NODE-PORT -p sctp --dport 30036 -j KUBE-MARK-MASQ\n' }),
+    ipset: sets(),
+    asked: [
+      ...everyone('10.9.0.1', 30036).filter(({ place }) => place !== 'node'),
+      ...['10.9.0.2', '10.9.0.3'].map((from) => fromClient('10.9.0.21', 30036, from)),
+      fromClient('10.9.0.1', 3868),
+      fromClient('10.9.0.1', 9997),
+      fromNode('10.244.1.11', 3868),
+    ].map(overSctp),
+  },
+  {
+    name: 'SCTP of a kernel that has it: rules see INIT, its answer, and the abort of what nothing listens for',
+    ipvs: '',
+    iptables: `*filter
+-A INPUT -p sctp -m sctp --chunk-types any INIT -s 10.9.0.3 -j DROP
+-A INPUT -p sctp -m sctp --chunk-types only COOKIE_ECHO -s 10.9.0.66 -j DROP
+-A OUTPUT -p sctp -m sctp --chunk-types any INIT_ACK -d 198.51.100.7 -j DROP
+-A OUTPUT -p sctp -m sctp --chunk-types only ABORT -d 203.0.113.9 -j DROP
+COMMIT
+`,
+    asked: ['10.9.0.2', '10.9.0.3', '198.51.100.7', '203.0.113.9'].flatMap((from) => [3868, 9997].map((port) => overSctp(fromClient('10.9.0.1', port, from)))),
   },
 ];

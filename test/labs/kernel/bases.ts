@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fixtures } from '../../support/captures.ts';
-import type { Generated } from './rulesets.ts';
+import type { Generated } from './contest.ts';
 
 const read = (...path: readonly string[]): string => readFileSync(join(fixtures, ...path), 'utf8');
 

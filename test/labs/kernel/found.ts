@@ -1,8 +1,7 @@
 // Rulesets on which kernel and walk once disagreed, each shrunk to what tells them apart: replayed in every run, and written by a run that finds a new one.
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Draft } from './contest.ts';
-import type { Generated } from './rulesets.ts';
+import type { Draft, Generated } from './contest.ts';
 
 const folder = join(import.meta.dirname, 'found');
 

@@ -94,6 +94,12 @@ const filterRules: Example[] = [
   { rule: 'th dport 53 accept', steps: [number('destinationPort', 53), accept] },
   { rule: 'udp dport 53 accept', steps: [udp, number('destinationPort', 53), accept] },
   { rule: 'sctp dport 80 drop', steps: [number('protocol', 132), number('destinationPort', 80), drop] },
+  { rule: 'sctp chunk init exists drop', steps: [number('sctpChunk', 1), drop] },
+  { rule: 'sctp chunk init-ack missing drop', steps: [negated(number('sctpChunk', 2)), drop] },
+  {
+    rule: 'sctp chunk init init-tag 5 drop',
+    steps: [number('protocol', 132), may('sctp chunk', 'fields of SCTP chunks are not known before the packet'), drop],
+  },
   { rule: 'dccp sport 80 drop', steps: [number('protocol', 33), number('sourcePort', 80), drop] },
   { rule: 'tcp sport 81 tcp dport 80 drop', steps: [tcp, number('sourcePort', 81), number('destinationPort', 80), drop] },
   { rule: 'tcp flags syn / fin,syn,rst,ack accept', steps: [tcp, masked('tcpFlags', 0x17, 2), accept] },

@@ -12,7 +12,7 @@ import { readNode } from '../../../shared/netfilter/node.read.ts';
 import type { Step } from '../../../shared/netfilter/rule.ts';
 import type { Table } from '../../../shared/netfilter/ruleset.ts';
 import { walk } from '../../../shared/netfilter/walk.ts';
-import { native } from '../../labs/kernel/rulesets.ts';
+import { native } from '../../labs/kernel/rules.nft.ts';
 import { captureFiles, packetOf, predicted, trafficOf } from '../../support/captures.ts';
 
 const fixtures = new URL('../../fixtures/', import.meta.url).pathname;
