@@ -248,7 +248,14 @@ export const catalogue: readonly CatalogueEntry[] = [
     detector: 'masquerade.ts',
     proof: 'constructed',
   },
-  { id: 'B11', cause: 'An ipset of IPVS mode is missing or not filled', symptom: 'timeout', recognised: '', proof: 'none' },
+  {
+    id: 'B11',
+    cause: 'An ipset of IPVS mode is missing or not filled',
+    symptom: 'timeout',
+    recognised: 'IPVS has a virtual server for the port, and the set of NodePorts lacks it or is not there; or KUBE-LOOP-BACK lacks a pod that reaches itself',
+    detector: 'ipvs.ts',
+    proof: 'edited',
+  },
   {
     id: 'B12',
     cause: 'IPVS and the INPUT policy DROP',
@@ -735,7 +742,7 @@ export const catalogue: readonly CatalogueEntry[] = [
 /** Where the tests of one kind of proof are. */
 export const proofTests: Readonly<Record<Exclude<Proof, 'none'>, readonly string[]>> = {
   capture: ['test/cli/check.golden.txt', 'test/collector/causes/ipvs.test.ts'],
-  edited: ['test/cli/check.spoiled.test.ts', 'test/cli/check.surroundings.test.ts'],
+  edited: ['test/cli/check.spoiled.test.ts', 'test/cli/check.surroundings.test.ts', 'test/cli/check.edited.test.ts', 'test/collector/causes/ipvs.test.ts'],
   constructed: ['test/collector/causes/*.test.ts'],
 };
 

@@ -6,7 +6,7 @@ import { addressGone } from './addresses.ts';
 import { blocked } from './blocked.ts';
 import type { Detector, Diagnosed, Diagnosis } from './detector.ts';
 import { balancerPending, healthCheckBlocked, notAllocated, rangesElsewhere } from './exposure.ts';
-import { virtualServerMissing } from './ipvs.ts';
+import { setNotFilled, virtualServerMissing } from './ipvs.ts';
 import { addressLeft, backlogDrops, everyNodeAnswers, linkFlaps, moduleMissing, portRangesOverlap, sourcePortsClash, tableFull } from './kernel.ts';
 import { addressNotServed, invalidPackets, ipvsConnections, loopbackNodePorts, notMasqueraded, wrongClusterNetwork } from './masquerade.ts';
 import { bpfProxy } from './other-proxies.ts';
@@ -45,6 +45,7 @@ export const detectors: readonly Detector[] = [
   tunnelTooLarge,
   damagedChecksums,
   hairpinOff,
+  setNotFilled,
   notMasqueraded,
   wrongClusterNetwork,
   ipvsConnections,
