@@ -69,7 +69,8 @@ function unmarkedFinding(diagnosis: Diagnosis, expectation: Expectation): Diagno
 }
 
 const isHairpin = (drift: Drift): boolean =>
-  drift.kind === 'blocked' && drift.affected.every(({ outcomes }) => outcomes.every((outcome) => /\(hairpin\)/.test((lossOf(outcome) ?? outcome).decidedBy?.text ?? '')));
+  drift.kind === 'blocked' &&
+  drift.affected.every(({ outcomes }) => outcomes.every((outcome) => /\(hairpin\)/.test((lossOf(outcome) ?? outcome).decidedBy?.text ?? '')));
 
 function loopBackFinding(diagnosis: Diagnosis, drift: Drift): Diagnosed {
   const set = `KUBE-${drift.nodePort.family === 6 ? '6-' : ''}LOOP-BACK`;

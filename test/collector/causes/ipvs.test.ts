@@ -37,6 +37,13 @@ for (const { fixture, expected } of cases) {
   t.test(fixture, async (t) => t.same(serious(await check(fixture)).sort(), expected));
 }
 
+t.test('A06 is said where IPVS sends clients to another node although the policy is Local', async (t) =>
+  t.match(
+    (await check('ipvs-healthy')).find(({ cause }) => cause === 'A06'),
+    { port: 30082, summary: /IPVS here sends them to 10\.244\.2\.18:8000/ },
+  ),
+);
+
 t.test('the missing virtual and real servers are named', async (t) => {
   const named = [...(await check('ipvs-nodeport-deleted')), ...(await check('ipvs-realserver-missing'))];
   t.match(named.find(({ cause }) => cause === 'B14')?.summary, 'IPVS has no virtual server -t 192.0.2.11:30443');
