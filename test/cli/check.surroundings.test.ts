@@ -7,12 +7,12 @@ const nftables = '02-healthy-nftables';
 const k3s = '16-k3s-like-healthy';
 
 const save = 'iptables-save.txt';
-const device = (more: object): Edit => json('ip-addr.json', (list: never) => [...(list as object[]), { ifindex: 99, flags: ['UP'], addr_info: [], ...more }]);
+const device = (more: object): Edit => json('ip-addr.json', (list) => [...(list as object[]), { ifindex: 99, flags: ['UP'], addr_info: [], ...more }]);
 const underlay = (mtu: number): Edit =>
-  json('ip-addr.json', (list: never) => (list as { ifname: string }[]).map((each) => (each.ifname === 'eth0' ? { ...each, mtu } : each)));
+  json('ip-addr.json', (list) => (list as { ifname: string }[]).map((each) => (each.ifname === 'eth0' ? { ...each, mtu } : each)));
 const inInput = (rule: string): Edit => replaced(save, /^-A INPUT /m, `-A INPUT ${rule}\n-A INPUT `);
 const counters = (...lines: readonly string[]): Edit => added('counters.txt', lines.map((line) => `${line}\n`).join(''));
-const pods = (more: object): Edit => json('pods.json', (list: never) => ({ ...(list as object), items: [...(list as { items: object[] }).items, more] }));
+const pods = (more: object): Edit => json('pods.json', (list) => ({ ...(list as object), items: [...(list as { items: object[] }).items, more] }));
 const metrics = (last: number, queued: number, failures: number): Edit =>
   added(
     'kube-proxy-metrics.txt',
@@ -30,7 +30,7 @@ const hostPortPod = {
   spec: { nodeName: 'node1', containers: [{ name: 'main', ports: [{ containerPort: 80, hostPort: 8081 }] }] },
   status: { phase: 'Running', podIP: '10.244.1.77' },
 };
-const thirdNode: Edit = json('nodes.json', (list: never) => ({
+const thirdNode: Edit = json('nodes.json', (list) => ({
   ...(list as object),
   items: [...(list as { items: object[] }).items, { kind: 'Node', metadata: { name: 'node3' }, spec: { podCIDRs: ['10.244.3.0/24'] } }],
 }));
@@ -178,7 +178,7 @@ const cases: readonly EditedCase[] = [
   {
     name: 'D14: nm-cloud-setup has made rules',
     capture: iptables,
-    edits: [json('ip-rule.json', (list: never) => [...(list as object[]), { priority: 30400, src: '172.31.0.11', table: '30400' }])],
+    edits: [json('ip-rule.json', (list) => [...(list as object[]), { priority: 30400, src: '172.31.0.11', table: '30400' }])],
     cause: 'D14',
     expect: {},
   },
