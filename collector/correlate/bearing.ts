@@ -1,6 +1,6 @@
 // What a change does to clients by itself, told by its text: whether it shuts something, opens something, or is a program's daily work.
 import type { Change } from '../../shared/model/change.ts';
-import { ruleKinds } from './windows.ts';
+import { clusterPrograms, ruleKinds } from './windows.ts';
 
 /** Why a change may shut clients out, in a few words; undefined where its text does not say so. */
 export function closingOf(change: Change): string | undefined {
@@ -45,7 +45,6 @@ export function isRoutine({ kind, owner, actor, subject }: Change): boolean {
 }
 
 const podDevices = /^interface (veth|cali[0-9a-f]|lxc|eni|tap|gke)/;
-const clusterPrograms = /^(kube-proxy|k3s|rke2|kubelite|kubelet|flanneld|calico-node|felix|kube-router|cilium-agent|antrea-agent|portmap|bridge|host-local)/;
 
 function closingRule(change: Change): string | undefined {
   const gone = lost(change).find((line) => /KUBE-(NODEPORTS|SERVICES|EXT|SVC|SEP|POSTROUTING|FORWARD)|service-nodeports/.test(`${change.subject} ${line}`));

@@ -37,6 +37,9 @@ function concerns(change: Change, decider: Decider): boolean {
   if (decider.by === 'sysctl') return change.kind === 'sysctl' && hasWord(decider.text, change.subject.replace(/^sysctl /, ''));
   if (decider.by === 'route') return change.kind === 'route';
   if (!ruleKinds.has(change.kind) || decider.table === undefined) return false;
+  // One program often writes the same for both families; the other family's change is not the one.
+  const family = /^(ip6?|inet|arp|bridge|netdev) /.exec(change.subject)?.[1];
+  if (family !== undefined && decider.family !== undefined && family !== decider.family) return false;
   return hasWord(change.subject, decider.table) && (decider.chain === undefined || change.kind === 'table' || hasWord(change.subject, decider.chain));
 }
 

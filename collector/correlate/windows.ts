@@ -23,9 +23,25 @@ export const ruleKinds: ReadonlySet<ChangeKind> = new Set(['rule', 'chain', 'pol
 export function classOf(change: Change): ChangeClass | undefined {
   if (/security group/i.test(change.subject)) return 'security group';
   if (change.kind === 'process') return processClass(change);
-  if (ruleKinds.has(change.kind))
-    return change.owner === 'kube-proxy' ? 'kube-proxy' : change.owner === 'cni' || change.owner === 'network-policy' ? 'cni' : 'firewall';
+  if (ruleKinds.has(change.kind)) return ruleClass(change);
   return classesByKind[change.kind];
+}
+
+// What another program does to kube-proxy's rules is a firewall's act, whoever they belong to.
+function ruleClass(change: Change): ChangeClass {
+  if (change.owner === 'kube-proxy') return isByAnother(change) ? 'firewall' : 'kube-proxy';
+  return change.owner === 'cni' || change.owner === 'network-policy' ? 'cni' : 'firewall';
+}
+
+/** Programs that write rules of a cluster all day. */
+export const clusterPrograms =
+  /^(kube-proxy|k3s|rke2|kubelite|kubelet|flanneld|calico-node|felix|kube-router|cilium-agent|antrea-agent|portmap|bridge|host-local)/;
+
+// kube-proxy calls iptables-restore and nft: with nothing known of who started them, they are taken for its own.
+function isByAnother({ actor }: Change): boolean {
+  if (actor?.comm === undefined || actor.how === 'unknown') return false;
+  if (actor.parents !== undefined && actor.parents.length > 0) return ![actor, ...actor.parents].some(({ comm }) => clusterPrograms.test(comm ?? ''));
+  return !/^(ip6?tables-resto|xtables-|nft$)/.test(actor.comm) && !clusterPrograms.test(actor.comm);
 }
 
 /** `41 s`, `12 min`, `3 h`. */
