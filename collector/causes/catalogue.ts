@@ -16,10 +16,10 @@ export interface CatalogueEntry {
 }
 
 /**
- * What its test rests on. `capture`: a capture of a real node with the fault, and recorded traffic. `edited`: such a capture of a sound node, edited so that
+ * What its test rests on. `live`: a lab in which the fault is made by the real program while agent and collector run. `capture`: a capture of a real node with the fault, and recorded traffic. `edited`: such a capture of a sound node, edited so that
  * it has the fault. `constructed`: facts, objects or changes made by hand. `none`: it is not detected.
  */
-export type Proof = 'capture' | 'edited' | 'constructed' | 'none';
+export type Proof = 'live' | 'capture' | 'edited' | 'constructed' | 'none';
 
 /** Titles of the groups, by the letter of an id. */
 export const groups: Readonly<Record<string, string>> = {
@@ -430,7 +430,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'refused',
     recognised: 'the skeleton is missing, and firewalld made the change that removed it',
     detector: 'proxy.ts',
-    proof: 'constructed',
+    proof: 'live',
   },
   {
     id: 'C07',
@@ -566,7 +566,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'timeout',
     recognised: 'net.ipv4.ip_forward or net.ipv6.conf.all.forwarding is 0',
     detector: 'decider-causes.ts',
-    proof: 'edited',
+    proof: 'live',
   },
   {
     id: 'D02',
@@ -686,7 +686,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'timeout',
     recognised: "the Node's InternalIP is on none of its interfaces",
     detector: 'addresses.ts',
-    proof: 'edited',
+    proof: 'live',
   },
   {
     id: 'D17',
@@ -741,6 +741,7 @@ export const catalogue: readonly CatalogueEntry[] = [
 
 /** Where the tests of one kind of proof are. */
 export const proofTests: Readonly<Record<Exclude<Proof, 'none'>, readonly string[]>> = {
+  live: ['test/labs/incidents.ts', 'test/labs/incidents.test.ts'],
   capture: ['test/cli/check.golden.txt', 'test/collector/causes/ipvs.test.ts'],
   edited: ['test/cli/check.spoiled.test.ts', 'test/cli/check.surroundings.test.ts', 'test/cli/check.edited.test.ts', 'test/collector/causes/ipvs.test.ts'],
   constructed: ['test/collector/causes/*.test.ts'],
@@ -759,7 +760,7 @@ export function catalogueText(): string {
   return `${head}\n${sections.join('\n')}`;
 }
 
-const proofWords: Readonly<Record<Proof, string>> = { capture: 'capture', edited: 'edited capture', constructed: 'constructed', none: '-' };
+const proofWords: Readonly<Record<Proof, string>> = { live: 'live', capture: 'capture', edited: 'edited capture', constructed: 'constructed', none: '-' };
 
 const head = `# Causes
 
@@ -769,6 +770,7 @@ not be judged is reported with the cause \`unknown\`: it is neither healthy nor 
 
 *In* names the file of collector/causes that recognises the cause. *Test* says what its test rests on:
 
+- **live**: a lab in which the real program makes the fault while agent and collector run (${proofTests.live.join(', ')});
 - **capture**: captures of real nodes with the fault, with the traffic that was recorded there (${proofTests.capture.join(', ')});
 - **edited capture**: a capture of a sound node, edited so that it has the fault (${proofTests.edited.join(', ')});
 - **constructed**: facts, objects or changes made by hand (${proofTests.constructed.join(', ')}): the detector does what it should with such evidence; that a node

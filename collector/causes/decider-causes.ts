@@ -60,7 +60,11 @@ export const deciderCauses: readonly DeciderCause[] = [
     describe: ufwDeniesPods,
   },
   { cause: 'C03', matches: isOfUfw, describe: ufwDenies },
-  { cause: 'C05', matches: (decider, diagnosis) => decider.by === 'policy' && inPanic(diagnosis), describe: firewalldPanics },
+  {
+    cause: 'C05',
+    matches: (decider, diagnosis) => (decider.by === 'policy' || programOf(decider)?.owner === 'firewalld') && inPanic(diagnosis),
+    describe: firewalldPanics,
+  },
   { cause: 'C05', matches: (decider) => programOf(decider)?.owner === 'firewalld' && decider.backend !== 'nft', describe: firewalldRejects },
   { cause: 'C07', matches: isForeignTable, describe: foreignTable },
   {

@@ -1,8 +1,5 @@
 // One sound capture of a real kube-proxy for each case, and one fault in the objects, rules, settings or processes that were captured with it.
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { fixtures } from '../support/captures.ts';
-import { added, type Edit, item, type Json, json, more, replaced, sysctl, testEdited } from '../support/edited.ts';
+import { added, type Edit, item, type Json, json, more, replaced, sysctl, testEdited, withRulesOf } from '../support/edited.ts';
 
 const iptables = '01-healthy-iptables-nft';
 const nftables = '02-healthy-nftables';
@@ -30,27 +27,6 @@ const inChain = (table: string, rule: string, ...chains: readonly string[]): Edi
     return text.replace(new RegExp(`^\\*${table}\n(?::.*\n)*`, 'm'), `$&${own}${rule}\n`);
   },
 ];
-/** The rules of another capture behind those of the first, as a program that is started later adds them. */
-const withRulesOf = (capture: string, folder = ''): Edit => [
-  save,
-  (text) => {
-    const theirs = readFileSync(join(fixtures, capture, folder, save), 'utf8');
-    return [...theirs.matchAll(/^\*(\w+)\n([\s\S]*?)^COMMIT$/gm)].reduce((all, [, table = '', body = '']) => withTable(all, table, body), text);
-  },
-];
-function withTable(text: string, table: string, body: string): string {
-  const lines = body.trim().split('\n');
-  const own = new RegExp(`^\\*${table}\\n([\\s\\S]*?)^COMMIT$`, 'm').exec(text)?.[0];
-  if (own === undefined) return `${text}*${table}\n${body}COMMIT\n`;
-  const builtIn = lines.filter((line) => /^:[A-Z]+ (ACCEPT|DROP)/.test(line));
-  const chains = lines.filter((line) => line.startsWith(':') && !builtIn.includes(line));
-  const policies = builtIn.reduce((all, line) => all.replace(new RegExp(`^${line.split(' ')[0]} .*$`, 'm'), line), own);
-  const rules = lines.filter((line) => line.startsWith('-A'));
-  return text.replace(
-    own,
-    policies.replace(/^(\*\w+\n)/, `$1${chains.map((line) => `${line}\n`).join('')}`).replace(/^COMMIT$/m, `${rules.join('\n')}\nCOMMIT`),
-  );
-}
 const policy = (chain: string): Edit => replaced(save, new RegExp(`(\\*filter[\\s\\S]*?:${chain}) ACCEPT`), '$1 DROP');
 const processes = (...comms: readonly (string | object)[]): Edit =>
   added(

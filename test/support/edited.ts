@@ -1,10 +1,12 @@
 // Captures of sound nodes, edited so that they have one fault: the files are read as the product reads them, the finding must name the cause, and the same capture
 // without the fault must not have it.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
 import { checkNode } from '../../cli/commands/check.run.ts';
 import { readObjects } from '../../collector/kubernetes/objects.ts';
 import type { Finding } from '../../shared/model/finding.ts';
-import { captureFiles } from './captures.ts';
+import { captureFiles, fixtures } from './captures.ts';
 
 /** A file that is edited, or one that is added. */
 export type Edit = readonly [file: string, by: (text: string) => string];
@@ -44,6 +46,27 @@ export const more = (file: string, ...objects: readonly unknown[]): Edit => [
   (text) => JSON.stringify({ kind: 'List', items: [...(text === '' ? [] : JSON.parse(text).items), ...objects] }),
 ];
 
+/** The rules of another capture behind those of the first, as a program that is started later adds them. */
+export const withRulesOf = (capture: string, folder = ''): Edit => [
+  'iptables-save.txt',
+  (text) => {
+    const theirs = readFileSync(join(fixtures, capture, folder, 'iptables-save.txt'), 'utf8');
+    return [...theirs.matchAll(/^\*(\w+)\n([\s\S]*?)^COMMIT$/gm)].reduce((all, [, table = '', body = '']) => withTable(all, table, body), text);
+  },
+];
+function withTable(text: string, table: string, body: string): string {
+  const lines = body.trim().split('\n');
+  const own = new RegExp(`^\\*${table}\\n([\\s\\S]*?)^COMMIT$`, 'm').exec(text)?.[0];
+  if (own === undefined) return `${text}*${table}\n${body}COMMIT\n`;
+  const builtIn = lines.filter((line) => /^:[A-Z]+ (ACCEPT|DROP)/.test(line));
+  const chains = lines.filter((line) => line.startsWith(':') && !builtIn.includes(line));
+  const policies = builtIn.reduce((all, line) => all.replace(new RegExp(`^${line.split(' ')[0]} .*$`, 'm'), line), own);
+  const rules = lines.filter((line) => line.startsWith('-A'));
+  return text.replace(
+    own,
+    policies.replace(/^(\*\w+\n)/, `$1${chains.map((line) => `${line}\n`).join('')}`).replace(/^COMMIT$/m, `${rules.join('\n')}\nCOMMIT`),
+  );
+}
 /** Runs cases as tests of one file. */
 export function testEdited(cases: readonly EditedCase[]): void {
   for (const { name, capture, given = [], edits, cause, count, expect, twin, now } of cases) {
