@@ -1,6 +1,6 @@
 // What a change does to clients by itself, told by its text: whether it shuts something, opens something, or is a program's daily work.
 import type { Change } from '../../shared/model/change.ts';
-import { clusterPrograms, ruleKinds } from './windows.ts';
+import { isOfCluster, isOfSecurityGroup, ruleKinds } from './windows.ts';
 
 /** Why a change may shut clients out, in a few words; undefined where its text does not say so. */
 export function closingOf(change: Change): string | undefined {
@@ -25,7 +25,7 @@ export function closingOf(change: Change): string | undefined {
     case 'config':
       return 'it changes what is let through';
     default:
-      return /security group/i.test(change.subject) && lost(change).length > 0 ? `it takes away ${lost(change)[0]}` : undefined;
+      return isOfSecurityGroup(change) && lost(change).length > 0 ? `it takes away ${lost(change)[0]}` : undefined;
   }
 }
 
@@ -40,8 +40,7 @@ export function tightening(change: Change): number {
 export function isRoutine({ kind, owner, actor, subject }: Change): boolean {
   if (kind === 'interface' || kind === 'address') return podDevices.test(subject);
   if (!ruleKinds.has(kind) || (owner !== 'kube-proxy' && owner !== 'cni' && owner !== 'network-policy')) return false;
-  const names = [actor?.comm ?? '', ...(actor?.parents ?? []).map(({ comm }) => comm)];
-  return actor === undefined || actor.how === 'unknown' ? owner === 'kube-proxy' : names.some((name) => clusterPrograms.test(name));
+  return actor === undefined || actor.how === 'unknown' ? owner === 'kube-proxy' : isOfCluster(actor);
 }
 
 const podDevices = /^interface (veth|cali[0-9a-f]|lxc|eni|tap|gke)/;

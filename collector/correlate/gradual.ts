@@ -1,22 +1,63 @@
 // Slow drift: faults that no single change explains. Rules that become tighter step by step, kube-proxy that follows later and later, a node that is no longer set as
 // the others are, and changes that pile up.
+import type { Change } from '../../shared/model/change.ts';
 import { isRoutine, tightening } from './bearing.ts';
 import { hasWord } from './causation.ts';
-import type { Correlation, Dated, Onset } from './index.ts';
-import { classOf, durationText } from './windows.ts';
+import { ageOf, type Correlation, type Dated, dayMs, type Onset } from './index.ts';
+import { classOf, durationText, ruleKinds } from './windows.ts';
 
-/** The trends of the last day that may have led to a fault; `recent` are the changes of all nodes. */
-export function gradualChanges(recent: readonly Dated[], onset: Onset): Correlation[] {
-  const ordered = [...recent].sort((a, b) => b.ageMs - a.ageMs);
-  const own = ordered.filter(({ change }) => change.node === onset.node || change.node === '');
-  return [...tightened(own, onset), ...slower(own), ...apart(ordered, onset), ...piledUp(own)];
+/** The trends of the last day that may have led to a fault; `changes` are those of all nodes. */
+export function gradualChanges(changes: readonly Change[], onset: Onset): Correlation[] {
+  const { firewall, settings, syncs, nodes } = sortedOut(changes, onset);
+  return [...tightened(firewall, onset), ...slower(syncs), ...apart(settings, { node: onset.node, others: nodes }), ...piledUp(firewall)];
+}
+
+interface Sync {
+  readonly ms: number;
+  readonly wrote: Dated;
+}
+
+interface SortedOut {
+  /** What people and firewalls did to the node's rules. */
+  readonly firewall: readonly Dated[];
+  /** Settings and policies of all nodes. */
+  readonly settings: readonly Dated[];
+  /** How long kube-proxy's writes on the node came after the changes of endpoints that they follow, in order of time. */
+  readonly syncs: readonly Sync[];
+  /** The other nodes that the ledger tells of. */
+  readonly nodes: ReadonlySet<string>;
+}
+
+// In order of time, oldest first: a ledger nearly is, which makes sorting cheap.
+function sortedOut(changes: readonly Change[], onset: Onset): SortedOut {
+  const firewall: Dated[] = [];
+  const settings: Dated[] = [];
+  const syncs: Sync[] = [];
+  let asked: number | undefined;
+  const nodes = new Set<string>();
+  for (const change of changes) {
+    const ageMs = ageOf(change, onset);
+    if (ageMs < 0 || ageMs > dayMs) continue;
+    const { node, kind } = change;
+    const own = node === onset.node;
+    if (node !== '' && !own) nodes.add(node);
+    if (kind === 'endpoints') asked ??= ageMs;
+    else if (own && asked !== undefined && change.owner === 'kube-proxy' && ruleKinds.has(kind)) {
+      if (asked - ageMs <= followMaxMs) syncs.push({ ms: asked - ageMs, wrote: { change, ageMs } });
+      asked = undefined;
+    }
+    if (node !== '' && (kind === 'sysctl' || kind === 'policy')) settings.push({ change, ageMs });
+    if (own && ruleKinds.has(kind) && classOf(change) === 'firewall' && !isRoutine(change)) firewall.push({ change, ageMs });
+  }
+  const ordered = (dated: Dated[]): Dated[] => dated.sort((a, b) => b.ageMs - a.ageMs);
+  return { firewall: ordered(firewall), settings: ordered(settings), syncs, nodes };
 }
 
 const stepsMin = 3;
 const stepsShown = 50;
 
-function tightened(own: readonly Dated[], onset: Onset): Correlation[] {
-  const steps = own.filter(({ change }) => classOf(change) === 'firewall' && !isRoutine(change) && tightening(change) !== 0);
+function tightened(firewall: readonly Dated[], onset: Onset): Correlation[] {
+  const steps = firewall.filter(({ change }) => tightening(change) !== 0);
   // A chain that is tightened and loosened again and again (bans that are forgotten) does not drift.
   const tight = [...Map.groupBy(steps, ({ change }) => change.subject).values()]
     .map((all) => ({ all, closing: all.filter(({ change }) => tightening(change) > 0) }))
@@ -40,22 +81,14 @@ function tightened(own: readonly Dated[], onset: Onset): Correlation[] {
 }
 
 const samplesMin = 12;
+const samplesMax = 3_000;
 const followMaxMs = 10 * 60_000;
 const slowMs = 1_000;
 
 /** From a change of endpoints to kube-proxy's next write: the median of the day's first third against that of its last. */
-function slower(own: readonly Dated[]): Correlation[] {
-  const samples: { readonly ms: number; readonly wrote: Dated }[] = [];
-  let asked: Dated | undefined;
-  for (const dated of own) {
-    const { kind, owner } = dated.change;
-    if (kind === 'endpoints') asked ??= dated;
-    else if (asked !== undefined && owner === 'kube-proxy' && kind !== 'process') {
-      const ms = asked.ageMs - dated.ageMs;
-      if (ms <= followMaxMs) samples.push({ ms, wrote: dated });
-      asked = undefined;
-    }
-  }
+function slower(syncs: readonly Sync[]): Correlation[] {
+  const stride = Math.ceil(syncs.length / samplesMax);
+  const samples = syncs.filter((_, index) => index % stride === 0);
   const third = Math.floor(samples.length / 3);
   if (samples.length < samplesMin) return [];
   const late = samples.slice(-third);
@@ -67,9 +100,7 @@ function slower(own: readonly Dated[]): Correlation[] {
         0.5 + Math.min(0.2, 0.02 * (now / Math.max(early, 1))),
         late.map(({ wrote }) => wrote),
       ),
-      reasons: [
-        `kube-proxy follows changes of endpoints later and later: ${latencyText(early)} at first, ${latencyText(now)} at last (${samples.length} syncs)`,
-      ],
+      reasons: [`kube-proxy follows changes of endpoints later and later: ${latencyText(early)} at first, ${latencyText(now)} at last (${syncs.length} syncs)`],
     },
   ];
 }
@@ -82,9 +113,7 @@ function median(samples: readonly { readonly ms: number }[]): number {
 const latencyText = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
 
 /** Settings and policies that this node has otherwise than the others since it, or they, were changed. */
-function apart(ordered: readonly Dated[], { node }: Onset): Correlation[] {
-  const settings = ordered.filter(({ change }) => change.node !== '' && (change.kind === 'sysctl' || change.kind === 'policy'));
-  const others = new Set(ordered.map(({ change }) => change.node).filter((name) => name !== '' && name !== node));
+function apart(settings: readonly Dated[], { node, others }: { readonly node: string; readonly others: ReadonlySet<string> }): Correlation[] {
   if (others.size === 0) return [];
   return [...Map.groupBy(settings, ({ change }) => change.subject)].flatMap(([subject, changes]) => {
     const last = new Map(changes.map((dated) => [dated.change.node, dated]));
@@ -113,9 +142,8 @@ function apart(ordered: readonly Dated[], { node }: Onset): Correlation[] {
 
 const pileMin = 20;
 
-function piledUp(own: readonly Dated[]): Correlation[] {
-  const made = own.filter(({ change }) => classOf(change) === 'firewall' && !isRoutine(change));
-  const [subject, most] = [...Map.groupBy(made, ({ change }) => change.subject)].sort((a, b) => b[1].length - a[1].length)[0] ?? ['', []];
+function piledUp(firewall: readonly Dated[]): Correlation[] {
+  const [subject, most] = [...Map.groupBy(firewall, ({ change }) => change.subject)].sort((a, b) => b[1].length - a[1].length)[0] ?? ['', []];
   if (most.length < pileMin) return [];
   return [{ ...trend(0.3, most), reasons: [`${most.length} changes of ${subject} have piled up in 24 h`] }];
 }

@@ -45,28 +45,28 @@ export const standsOut = 0.5;
 /** What was done and what is known of it may be told apart by this, in milliseconds: a fault may be seen before the change that made it. */
 const slackMs = 2_000;
 const minuteMs = 60_000;
-const dayMs = 24 * 60 * minuteMs;
+/** How far back trends and repetitions are looked for. */
+export const dayMs = 24 * 60 * minuteMs;
 
 /**
  * The changes that may have caused a fault, most likely first: those in the window of their class; when none of them stands out, any in 10, then 30, then 120
  * minutes; then trends of the last 24 hours. Changes of other nodes do not count; changes of cluster objects (no node) do.
  */
 export function correlate(changes: readonly Change[], onset: Onset): Correlated {
-  const recent = lastDay(changes, onset);
-  const own = recent.filter(({ change }) => change.node === '' || change.node === onset.node);
-  const repeats = repeatsOf(own);
+  const near = nearOf(changes, onset);
+  const repeats = repeatsOf(changes, onset);
   const candidates = new Map<Change, Correlation>();
   for (const widthMin of [undefined, ...extendedMinutes]) {
-    for (const dated of own) {
+    for (const dated of near) {
       const found = candidates.has(dated.change) ? undefined : weigh(dated, { onset, widthMin, repeats });
       if (found !== undefined) candidates.set(dated.change, found);
     }
     if ([...candidates.values()].some(({ score }) => score >= standsOut)) break;
   }
   const single = [...candidates.values()];
-  const slow = single.some(({ score }) => score >= standsOut) ? [] : gradualChanges(recent, onset);
+  const slow = single.some(({ score }) => score >= standsOut) ? [] : gradualChanges(changes, onset);
   const found = [...slow, ...single].sort((a, b) => b.score - a.score || b.change.at - a.change.at);
-  return { candidates: found, notFound: missingOf(own, found) };
+  return { candidates: found, notFound: missingOf(near, found) };
 }
 
 /** A change and how long before the onset it was made, in milliseconds, clocks corrected; negative within the slack. */
@@ -75,11 +75,16 @@ export interface Dated {
   readonly ageMs: number;
 }
 
-function lastDay(changes: readonly Change[], { at, clockOffsetsMs }: Onset): Dated[] {
+/** How long before the onset a change was made, in milliseconds, clocks corrected. */
+export const ageOf = ({ at, node }: Change, onset: Onset): number => onset.at - at + (onset.clockOffsetsMs?.get(node) ?? 0);
+
+/** The changes of the node and of the cluster in the widest window. Of millions few are: only for those anything is made. */
+function nearOf(changes: readonly Change[], onset: Onset): Dated[] {
   const found: Dated[] = [];
   for (const change of changes) {
-    const ageMs = at - change.at + (clockOffsetsMs?.get(change.node) ?? 0);
-    if (ageMs >= -slackMs && ageMs <= dayMs) found.push({ change, ageMs });
+    if (change.node !== '' && change.node !== onset.node) continue;
+    const ageMs = ageOf(change, onset);
+    if (ageMs >= -slackMs && ageMs <= extendedMinutes[2] * minuteMs) found.push({ change, ageMs });
   }
   return found;
 }
@@ -96,6 +101,10 @@ function weigh({ change, ageMs }: Dated, { onset, widthMin, repeats }: Weighing)
   if (kind === undefined) return undefined;
   const minutes = widthMin ?? windows[kind];
   if (ageMs > minutes * minuteMs) return undefined;
+  // Out of the window of its class, daily work is not worth a look, nor ever what is of another Service and does not name this one.
+  const another = isOfAnother(change, onset);
+  if ((widthMin !== undefined && isRoutine(change)) || (another && (change.kind !== 'service' || (widthMin !== undefined && onset.service !== undefined))))
+    return undefined;
   const nearness = 1 - Math.max(0, ageMs) / (minutes * minuteMs);
   const marks = marksOf(change, { onset, repeats });
   const base = widthMin === undefined ? 0.4 + 0.2 * nearness : 0.25 - widthMin / 1_000 + 0.1 * nearness;
@@ -142,13 +151,17 @@ function isOfAnother(change: Change, { service }: Onset): boolean {
   return service === undefined || (name !== service && !name.startsWith(`${service}-`));
 }
 
-/** How often what a change concerns has changed in the last day: counted for the subjects that are asked about. */
-function repeatsOf(own: readonly Dated[]): Weighing['repeats'] {
+/** How often what a change concerns has changed on the node in the last day: counted when it is first asked. */
+function repeatsOf(changes: readonly Change[], onset: Onset): Weighing['repeats'] {
   let counts: Map<string, number> | undefined;
   return ({ subject }) => {
     if (counts === undefined) {
       counts = new Map();
-      for (const { change } of own) counts.set(change.subject, (counts.get(change.subject) ?? 0) + 1);
+      for (const change of changes) {
+        if (change.node !== onset.node) continue;
+        const ageMs = ageOf(change, onset);
+        if (ageMs >= 0 && ageMs <= dayMs) counts.set(change.subject, (counts.get(change.subject) ?? 0) + 1);
+      }
     }
     return counts.get(subject) ?? 0;
   };

@@ -1,5 +1,5 @@
 // The classes of changes that an operator's playbook has, and how long before a fault a change of each may lie.
-import type { Change, ChangeKind } from '../../shared/model/change.ts';
+import type { Actor, Change, ChangeKind } from '../../shared/model/change.ts';
 
 /** How many minutes before an onset a change of a class is looked for first. */
 export const windows = {
@@ -21,11 +21,14 @@ export const ruleKinds: ReadonlySet<ChangeKind> = new Set(['rule', 'chain', 'pol
 
 /** The class whose window a change belongs to; undefined for changes that break no NodePort (a listener, a gap of the record). */
 export function classOf(change: Change): ChangeClass | undefined {
-  if (/security group/i.test(change.subject)) return 'security group';
+  if (isOfSecurityGroup(change)) return 'security group';
   if (change.kind === 'process') return processClass(change);
   if (ruleKinds.has(change.kind)) return ruleClass(change);
   return classesByKind[change.kind];
 }
+
+/** Whether a change is of a cloud's firewall. A ledger may hold millions of others: a search for a text is cheaper than a pattern. */
+export const isOfSecurityGroup = ({ subject }: Change): boolean => subject.includes('ecurity group') || subject.includes('ecurity Group');
 
 // What another program does to kube-proxy's rules is a firewall's act, whoever they belong to.
 function ruleClass(change: Change): ChangeClass {
@@ -33,15 +36,19 @@ function ruleClass(change: Change): ChangeClass {
   return change.owner === 'cni' || change.owner === 'network-policy' ? 'cni' : 'firewall';
 }
 
-/** Programs that write rules of a cluster all day. */
-export const clusterPrograms =
-  /^(kube-proxy|k3s|rke2|kubelite|kubelet|flanneld|calico-node|felix|kube-router|cilium-agent|antrea-agent|portmap|bridge|host-local)/;
+/** Whether a program that writes rules of a cluster all day acted, itself or by a tool that it started. */
+export function isOfCluster({ comm, parents }: Actor): boolean {
+  if (comm !== undefined && clusterPrograms.test(comm)) return true;
+  return parents?.some((parent) => clusterPrograms.test(parent.comm)) === true;
+}
+
+const clusterPrograms = /^(kube-proxy|k3s|rke2|kubelite|kubelet|flanneld|calico-node|felix|kube-router|cilium-agent|antrea-agent|portmap|bridge|host-local)/;
 
 // kube-proxy calls iptables-restore and nft: with nothing known of who started them, they are taken for its own.
 function isByAnother({ actor }: Change): boolean {
   if (actor?.comm === undefined || actor.how === 'unknown') return false;
-  if (actor.parents !== undefined && actor.parents.length > 0) return ![actor, ...actor.parents].some(({ comm }) => clusterPrograms.test(comm ?? ''));
-  return !/^(ip6?tables-resto|xtables-|nft$)/.test(actor.comm) && !clusterPrograms.test(actor.comm);
+  if (isOfCluster(actor)) return false;
+  return (actor.parents !== undefined && actor.parents.length > 0) || !/^(ip6?tables-resto|xtables-|nft$)/.test(actor.comm);
 }
 
 /** `41 s`, `12 min`, `3 h`. */
