@@ -78,13 +78,14 @@ export interface Dated {
 /** How long before the onset a change was made, in milliseconds, clocks corrected. */
 export const ageOf = ({ at, node }: Change, onset: Onset): number => onset.at - at + (onset.clockOffsetsMs?.get(node) ?? 0);
 
-/** The changes of the node and of the cluster in the widest window. Of millions few are: only for those anything is made. */
+/** The changes of the node and of the cluster in the widest window, but for other Services' pods and endpoints. Of millions few are: only for those anything is made. */
 function nearOf(changes: readonly Change[], onset: Onset): Dated[] {
   const found: Dated[] = [];
   for (const change of changes) {
     if (change.node !== '' && change.node !== onset.node) continue;
     const ageMs = ageOf(change, onset);
-    if (ageMs >= -slackMs && ageMs <= extendedMinutes[2] * minuteMs) found.push({ change, ageMs });
+    if (ageMs < -slackMs || ageMs > extendedMinutes[2] * minuteMs) continue;
+    if (change.kind === 'service' || !isOfAnother(change, onset)) found.push({ change, ageMs });
   }
   return found;
 }
@@ -103,8 +104,7 @@ function weigh({ change, ageMs }: Dated, { onset, widthMin, repeats }: Weighing)
   if (ageMs > minutes * minuteMs) return undefined;
   // Out of the window of its class, daily work is not worth a look, nor ever what is of another Service and does not name this one.
   const another = isOfAnother(change, onset);
-  if ((widthMin !== undefined && isRoutine(change)) || (another && (change.kind !== 'service' || (widthMin !== undefined && onset.service !== undefined))))
-    return undefined;
+  if ((widthMin !== undefined && isRoutine(change)) || (another && widthMin !== undefined && onset.service !== undefined)) return undefined;
   const nearness = 1 - Math.max(0, ageMs) / (minutes * minuteMs);
   const marks = marksOf(change, { onset, repeats });
   const base = widthMin === undefined ? 0.4 + 0.2 * nearness : 0.25 - widthMin / 1_000 + 0.1 * nearness;
@@ -151,14 +151,14 @@ function isOfAnother(change: Change, { service }: Onset): boolean {
   return service === undefined || (name !== service && !name.startsWith(`${service}-`));
 }
 
-/** How often what a change concerns has changed on the node in the last day: counted when it is first asked. */
+/** How often what a change concerns has changed on the node in the last day: counted when it is first asked, and not for kube-proxy's rules, which is known. */
 function repeatsOf(changes: readonly Change[], onset: Onset): Weighing['repeats'] {
   let counts: Map<string, number> | undefined;
   return ({ subject }) => {
     if (counts === undefined) {
       counts = new Map();
       for (const change of changes) {
-        if (change.node !== onset.node) continue;
+        if (change.node !== onset.node || change.owner === 'kube-proxy') continue;
         const ageMs = ageOf(change, onset);
         if (ageMs >= 0 && ageMs <= dayMs) counts.set(change.subject, (counts.get(change.subject) ?? 0) + 1);
       }
