@@ -7,6 +7,7 @@ import type { Drift } from '../compare/index.ts';
 import { type Diagnosis, factsOf, listText, neighboursOf, proxyOf } from './detector.ts';
 import { deciderText, placeText, programOf, ruleBody } from './owner.ts';
 import { acceptTranslated, allowRouted, removeDecider, restartProxy, splitTarget } from './remedy.ts';
+import { toolsEvidence } from './tools.ts';
 
 export interface Decided {
   readonly diagnosis: Diagnosis;
@@ -96,7 +97,7 @@ export const deciderCauses: readonly DeciderCause[] = [
   { cause: 'C15', matches: (decider) => programOf(decider)?.name === 'kube-router', describe: programDrops },
   { cause: 'C16', matches: (decider) => programOf(decider)?.owner === 'network-policy', describe: programDrops },
   { cause: 'C17', matches: (decider) => programOf(decider)?.owner === 'tailscale', describe: programDrops },
-  { cause: 'C12', matches: (decider) => decider.chain === 'KUBE-FIREWALL' && !/--mark|--ctstate/.test(decider.text), describe: programDrops },
+  { cause: 'C12', matches: (decider) => decider.chain === 'KUBE-FIREWALL' && !/--mark|--ctstate/.test(decider.text), describe: marksLost },
   { cause: 'A13', matches: (decider) => /^KUBE-(FW-|PROXY-FIREWALL)/.test(decider.chain ?? ''), describe: programDrops },
   { cause: 'B15', matches: (decider) => programOf(decider)?.owner === 'kube-proxy', describe: proxyDrops },
   { cause: 'C08', matches: () => true, describe: staticRule },
@@ -415,6 +416,16 @@ function policyDrops({ diagnosis, drift, deciders }: Decided): Described {
           ]
         : []),
     ],
+  };
+}
+
+// A tool of another release has read the chain and written it back without the match that it did not know.
+function marksLost(decided: Decided): Described {
+  const { diagnosis, deciders } = decided;
+  return {
+    ...programDrops(decided),
+    remedy: [...deciders.flatMap(removeDecider), '# lasting: iptables of one release for kubelet, kube-proxy and the host, then a reboot'],
+    evidence: toolsEvidence(diagnosis),
   };
 }
 

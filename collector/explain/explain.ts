@@ -173,10 +173,12 @@ function servedVantages(fact: NodePortFact | undefined): string[] {
 
 function whoText({ changes }: ExplainQuestion, finding: Finding): string {
   if (finding.trigger === undefined) return changes.length === 0 ? 'not known: there is no record of changes' : 'not known: no change on record made it';
-  return whoMade(finding.trigger);
+  return whoMade(finding.trigger, finding.since);
 }
 
-const whoMade = (change: Change): string => [actorText(change.actor), clockText(change.at), ownerText(change)].filter((part) => part !== '').join(', ');
+// `at`: by the collector's clock, where the node's is not right.
+const whoMade = (change: Change, at = change.at): string =>
+  [actorText(change.actor), clockText(at), ownerText(change)].filter((part) => part !== '').join(', ');
 
 const ownerText = ({ owner, subject }: Change): string => `${subject}${owner === undefined || owner === 'unknown' ? '' : ` (${owner})`}`;
 
