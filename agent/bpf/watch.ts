@@ -54,8 +54,8 @@ const everyWake: readonly Wake[] = ['iptables-legacy', 'ipset', 'ipvs', 'sysctl'
 /** A counter is read for a drop at most this often, and never more than this share of the time: what it costs is bounded. */
 const counterEveryMs = 1_000;
 const counterCostFactor = 100;
-/** News of one thing is passed on at most this often. */
-const newsEveryMs = 500;
+/** News of one thing is passed on at most this often. How often it is then read is for the observer to say, who hears of the same change from other sides too. */
+const newsEveryMs = 100;
 /** Events of audit whose records have not all come. */
 const auditPendingMax = 64;
 

@@ -1,5 +1,5 @@
 // Processes that write rules or carry pods' traffic (kube-proxy, k3s, the network plugins, firewalls, Docker), from /proc, with the unit or container of each.
-import { unitOf } from '../host/files.ts';
+import { linkOf, unitOf } from '../host/files.ts';
 import type { Machine } from '../host/machine.ts';
 import { type ProcessEntry, readProcess } from './processes.parse.ts';
 import { madeFile, type Source } from './source.ts';
@@ -85,9 +85,15 @@ export const processes: Source = {
   },
 };
 
+// On a machine that carries several nodes (kind, k3d) the programs of all are seen; what is in another network writes no rules of this one.
+function isElsewhere(pid: number): boolean {
+  const [own, its] = [linkOf('/proc/self/ns/net'), linkOf(`/proc/${pid}/ns/net`)];
+  return own !== undefined && its !== undefined && own !== its;
+}
+
 async function readWatched(machine: Machine, pid: number, bootedAt: number): Promise<ProcessEntry | undefined> {
   const comm = await machine.read(`/proc/${pid}/comm`);
-  if (comm.kind !== 'done' || !watchedProcesses.has(comm.content.toString('utf8').trimEnd())) return undefined;
+  if (comm.kind !== 'done' || !watchedProcesses.has(comm.content.toString('utf8').trimEnd()) || isElsewhere(pid)) return undefined;
   const [cmdline, stat, cgroup] = await Promise.all(['cmdline', 'stat', 'cgroup'].map((file) => machine.read(`/proc/${pid}/${file}`)));
   // It may end between any two of these: then it is not there.
   if (cmdline?.kind !== 'done' || stat?.kind !== 'done') return undefined;

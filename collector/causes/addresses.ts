@@ -1,7 +1,8 @@
 // Addresses that the cluster believes the node to have and that the node does not have.
 import { formatAddress, parseAddress, parsePrefix } from '../../shared/model/address.ts';
 import type { InterfaceFact } from '../../shared/model/fact.ts';
-import { type Detector, type Diagnosed, type Diagnosis, findingOf, listText } from './detector.ts';
+import { type Drift, deciderOfOutcome } from '../compare/index.ts';
+import { consequencesMax, type Detector, type Diagnosed, type Diagnosis, findingOf, listText } from './detector.ts';
 
 /** D16: an InternalIP of the Node object is on no interface of the node: it has moved, and kube-proxy, the CNI and clients still use the old one. */
 export const addressGone: Detector = {
@@ -19,11 +20,16 @@ export const addressGone: Detector = {
 
 function goneFinding(diagnosis: Diagnosis, gone: readonly string[], interfaces: readonly InterfaceFact[]): Diagnosed {
   const present = interfaces.filter(({ name }) => name !== 'lo').map(({ name, addresses }) => `${name} has ${listText(addresses.slice(0, 3)) || 'none'}`);
+  const taken = diagnosis.changes.findLast(
+    ({ node, kind, before }) =>
+      node === diagnosis.node && kind === 'address' && before?.split(/[\n, ]+/).some((address) => gone.includes(plain(address))) === true,
+  );
+  const families = new Set(gone.map((address) => parseAddress(address)?.family));
   const finding = findingOf(diagnosis, undefined, {
     cause: 'D16',
     title: "the node's address has changed",
-    severity: 'warning',
-    confidence: 'likely',
+    severity: taken === undefined ? 'warning' : 'error',
+    confidence: taken === undefined ? 'likely' : 'certain',
     symptom: 'timeout',
     summary: `The Node object of ${diagnosis.node} says ${listText(gone)}, which is on none of its interfaces: clients of that address do not reach it.`,
     evidence: [
@@ -34,9 +40,20 @@ function goneFinding(diagnosis: Diagnosis, gone: readonly string[], interfaces: 
       'ip -br address',
       '# give the node its address back, or restart the kubelet (k3s: k3s-agent) with the right --node-ip, then kube-proxy and the CNI',
     ],
+    consequences: diagnosis.expectations
+      .filter(({ nodePort }) => families.has(nodePort.family))
+      .slice(0, consequencesMax)
+      .map(({ key }) => key),
+    ...(taken === undefined ? {} : { trigger: taken }),
   });
-  return { finding, explains: [] };
+  return { finding, explains: taken === undefined ? [] : lostRoutes(diagnosis) };
 }
+
+/** The drifts that follow from the routes which went with the address: its network's, and those by way of neighbours there. */
+const lostRoutes = ({ drifts }: Diagnosis): readonly Drift[] =>
+  drifts.filter(
+    ({ kind, affected }) => kind === 'blocked' && affected.every(({ outcomes }) => outcomes.every((outcome) => deciderOfOutcome(outcome)?.by === 'route')),
+  );
 
 function plain(text: string): string {
   const prefix = parsePrefix(text);

@@ -16,10 +16,10 @@ export interface CatalogueEntry {
 }
 
 /**
- * What its test rests on. `capture`: a capture of a real node with the fault, and recorded traffic. `edited`: such a capture of a sound node, edited so that
+ * What its test rests on. `live`: a lab in which the fault is made by the real program while agent and collector run. `capture`: a capture of a real node with the fault, and recorded traffic. `edited`: such a capture of a sound node, edited so that
  * it has the fault. `constructed`: facts, objects or changes made by hand. `none`: it is not detected.
  */
-export type Proof = 'capture' | 'edited' | 'constructed' | 'none';
+export type Proof = 'live' | 'capture' | 'edited' | 'constructed' | 'none';
 
 /** Titles of the groups, by the letter of an id. */
 export const groups: Readonly<Record<string, string>> = {
@@ -35,9 +35,9 @@ export const catalogue: readonly CatalogueEntry[] = [
     id: 'A01',
     cause: 'No ready endpoint',
     symptom: 'refused',
-    recognised: 'no EndpointSlice of the Service holds a usable endpoint, and nothing says why',
-    detector: 'services.ts',
-    proof: 'constructed',
+    recognised: 'no EndpointSlice of the Service holds a usable endpoint, and nothing says why; or an event says that the endpoints could not be written',
+    detector: 'services.ts, events.ts',
+    proof: 'capture',
   },
   {
     id: 'A02',
@@ -70,7 +70,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'timeout',
     recognised: 'a "no local endpoints" rule although a slice names this node; --hostname-override against the Node',
     detector: 'proxy.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'A06',
@@ -78,7 +78,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'timeout',
     recognised: 'mode ipvs sends clients to another node without masquerade',
     detector: 'services.ts',
-    proof: 'constructed',
+    proof: 'capture',
   },
   {
     id: 'A07',
@@ -86,7 +86,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'none',
     recognised: 'all endpoints in use are serving and terminating',
     detector: 'services.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'A08',
@@ -94,7 +94,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'refused',
     recognised: 'a port of a NodePort Service in the API has no nodePort; two Services ask for one number; a manifest asks for a number outside 30000-32767',
     detector: 'exposure.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'A09',
@@ -102,7 +102,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'refused',
     recognised: 'allocateLoadBalancerNodePorts is false',
     detector: 'exposure.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'A10',
@@ -110,7 +110,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'refused',
     recognised: "the Service's families against the pods' addresses",
     detector: 'services.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'A11',
@@ -118,7 +118,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'refused',
     recognised: 'the label service.kubernetes.io/service-proxy-name',
     detector: 'services.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'A12',
@@ -126,7 +126,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'none',
     recognised: 'the EndpointSlices have hints for the zone of the node, and not all endpoints have one',
     detector: 'selection.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'A13',
@@ -150,7 +150,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'wrong backend',
     recognised: 'translated to a pod on this node whose hostPort has the same number',
     detector: 'services.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'A16',
@@ -158,7 +158,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'refused',
     recognised: 'a svclb pod is Pending; who has its hostPort',
     detector: 'exposure.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'A17',
@@ -166,7 +166,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'timeout',
     recognised: 'rules lead to an endpoint that the Service does not have, and its affinity is ClientIP',
     detector: 'selection.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'B01',
@@ -188,7 +188,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     id: 'B03',
     cause: 'kube-proxy waits for the lock of iptables',
     symptom: 'varies',
-    recognised: 'its last sync is older than the last request for one; another process holds the lock',
+    recognised: 'its last sync is older than the last request for one; another process holds the lock; or port 10256 says that it is not healthy',
     detector: 'sync.ts',
     proof: 'constructed',
   },
@@ -222,7 +222,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'varies',
     recognised: 'most Services differ from the objects while kube-proxy runs',
     detector: 'proxy.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'B08',
@@ -230,7 +230,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'varies',
     recognised: 'real servers that the Service does not have',
     detector: 'proxy.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'B09',
@@ -238,7 +238,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'wrong backend',
     recognised: 'a rule claims a NodePort that no Service has',
     detector: 'proxy.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'B10',
@@ -246,16 +246,23 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'timeout',
     recognised: 'net.ipv4.vs.conn_reuse_mode and expire_nodest_conn are 0 in mode ipvs',
     detector: 'masquerade.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
-  { id: 'B11', cause: 'An ipset of IPVS mode is missing or not filled', symptom: 'timeout', recognised: '', proof: 'none' },
+  {
+    id: 'B11',
+    cause: 'An ipset of IPVS mode is missing or not filled',
+    symptom: 'timeout',
+    recognised: 'IPVS has a virtual server for the port, and the set of NodePorts lacks it or is not there; or KUBE-LOOP-BACK lacks a pod that reaches itself',
+    detector: 'ipvs.ts',
+    proof: 'edited',
+  },
   {
     id: 'B12',
     cause: 'IPVS and the INPUT policy DROP',
     symptom: 'timeout',
     recognised: 'mode ipvs, decided by the policy of INPUT',
     detector: 'decider-causes.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'B13',
@@ -263,7 +270,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'timeout',
     recognised: 'mode ipvs, decided by the policy of FORWARD',
     detector: 'decider-causes.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'B14',
@@ -287,7 +294,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'varies',
     recognised: 'its process is younger than a minute and rules are not complete',
     detector: 'sync.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'B17',
@@ -335,7 +342,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'varies',
     recognised: "the network that rules except from masquerade against the Nodes' podCIDRs",
     detector: 'masquerade.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'B23',
@@ -343,7 +350,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'timeout',
     recognised: 'unanswered SYN_SENT entries of conntrack whose answer goes to a NodePort',
     detector: 'masquerade.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'B24',
@@ -359,7 +366,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'varies',
     recognised: 'the counter of the INVALID rule of KUBE-FORWARD, tcp_be_liberal is 0',
     detector: 'masquerade.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'B26',
@@ -367,7 +374,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'refused',
     recognised: 'neither a process nor any of its rules',
     detector: 'proxy.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'B27',
@@ -375,7 +382,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'varies',
     recognised: 'cilium-agent, antrea-agent or calico-node runs, no kube-proxy and none of its rules',
     detector: 'other-proxies.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'C01',
@@ -391,7 +398,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'timeout',
     recognised: 'decided in a DOCKER chain',
     detector: 'decider-causes.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'C03',
@@ -407,15 +414,15 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'timeout',
     recognised: 'decided in a ufw chain, for pods alone',
     detector: 'decider-causes.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'C05',
     cause: 'firewalld rejects packets to pods (iptables)',
     symptom: 'unreachable',
-    recognised: 'decided in a chain of firewalld',
+    recognised: 'decided in a chain of firewalld, or by a policy while firewalld says that it is in panic mode',
     detector: 'decider-causes.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'C06',
@@ -423,7 +430,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'refused',
     recognised: 'the skeleton is missing, and firewalld made the change that removed it',
     detector: 'proxy.ts',
-    proof: 'constructed',
+    proof: 'live',
   },
   {
     id: 'C07',
@@ -447,7 +454,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'timeout',
     recognised: 'decided by the policy of INPUT where KUBE-ROUTER-INPUT is',
     detector: 'decider-causes.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'C10',
@@ -455,7 +462,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'varies',
     recognised: 'decided in the tables of the backend that kube-proxy does not write',
     detector: 'decider-causes.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'C11',
@@ -463,7 +470,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'none',
     recognised: "chains of kubelet, CNI or policies in another backend than kube-proxy's",
     detector: 'rules.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'C12',
@@ -471,7 +478,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'timeout',
     recognised: 'its DROP has lost the match on the mark',
     detector: 'decider-causes.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'C13',
@@ -487,7 +494,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'none',
     recognised: '"unsupported revision" in a rule: not judged',
     detector: 'unknown.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'C15',
@@ -495,7 +502,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'refused',
     recognised: 'decided in KUBE-POD-FW-* or KUBE-ROUTER-*',
     detector: 'decider-causes.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'C16',
@@ -503,7 +510,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'timeout',
     recognised: 'decided in a cali- chain or a table of network policies',
     detector: 'decider-causes.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'C17',
@@ -511,7 +518,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'timeout',
     recognised: 'decided in a ts- chain',
     detector: 'decider-causes.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'C18',
@@ -527,7 +534,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'timeout',
     recognised: 'decided by Docker (its chains, the policy beside them) and no dockerd runs',
     detector: 'decider-causes.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'C20',
@@ -559,7 +566,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'timeout',
     recognised: 'net.ipv4.ip_forward or net.ipv6.conf.all.forwarding is 0',
     detector: 'decider-causes.ts',
-    proof: 'edited',
+    proof: 'live',
   },
   {
     id: 'D02',
@@ -567,7 +574,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'timeout',
     recognised: 'net.ipv4.conf.IF.forwarding is 0',
     detector: 'decider-causes.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'D03',
@@ -631,7 +638,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'timeout',
     recognised: 'Udp InCsumErrors beside a VXLAN or Geneve interface',
     detector: 'underlay.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'D11',
@@ -679,7 +686,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'timeout',
     recognised: "the Node's InternalIP is on none of its interfaces",
     detector: 'addresses.ts',
-    proof: 'constructed',
+    proof: 'live',
   },
   {
     id: 'D17',
@@ -704,7 +711,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     symptom: 'wrong backend',
     recognised: 'addresses on kube-ipvs0 in a network of the node, arp_ignore and arp_announce',
     detector: 'kernel.ts',
-    proof: 'constructed',
+    proof: 'edited',
   },
   {
     id: 'D20',
@@ -734,8 +741,9 @@ export const catalogue: readonly CatalogueEntry[] = [
 
 /** Where the tests of one kind of proof are. */
 export const proofTests: Readonly<Record<Exclude<Proof, 'none'>, readonly string[]>> = {
+  live: ['test/labs/incidents.ts', 'test/labs/incidents.test.ts'],
   capture: ['test/cli/check.golden.txt', 'test/collector/causes/ipvs.test.ts'],
-  edited: ['test/cli/check.spoiled.test.ts', 'test/cli/check.surroundings.test.ts'],
+  edited: ['test/cli/check.spoiled.test.ts', 'test/cli/check.surroundings.test.ts', 'test/cli/check.edited.test.ts', 'test/collector/causes/ipvs.test.ts'],
   constructed: ['test/collector/causes/*.test.ts'],
 };
 
@@ -752,7 +760,7 @@ export function catalogueText(): string {
   return `${head}\n${sections.join('\n')}`;
 }
 
-const proofWords: Readonly<Record<Proof, string>> = { capture: 'capture', edited: 'edited capture', constructed: 'constructed', none: '-' };
+const proofWords: Readonly<Record<Proof, string>> = { live: 'live', capture: 'capture', edited: 'edited capture', constructed: 'constructed', none: '-' };
 
 const head = `# Causes
 
@@ -762,6 +770,7 @@ not be judged is reported with the cause \`unknown\`: it is neither healthy nor 
 
 *In* names the file of collector/causes that recognises the cause. *Test* says what its test rests on:
 
+- **live**: a lab in which the real program makes the fault while agent and collector run (${proofTests.live.join(', ')});
 - **capture**: captures of real nodes with the fault, with the traffic that was recorded there (${proofTests.capture.join(', ')});
 - **edited capture**: a capture of a sound node, edited so that it has the fault (${proofTests.edited.join(', ')});
 - **constructed**: facts, objects or changes made by hand (${proofTests.constructed.join(', ')}): the detector does what it should with such evidence; that a node

@@ -1,11 +1,13 @@
 // The table from deciders to causes: which firewall, setting or route closes the gate, and the commands that open it.
 
+import type { FirewallFact } from '../../shared/model/fact.ts';
 import type { Evidence, Finding } from '../../shared/model/finding.ts';
 import type { Decider, Outcome } from '../../shared/model/outcome.ts';
 import type { Drift } from '../compare/index.ts';
 import { type Diagnosis, factsOf, listText, neighboursOf, proxyOf } from './detector.ts';
 import { deciderText, placeText, programOf, ruleBody } from './owner.ts';
 import { acceptTranslated, allowRouted, removeDecider, restartProxy, splitTarget } from './remedy.ts';
+import { toolsEvidence } from './tools.ts';
 
 export interface Decided {
   readonly diagnosis: Diagnosis;
@@ -55,13 +57,14 @@ export const deciderCauses: readonly DeciderCause[] = [
   { cause: 'D17', matches: (decider) => decider.by === 'route' || decider.by === 'socket', describe: noRoute },
   {
     cause: 'C04',
-    matches: (decider, _, { drift }) => programOf(decider)?.owner === 'ufw' && drift.affected.every(({ vantage }) => vantage === 'pod'),
+    matches: (decider, diagnosis, { drift }) => isOfUfw(decider, diagnosis) && drift.affected.every(({ vantage }) => vantage === 'pod'),
     describe: ufwDeniesPods,
   },
+  { cause: 'C03', matches: isOfUfw, describe: ufwDenies },
   {
-    cause: 'C03',
-    matches: (decider, diagnosis) => programOf(decider)?.owner === 'ufw' || (isPolicy(decider) && hasUfw(diagnosis, decider)),
-    describe: ufwDenies,
+    cause: 'C05',
+    matches: (decider, diagnosis) => (decider.by === 'policy' || programOf(decider)?.owner === 'firewalld') && inPanic(diagnosis),
+    describe: firewalldPanics,
   },
   { cause: 'C05', matches: (decider) => programOf(decider)?.owner === 'firewalld' && decider.backend !== 'nft', describe: firewalldRejects },
   { cause: 'C07', matches: isForeignTable, describe: foreignTable },
@@ -94,7 +97,7 @@ export const deciderCauses: readonly DeciderCause[] = [
   { cause: 'C15', matches: (decider) => programOf(decider)?.name === 'kube-router', describe: programDrops },
   { cause: 'C16', matches: (decider) => programOf(decider)?.owner === 'network-policy', describe: programDrops },
   { cause: 'C17', matches: (decider) => programOf(decider)?.owner === 'tailscale', describe: programDrops },
-  { cause: 'C12', matches: (decider) => decider.chain === 'KUBE-FIREWALL' && !/--mark|--ctstate/.test(decider.text), describe: programDrops },
+  { cause: 'C12', matches: (decider) => decider.chain === 'KUBE-FIREWALL' && !/--mark|--ctstate/.test(decider.text), describe: marksLost },
   { cause: 'A13', matches: (decider) => /^KUBE-(FW-|PROXY-FIREWALL)/.test(decider.chain ?? ''), describe: programDrops },
   { cause: 'B15', matches: (decider) => programOf(decider)?.owner === 'kube-proxy', describe: proxyDrops },
   { cause: 'C08', matches: () => true, describe: staticRule },
@@ -109,12 +112,26 @@ const dockerGone = (diagnosis: Diagnosis): boolean => {
   return processes.length > 0 && !processes.some(({ comm }) => comm === 'dockerd');
 };
 
+// ufw's own chains return, and a policy that it has set ends the packet.
+function isOfUfw(decider: Decider, diagnosis: Diagnosis): boolean {
+  return programOf(decider)?.owner === 'ufw' || (isPolicy(decider) && hasUfw(diagnosis, decider));
+}
+
 const isSetting = (decider: Decider, name: RegExp): boolean => decider.by === 'sysctl' && name.test(decider.text);
 const isPolicy = (decider: Decider): boolean => decider.by === 'policy' && decider.backend !== 'nft';
 
 function hasUfw(diagnosis: Diagnosis, decider: Decider): boolean {
   const chains = neighboursOf(diagnosis).some(({ chain, family }) => /^ufw6?-/.test(chain) && family === (decider.family ?? 'ip'));
   return chains || sourceRead(diagnosis, 'ufw');
+}
+
+// In panic mode firewalld sets every policy to DROP, also of tables that it writes no rule to.
+const inPanic = (diagnosis: Diagnosis): boolean => /^(true|yes|on)$/.test(firewallOf(diagnosis, 'firewalld')?.settings['panic'] ?? '');
+
+/** What a firewall manager says of itself; undefined where it was not asked. */
+function firewallOf({ facts }: Diagnosis, program: FirewallFact['program']): FirewallFact | undefined {
+  const fact = facts.get(`firewall/${program}`);
+  return fact?.kind === 'firewall' ? fact : undefined;
 }
 
 function sourceRead(diagnosis: Diagnosis, name: string): boolean {
@@ -224,7 +241,10 @@ function noWayBack({ diagnosis, deciders }: Decided): Described {
   };
 }
 
-function ufwDenies({ diagnosis, drift, deciders, outcomes }: Decided): Described {
+function ufwDenies(decided: Decided): Described {
+  // IPVS takes packets in INPUT: there ufw's rules for incoming packets count, and the NodePort is what they see.
+  if (decided.deciders.every(({ chain }) => /^INPUT$|-input$/.test(chain ?? ''))) return ufwDeniesIncoming(decided);
+  const { diagnosis, drift, deciders, outcomes } = decided;
   const networks = [...diagnosis.objects.nodes.values()].flatMap(({ podCIDRs }) => podCIDRs);
   const own = outcomes.filter(({ dnat }) => dnat !== null && drift.expectation?.endpoints.includes(dnat));
   const routed = allowRouted(own.length > 0 ? own : outcomes, drift.nodePort.protocol, networks);
@@ -235,10 +255,38 @@ function ufwDenies({ diagnosis, drift, deciders, outcomes }: Decided): Described
   return {
     title: 'ufw denies routed traffic',
     because: `ufw denies forwarded packets by ${rulesText(deciders)}${unmarked}`,
-    remedy: routed.length > 0 ? routed : [`ufw allow ${drift.nodePort.port}/${drift.nodePort.protocol}`],
-    evidence: [{ witness: 'rules', text: 'Chains of ufw are loaded on this node, and its FORWARD policy is DROP ("deny (routed)").' }],
+    remedy: routed.length > 0 ? routed : [allowIncoming(drift)],
+    evidence: [
+      { witness: 'rules', text: `Chains of ufw are loaded on this node, and its FORWARD policy is ${ufwPolicy(diagnosis, 'routed', '"deny (routed)"')}.` },
+      ...ufwPending(diagnosis),
+    ],
   };
 }
+
+function ufwDeniesIncoming({ diagnosis, drift, deciders }: Decided): Described {
+  return {
+    title: 'ufw denies incoming traffic',
+    because: `ufw denies incoming packets by ${rulesText(deciders)}`,
+    remedy: [allowIncoming(drift)],
+    evidence: [
+      { witness: 'rules', text: `Chains of ufw are loaded on this node, and its INPUT policy is ${ufwPolicy(diagnosis, 'incoming', '"deny (incoming)"')}.` },
+      ...ufwPending(diagnosis),
+    ],
+  };
+}
+
+const allowIncoming = ({ nodePort: { port, protocol } }: Drift): string => `ufw allow ${port}/${protocol}`;
+
+function ufwPolicy(diagnosis: Diagnosis, direction: 'incoming' | 'routed', otherwise: string): string {
+  const policy = firewallOf(diagnosis, 'ufw')?.settings[direction];
+  return policy === undefined ? `DROP (${otherwise})` : `"${policy} (${direction})"`;
+}
+
+// Rules that are loaded and not kept go at the next reload: what works by them is lent.
+const ufwPending = (diagnosis: Diagnosis): Evidence[] =>
+  (firewallOf(diagnosis, 'ufw')?.pending ?? [])
+    .slice(0, 2)
+    .map((text) => ({ witness: 'settings', text: `ufw reload would change this: ${text.replace(/\.$/, '')}.` }));
 
 function ufwDeniesPods({ diagnosis, deciders }: Decided): Described {
   const devices = factsOf(diagnosis, 'interface')
@@ -270,18 +318,58 @@ function dockerLeft({ deciders }: Decided): Described {
   };
 }
 
+function firewalldPanics({ deciders }: Decided): Described {
+  return {
+    title: 'firewalld is in panic mode',
+    because: `firewalld is in panic mode, in which ${rulesText(deciders)} and every other policy drops all packets`,
+    remedy: ['firewall-cmd --panic-off'],
+    evidence: [{ witness: 'settings', text: 'firewall-cmd --query-panic says yes.' }],
+  };
+}
+
 function firewalldRejects({ diagnosis, deciders }: Decided): Described {
   return {
     title: 'firewalld rejects packets to pods',
     because: `firewalld ends in ${rulesText(deciders)}: the pod network is in no trusted zone`,
     remedy: trustPods(diagnosis),
+    evidence: zonesText(diagnosis),
   };
 }
 
+// Binding the network plugin's interfaces is what lasts where pods come and go; the pods' network covers plugins without a bridge.
 function trustPods(diagnosis: Diagnosis): string[] {
   const own = diagnosis.objects.nodes.get(diagnosis.node)?.podCIDRs ?? [];
   const networks = own.length > 0 ? own : ['POD-NETWORK'];
-  return [...networks.map((network) => `firewall-cmd --permanent --zone=trusted --add-source=${network}`), 'firewall-cmd --reload'];
+  const trusted = firewallOf(diagnosis, 'firewalld')?.zones?.find(({ name }) => name === 'trusted');
+  const devices = pluginDevices(diagnosis).filter((device) => trusted?.interfaces.includes(device) !== true);
+  const sources = networks.filter((network) => trusted?.sources.includes(network) !== true);
+  return [
+    ...devices.map((device) => `firewall-cmd --permanent --zone=trusted --add-interface=${device}`),
+    ...sources.map((network) => `firewall-cmd --permanent --zone=trusted --add-source=${network}`),
+    'firewall-cmd --reload',
+  ];
+}
+
+/** Interfaces that pods' packets come by, where they have names of their own (those of veths change with the pods). */
+const pluginDevices = (diagnosis: Diagnosis): string[] =>
+  factsOf(diagnosis, 'interface')
+    .map(({ name }) => name)
+    .filter((name) => /^(cni0|cbr0|flannel|vxlan\.calico|cilium_host|weave|kube-bridge)/.test(name))
+    .slice(0, 4);
+
+/** Zones in use and what is bound to them, as firewalld says; nothing where it was not asked. */
+function zonesText(diagnosis: Diagnosis): Evidence[] {
+  const firewalld = firewallOf(diagnosis, 'firewalld');
+  const active = firewalld?.zones?.filter((zone) => zone.active) ?? [];
+  const lines = active.map(
+    ({ name, interfaces, sources, target }) => `${name} (target ${target}) has ${listText([...interfaces, ...sources].slice(0, 5)) || 'nothing'}`,
+  );
+  return [
+    ...(lines.length === 0 ? [] : [{ witness: 'settings' as const, text: `Zones of firewalld in use: ${lines.slice(0, 4).join('; ')}.` }]),
+    ...(firewalld?.pending ?? [])
+      .slice(0, 2)
+      .map((text) => ({ witness: 'settings' as const, text: `The next firewall-cmd --reload would change this: ${text.replace(/\.$/, '')}.` })),
+  ];
 }
 
 function foreignTable({ diagnosis, deciders, outcomes }: Decided): Described {
@@ -293,7 +381,10 @@ function foreignTable({ diagnosis, deciders, outcomes }: Decided): Described {
     title: `the nftables table ${decider.family} ${decider.table} ${verdict} what kube-proxy has let through`,
     because: `${rulesText(deciders)} ${verdict} it; an accept in another table does not end the journey`,
     remedy: [...(firewalld ? trustPods(diagnosis) : []), ...(translated ? deciders.map(acceptTranslated) : deciders.flatMap(removeDecider))],
-    evidence: [{ witness: 'rules', text: `${placeText(decider)} is a chain of its own, run after or before kube-proxy's whatever those accept.` }],
+    evidence: [
+      { witness: 'rules', text: `${placeText(decider)} is a chain of its own, run after or before kube-proxy's whatever those accept.` },
+      ...(firewalld ? zonesText(diagnosis) : []),
+    ],
   };
 }
 
@@ -325,6 +416,16 @@ function policyDrops({ diagnosis, drift, deciders }: Decided): Described {
           ]
         : []),
     ],
+  };
+}
+
+// A tool of another release has read the chain and written it back without the match that it did not know.
+function marksLost(decided: Decided): Described {
+  const { diagnosis, deciders } = decided;
+  return {
+    ...programDrops(decided),
+    remedy: [...deciders.flatMap(removeDecider), '# lasting: iptables of one release for kubelet, kube-proxy and the host, then a reboot'],
+    evidence: toolsEvidence(diagnosis),
   };
 }
 

@@ -1,12 +1,12 @@
 // What a detector of causes gets and gives, and how a finding is put together from it.
 
-import type { Change } from '../../shared/model/change.ts';
+import { actorText, type Change } from '../../shared/model/change.ts';
 import { type Expectation, servicePortText } from '../../shared/model/expectation.ts';
 import type { ChainsFact, Fact, NeighbourChain, NodePortKey, ProxyFact } from '../../shared/model/fact.ts';
 import type { Evidence, Finding } from '../../shared/model/finding.ts';
 import { type Decider, type Outcome, type Symptom, symptomOf } from '../../shared/model/outcome.ts';
 import { coversMost, type Drift, deciderOfOutcome } from '../compare/index.ts';
-import { changeThatMade, changeThatRemoved, correlate, durationText } from '../correlate/index.ts';
+import { type Correlated, changeThatMade, changeThatRemoved, classOf, correlate, durationText, standsOut, windows } from '../correlate/index.ts';
 import type { ClusterObjects, Service } from '../kubernetes/objects.ts';
 import { kernelSaw } from './drops.ts';
 
@@ -23,6 +23,8 @@ export interface Diagnosis {
   readonly now: number;
   /** When each NodePort's drift was first seen, by key; absent offline. Lets changes be weighed by time where none is known to have caused it. */
   readonly onsets?: ReadonlyMap<string, number>;
+  /** How far the node's clock is ahead of the collector's, in milliseconds; absent: not at all. The ledger has its changes by its own clock. */
+  readonly clockOffsetMs?: number;
 }
 
 /** A finding and the drifts it explains: later detectors do not look at those again. */
@@ -58,7 +60,7 @@ export type Subject = Pick<Expectation, 'key' | 'nodePort' | 'service'> | Pick<D
 export function findingOf(diagnosis: Diagnosis, subject: Subject, diagnosed: Diagnosing): Finding {
   const { deciders, removed, consequences, about, trigger: found, ...rest } = diagnosed;
   const trigger = found ?? (ofObjects.has(rest.cause) ? objectChange(diagnosis, subject) : triggerOf(diagnosis, deciders ?? [], removed ?? []));
-  const since = trigger?.at ?? (subject === undefined ? undefined : diagnosis.onsets?.get(subject.key));
+  const since = trigger === undefined ? (subject === undefined ? undefined : diagnosis.onsets?.get(subject.key)) : timeOf(diagnosis, trigger);
   const given = { ...diagnosed, evidence: [...diagnosed.evidence, ...kernelSaw(diagnosis.facts, subject?.nodePort, { ...diagnosed, since })] };
   return {
     id: `${diagnosis.node}/${about ?? subject?.key ?? 'node'}/${given.cause}`,
@@ -70,7 +72,9 @@ export function findingOf(diagnosis: Diagnosis, subject: Subject, diagnosed: Dia
     protocol: subject?.nodePort.protocol ?? '',
     family: subject?.nodePort.family ?? 0,
     ...(consequences === undefined || consequences.length === 0 ? {} : { consequences }),
-    ...(trigger === undefined ? suspicionParts(diagnosis, subject, given) : triggerParts(trigger, given.evidence)),
+    ...(trigger === undefined
+      ? suspicionParts(diagnosis, subject, given)
+      : triggerParts(diagnosis, trigger, { ...given, onset: onsetOf(diagnosis, subject, given) })),
   };
 }
 
@@ -227,21 +231,72 @@ function makingOf({ changes, node }: Diagnosis, decider: Decider): Change | unde
 
 const makings = new WeakMap<Diagnosis['changes'], Map<string, Change | undefined>>();
 
-// Without a cause on record: what changed shortly before is named as a suspicion, never as the trigger.
-function suspicionParts({ changes, node, onsets }: Diagnosis, subject: Subject, { severity, evidence }: Diagnosing): Partial<Finding> {
-  const onset = subject === undefined || severity === 'info' ? undefined : onsets?.get(subject.key);
-  if (onset === undefined || subject === undefined) return {};
-  const service = 'service' in subject ? { service: `${subject.service.namespace}/${subject.service.name}` } : {};
-  const best = correlate(changes, { at: onset, node, ...service, mentions: [String(subject.nodePort.port)] })[0];
-  if (best === undefined) return { since: onset };
-  const seen: Evidence = {
-    witness: 'changes',
-    text: `${best.change.subject} changed ${durationText(onset - best.change.at)} before; by time only: ${best.reasons.join(', ')}.`,
-  };
-  return { since: onset, evidence: [...evidence, seen] };
+/** When a change was made, by the collector's clock. */
+const timeOf = ({ node, clockOffsetMs = 0 }: Diagnosis, change: Change): number => change.at - (change.node === node ? clockOffsetMs : 0);
+
+/** When the first of the NodePorts that a finding concerns was seen to fail; undefined offline. */
+function onsetOf({ onsets }: Diagnosis, subject: Subject, { consequences = [] }: Pick<Diagnosing, 'consequences'>): number | undefined {
+  const keys = subject === undefined ? consequences : [subject.key];
+  const times = keys.flatMap((key) => onsets?.get(key) ?? []);
+  return times.length === 0 ? undefined : Math.min(...times);
 }
 
-function triggerParts(trigger: Change, evidence: readonly Evidence[]): Partial<Finding> {
-  const seen: Evidence = { witness: 'changes', text: `${trigger.subject} changed at ${new Date(trigger.at).toISOString()}.` };
-  return { since: trigger.at, trigger, evidence: [...evidence, seen], ...(trigger.actor === undefined ? {} : { actor: trigger.actor }) };
+// Without a cause on record: what changed before is named as a suspicion, never as the trigger; and what was looked for in vain is said too.
+function suspicionParts(diagnosis: Diagnosis, subject: Subject, { severity, evidence, consequences }: Diagnosing): Partial<Finding> {
+  const onset = severity === 'info' ? undefined : onsetOf(diagnosis, subject, consequences === undefined ? {} : { consequences });
+  if (onset === undefined) return {};
+  const correlated = suspected(diagnosis, subject, onset);
+  return { since: onset, evidence: [...evidence, ...(correlated === undefined ? [] : suspicionsOf(diagnosis, correlated, onset))] };
+}
+
+function suspicionsOf(diagnosis: Diagnosis, { candidates, notFound }: Correlated, onset: number): Evidence[] {
+  const [best] = candidates;
+  const named = best === undefined ? [] : [best, ...candidates.slice(1, suspicionsMax).filter(({ score }) => score >= standsOut)];
+  const seen = named.map(({ change, reasons, score }): Evidence => {
+    const by = change.actor === undefined || change.actor.how === 'unknown' ? '' : `, by ${actorText(change.actor)}`;
+    return {
+      witness: 'changes',
+      text: `${change.subject} changed ${durationText(Math.max(0, onset - timeOf(diagnosis, change)))} before${by}; by time only (score ${score}): ${reasons.join(', ')}.`,
+    };
+  });
+  return [...seen, ...(notFound.length === 0 ? [] : [{ witness: 'changes' as const, text: `Looked for and not found: ${notFound.join('; ')}.` }])];
+}
+
+const suspicionsMax = 3;
+
+/** NodePorts that fail at one time for which the ledger is searched: what thousands have in common is found with the first of them. */
+const suspectedMax = 50;
+
+function suspected({ changes, node, clockOffsetMs = 0 }: Diagnosis, subject: Subject, onset: number): Correlated | undefined {
+  const known = suspicions.get(changes) ?? new Map<string, Correlated>();
+  suspicions.set(changes, known);
+  const service = subject !== undefined && 'service' in subject ? { service: `${subject.service.namespace}/${subject.service.name}` } : {};
+  const mentions = subject === undefined ? [] : [String(subject.nodePort.port)];
+  const key = `${node} ${onset} ${service.service ?? ''} ${mentions.join()}`;
+  if (!known.has(key) && known.size < suspectedMax)
+    known.set(key, correlate(changes, { at: onset, node, ...service, mentions, clockOffsetsMs: new Map([[node, clockOffsetMs]]) }));
+  return known.get(key);
+}
+
+const suspicions = new WeakMap<Diagnosis['changes'], Map<string, Correlated>>();
+
+interface Triggered extends Pick<Diagnosing, 'evidence'> {
+  readonly onset: number | undefined;
+}
+
+function triggerParts(diagnosis: Diagnosis, trigger: Change, { evidence, onset }: Triggered): Partial<Finding> {
+  const at = timeOf(diagnosis, trigger);
+  const seen: Evidence = {
+    witness: 'changes',
+    text: `${trigger.subject} changed at ${new Date(at).toISOString()}${windowText(trigger, (onset ?? diagnosis.now) - at)}.`,
+  };
+  return { since: at, trigger, evidence: [...evidence, seen], ...(trigger.actor === undefined ? {} : { actor: trigger.actor }) };
+}
+
+/** Where a change that is known to be the cause stands in the playbook: `, 2 s before the fault was seen: in the window of 10 min for firewall changes`. */
+function windowText(change: Change, ageMs: number): string {
+  const kind = classOf(change);
+  if (kind === undefined) return '';
+  const within = ageMs <= windows[kind] * 60_000;
+  return `, ${durationText(Math.max(0, ageMs))} before the fault was seen: ${within ? 'in' : 'outside'} the window of ${windows[kind]} min for ${kind} changes`;
 }

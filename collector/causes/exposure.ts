@@ -18,6 +18,7 @@ import {
   serviceOf,
   symptomText,
 } from './detector.ts';
+import { eventEvidence } from './events.ts';
 import { deciderText } from './owner.ts';
 import { kubectl, openPort, patchService, shellWord } from './remedy.ts';
 
@@ -118,6 +119,7 @@ function withoutNumber(diagnosis: Diagnosis, service: Service, port: ServicePort
         witness: 'objects',
         text: `spec.ports of ${service.namespace}/${service.name} holds no nodePort for ${port.port}/${port.protocol}${chosen ? ', and allocateLoadBalancerNodePorts is false' : ''}.`,
       },
+      ...(chosen ? [] : eventEvidence(diagnosis, service)),
     ],
     remedy: chosen
       ? [patchService(service, { spec: { allocateLoadBalancerNodePorts: true } })]

@@ -5,8 +5,9 @@ import type { Drift } from '../compare/index.ts';
 import { addressGone } from './addresses.ts';
 import { blocked } from './blocked.ts';
 import type { Detector, Diagnosed, Diagnosis } from './detector.ts';
+import { endpointsNotWritten } from './events.ts';
 import { balancerPending, healthCheckBlocked, notAllocated, rangesElsewhere } from './exposure.ts';
-import { virtualServerMissing } from './ipvs.ts';
+import { setNotFilled, virtualServerMissing } from './ipvs.ts';
 import { addressLeft, backlogDrops, everyNodeAnswers, linkFlaps, moduleMissing, portRangesOverlap, sourcePortsClash, tableFull } from './kernel.ts';
 import { addressNotServed, invalidPackets, ipvsConnections, loopbackNodePorts, notMasqueraded, wrongClusterNetwork } from './masquerade.ts';
 import { bpfProxy } from './other-proxies.ts';
@@ -15,7 +16,7 @@ import { hostPortLost, repeatedRules, splitBackends } from './rules.ts';
 import { affinityPins, staleFlows, zoneFiltered } from './selection.ts';
 import { hiddenService, hostPortShadows, localWithoutEndpoint, podsFailing, targetPort, terminatingOnly, withoutEndpoints } from './services.ts';
 import { hostListener } from './sockets.ts';
-import { justStarted, nftablesUnmet, syncStuck } from './sync.ts';
+import { justStarted, nftablesUnmet, proxyUnhealthy, syncStuck } from './sync.ts';
 import { cloudSetupRules, damagedChecksums, hairpinOff, overlayBlocked, podRouteMissing, securityGroup, tunnelTooLarge } from './underlay.ts';
 import { notJudged } from './unknown.ts';
 
@@ -36,6 +37,7 @@ export const detectors: readonly Detector[] = [
   zoneFiltered,
   targetPort,
   podsFailing,
+  endpointsNotWritten,
   addressGone,
   healthCheckBlocked,
   balancerPending,
@@ -45,6 +47,7 @@ export const detectors: readonly Detector[] = [
   tunnelTooLarge,
   damagedChecksums,
   hairpinOff,
+  setNotFilled,
   notMasqueraded,
   wrongClusterNetwork,
   ipvsConnections,
@@ -68,6 +71,7 @@ export const detectors: readonly Detector[] = [
   bpfProxy,
   proxyStopped,
   nftablesUnmet,
+  proxyUnhealthy,
   addressNotServed,
   justStarted,
   syncStuck,

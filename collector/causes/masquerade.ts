@@ -157,12 +157,17 @@ function canonical(text: string, family: Family): string[] {
   return address?.family === family ? [formatAddress(family, address.value)] : [];
 }
 
-function masqueradeFindings(diagnosis: Diagnosis, expectation: Expectation): Diagnosed[] {
+/** Pods of other nodes that outside clients of a NodePort are sent to with their own address; empty where any of them has it replaced. */
+export function bareTargets(diagnosis: Diagnosis, expectation: Expectation): string[] {
   const fact = diagnosis.facts.get(expectation.key);
   const outcomes = fact?.kind === 'nodeport' ? (fact.outcomes.external ?? []) : [];
   const bare = outcomes.filter((outcome) => isBareRemote(diagnosis, outcome));
-  if (bare.length === 0 || outcomes.some((outcome) => outcome.masquerade)) return [];
-  const targets = [...new Set(bare.flatMap(({ dnat }) => dnat ?? []))];
+  return outcomes.some((outcome) => outcome.masquerade) ? [] : [...new Set(bare.flatMap(({ dnat }) => dnat ?? []))];
+}
+
+function masqueradeFindings(diagnosis: Diagnosis, expectation: Expectation): Diagnosed[] {
+  const targets = bareTargets(diagnosis, expectation);
+  if (targets.length === 0 || setFault(diagnosis, expectation) !== undefined) return [];
   const unhooked = Object.entries(chainsOf(diagnosis, expectation.nodePort.family)?.parts ?? {})
     .filter(([part, there]) => !there && /POSTROUTING|MARK-MASQ|masquerading|nat-postrouting/.test(part))
     .map(([part]) => part);
@@ -184,6 +189,20 @@ function masqueradeFindings(diagnosis: Diagnosis, expectation: Expectation): Dia
     removed: unhooked.length > 0 ? ['KUBE-POSTROUTING'] : [],
   });
   return [{ finding, explains: [] }];
+}
+
+/** The set that the NodePort should be in, by the names of kube-proxy. */
+export function nodePortSet({ nodePort: { family, protocol } }: Pick<Expectation, 'nodePort'>): string {
+  return `KUBE-${family === 6 ? '6-' : ''}NODE-PORT-${protocol === 'sctp' ? 'SCTP-HASH' : protocol.toUpperCase()}`;
+}
+
+/** Whether the set of a NodePort of IPVS mode is not there, or does not have its number. */
+export function setFault(diagnosis: Diagnosis, expectation: Expectation): 'missing' | 'not filled' | undefined {
+  const fact = diagnosis.facts.get(expectation.key);
+  const there = chainsOf(diagnosis, expectation.nodePort.family)?.parts[`set ${nodePortSet(expectation)}`];
+  if (proxyOf(diagnosis)?.mode !== 'ipvs' || fact?.kind !== 'nodeport' || there === undefined) return undefined;
+  if (!there) return 'missing';
+  return fact.claimed.by === 'none' ? 'not filled' : undefined;
 }
 
 // A pod of another node, reached with the client's own address, from (nearly) everywhere.

@@ -116,8 +116,15 @@ function stopped({ diagnosis, drift, drifts, evidence, written }: Stopped): Diag
     evidence: [{ witness: 'processes', text: `kube-proxy does not run: ${evidence}.` }, ...ruleEvidence(diagnosis, drift)],
     remedy: restartProxy(diagnosis.objects, diagnosis.node, proxyOf(diagnosis)),
     consequences: others(drifts, drift),
+    ...endOfProxy(diagnosis),
   });
   return { finding, explains: [drift] };
+}
+
+/** The change by which kube-proxy ended, where the ledger has it. */
+function endOfProxy({ changes, node }: Diagnosis): Pick<Diagnosing, 'trigger'> {
+  const ended = changes.findLast((change) => change.node === node && change.kind === 'process' && /kube-proxy|\bk3s|\brke2/.test(change.subject));
+  return ended === undefined || ended.after !== null ? {} : { trigger: ended };
 }
 
 function quietlyStopped(diagnosis: Diagnosis, evidence: string): Diagnosed {
@@ -130,6 +137,8 @@ function quietlyStopped(diagnosis: Diagnosis, evidence: string): Diagnosed {
     summary: `kube-proxy is not running on ${diagnosis.node}. Its rules are right as long as no Service and no endpoint changes.`,
     evidence: [{ witness: 'processes', text: `kube-proxy does not run: ${evidence}.` }],
     remedy: restartProxy(diagnosis.objects, diagnosis.node, proxyOf(diagnosis)),
+    consequences: diagnosis.expectations.slice(0, consequencesMax).map(({ key }) => key),
+    ...endOfProxy(diagnosis),
   });
   return { finding, explains: [] };
 }
@@ -178,7 +187,7 @@ function skeletonFinding({ diagnosis, chains, absent, drifts }: Skeleton): Diagn
         : []),
     ],
     remedy: restartProxy(diagnosis.objects, diagnosis.node, proxyOf(diagnosis)),
-    removed: [(absent[0] ?? '').split(' ').at(-1) ?? ''],
+    removed: [wordOfPart(absent[0] ?? '')],
     consequences: drifts.map(({ key }) => key),
   });
   const reloaded = /firewalld|firewall-cmd/.test(actorText(finding.actor));
@@ -186,6 +195,9 @@ function skeletonFinding({ diagnosis, chains, absent, drifts }: Skeleton): Diagn
   const hardened = byHardening(named);
   return { finding: { ...hardened, id: `${diagnosis.node}/chains/${chains.family}/${hardened.cause}`, family: chains.family }, explains: drifts };
 }
+
+// Where nothing of kube-proxy is left, the chain that all its work hangs on.
+const wordOfPart = (part: string): string => (part.startsWith('every rule') ? 'KUBE-SERVICES' : (part.split(' ').at(-1) ?? ''));
 
 function localFinding(diagnosis: Diagnosis, drift: Drift): Diagnosed[] {
   const denying = decidersOf(outcomesOf(drift)).find(

@@ -5,6 +5,7 @@ import type { HostPortsFact, NeighbourChain } from '../../shared/model/fact.ts';
 import { proxyBackend } from './decider-causes.ts';
 import { counted, type Detector, type Diagnosed, type Diagnosis, factsOf, findingOf, listText, neighboursOf } from './detector.ts';
 import { kubectl, shellWord } from './remedy.ts';
+import { toolsEvidence } from './tools.ts';
 
 /** C11: programs of one cluster write to different backends of iptables: each is blind to the rules of the other. */
 export const splitBackends: Detector = {
@@ -69,7 +70,10 @@ function splitFinding(diagnosis: Diagnosis, own: string, stray: readonly Neighbo
     confidence: 'likely',
     symptom: 'ok',
     summary: `On ${diagnosis.node} kube-proxy writes ${word(own)}, but ${listText(names.slice(0, 3))} ${names.length === 1 ? 'is' : 'are'} in ${word(other)}: each program is blind to the rules of the other, and both backends decide every packet.`,
-    evidence: [{ witness: 'rules', text: `In ${word(other)}: ${listText(names.slice(0, 6))}; rules of kube-proxy: in ${word(own)}.` }],
+    evidence: [
+      { witness: 'rules', text: `In ${word(other)}: ${listText(names.slice(0, 6))}; rules of kube-proxy: in ${word(own)}.` },
+      ...toolsEvidence(diagnosis),
+    ],
     remedy: [
       'iptables -V; update-alternatives --display iptables',
       `# make the program of those chains use ${word(own)} (its image may bring an iptables of its own), restart it, then reboot the node`,

@@ -8,6 +8,7 @@ import { endpointsOf, slicesOf } from '../expect/endpoints.ts';
 import { proxyNameLabel } from '../expect/index.ts';
 import type { Pod, Service, ServicePort } from '../kubernetes/objects.ts';
 import { counted, type Detector, type Diagnosed, type Diagnosing, type Diagnosis, findingOf, listText, nodePortText, proxyOf, serviceOf } from './detector.ts';
+import { eventEvidence } from './events.ts';
 import { kubectl, patchService, shellWord, splitTarget } from './remedy.ts';
 import { type HeardTargetPort, heardTargetPort, wrongTargetPort } from './target-port.ts';
 
@@ -72,9 +73,14 @@ function whyNoEndpoints(diagnosis: Diagnosis, expectation: Expectation): Finding
     confidence: 'certain',
     symptom,
     ...why,
-    evidence: [...why.evidence, ...ruleEvidence(diagnosis, expectation)],
+    evidence: [...why.evidence, ...eventEvidence(diagnosis, expectation.service, selectedOf(service, pods)), ...ruleEvidence(diagnosis, expectation)],
   });
 }
+
+const selectedOf = (service: Service | undefined, pods: readonly Pod[]): readonly Pod[] => {
+  const selector = service?.selector;
+  return selector === undefined ? [] : pods.filter((pod) => selects(selector, pod.labels));
+};
 
 type Why = Pick<Diagnosing, 'cause' | 'title' | 'summary' | 'evidence' | 'remedy'>;
 

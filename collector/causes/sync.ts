@@ -20,6 +20,7 @@ import {
   symptomOfDrift,
 } from './detector.ts';
 import { restartProxy } from './remedy.ts';
+import { toolsEvidence } from './tools.ts';
 
 /** B03, B04: kube-proxy runs and is healthy by its own word, but its last sync is older than the last request for one. */
 export const syncStuck: Detector = {
@@ -30,6 +31,34 @@ export const syncStuck: Detector = {
     const { sync } = proxy;
     const drifts = diagnosis.drifts.filter(isRuleDrift);
     return drifts.length === 0 ? [stuckQuietly(diagnosis, sync)] : drifts.map((drift) => stuckFinding({ diagnosis, drift, drifts, sync }));
+  },
+};
+
+/** B03: kube-proxy runs and says itself that it is not healthy, which it does when its syncs do not get through. Not said where its metrics tell more, or it has just started. */
+export const proxyUnhealthy: Detector = {
+  causes: ['B03'],
+  detect: (diagnosis) => {
+    const proxy = proxyOf(diagnosis);
+    const startedAt = startOf(diagnosis);
+    const young = startedAt !== undefined && diagnosis.now - startedAt <= startWindowMs;
+    if (proxy?.running !== 'yes' || proxy.health === undefined || proxy.health === 'ok' || young || (proxy.sync !== undefined && isStuck(proxy.sync)))
+      return [];
+    const finding = findingOf(diagnosis, undefined, {
+      cause: 'B03',
+      about: 'proxy/health',
+      title: 'kube-proxy says that it is not healthy',
+      severity: 'warning',
+      confidence: 'likely',
+      symptom: 'ok',
+      summary: `kube-proxy${proxy.version === undefined ? '' : ` ${proxy.version}`} on ${diagnosis.node} says that it is not healthy (${proxy.health}): its rules may not follow the Services and endpoints any more.`,
+      evidence: [{ witness: 'processes', text: `Port 10256 answers: ${proxy.health}.` }, ...syncEvidence(proxy.sync)],
+      remedy: [
+        'curl -s http://127.0.0.1:10256/healthz; curl -s http://127.0.0.1:10249/metrics | grep sync_proxy_rules',
+        ...restartProxy(diagnosis.objects, diagnosis.node, proxy),
+      ],
+      consequences: diagnosis.expectations.slice(0, consequencesMax).map(({ key }) => key),
+    });
+    return [{ finding, explains: [] }];
   },
 };
 
@@ -189,6 +218,7 @@ function nftablesFinding(diagnosis: Diagnosis, proxy: ProxyFact, drifts: readonl
       { witness: 'processes', text: `kube-proxy's flags say proxy-mode=${proxy.flags?.['proxy-mode']}.` },
       { witness: 'rules', text: 'There is no table ip kube-proxy and no table ip6 kube-proxy.' },
       ...(old ? [{ witness: 'settings' as const, text: `The kernel is ${host.kernel}.` }] : []),
+      ...toolsEvidence(diagnosis),
     ],
     remedy: old
       ? ["# set mode: iptables in kube-proxy's configuration, or upgrade the kernel to 5.13 or later"]

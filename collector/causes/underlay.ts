@@ -3,6 +3,7 @@
 import { contains, parseAddress, parsePrefix } from '../../shared/model/address.ts';
 import type { Change } from '../../shared/model/change.ts';
 import type { InterfaceFact, PortFact, RoutingFact, TunnelFact } from '../../shared/model/fact.ts';
+import type { Evidence } from '../../shared/model/finding.ts';
 import { symptomOf } from '../../shared/model/outcome.ts';
 import { durationText } from '../correlate/index.ts';
 import { consequencesMax, counted, counterOf, type Detector, type Diagnosed, type Diagnosis, decidersOf, factsOf, findingOf, listText } from './detector.ts';
@@ -68,7 +69,7 @@ export const damagedChecksums: Detector = {
       confidence: 'possible',
       symptom: 'timeout',
       summary: `${diagnosis.node} has dropped at least ${errors} UDP packets for a wrong checksum, and ${tunnel.name} carries pods' packets in UDP: connections to pods here may take 1 to 63 seconds or fail.`,
-      evidence: [{ witness: 'counters', text: `Udp InCsumErrors is at least ${errors}.` }],
+      evidence: [{ witness: 'counters', text: `Udp InCsumErrors is at least ${errors}.` }, ...offloadEvidence(tunnel)],
       remedy: [`ethtool -K ${tunnel.name} tx-checksum-ip-generic off  # on the sending nodes; a newer kernel needs it no more`],
     });
     return [{ finding, explains: [] }];
@@ -95,6 +96,18 @@ export const hairpinOff: Detector = {
     return [{ finding, explains: [] }];
   },
 };
+
+// The damage is done by whoever sends: this node's own setting says whether it does the same to others.
+function offloadEvidence({ name, offloads }: InterfaceFact): Evidence[] {
+  const on = offloads?.['tx-checksum-ip-generic'];
+  if (on === undefined) return [];
+  return [
+    {
+      witness: 'settings',
+      text: `tx-checksum-ip-generic of ${name} is ${on ? 'on: this node may damage what it sends as well' : 'off here: the nodes that send are to be looked at'}.`,
+    },
+  ];
+}
 
 const checksumErrorsMin = 64;
 const groupWindowMs = 30 * 60_000;

@@ -7,6 +7,7 @@ import type { Finding, Severity } from '../../shared/model/finding.ts';
 import { lossOf, type Outcome, type Vantage, vantages } from '../../shared/model/outcome.ts';
 import { type Diagnosis, listText, nodePortText, symptomText } from '../causes/detector.ts';
 import { coversMost, type Drift, isUncertain } from '../compare/index.ts';
+import { durationText, windows } from '../correlate/index.ts';
 import { notTheCause } from './not-the-cause.ts';
 import { type WalkStep, walkSteps } from './walk-steps.ts';
 
@@ -177,8 +178,12 @@ function servedVantages(fact: NodePortFact | undefined): string[] {
 
 function whoText({ changes }: ExplainQuestion, finding: Finding): string {
   if (finding.trigger === undefined) return changes.length === 0 ? 'not known: there is no record of changes' : 'not known: no change on record made it';
-  return [actorText(finding.actor), clockText(finding.trigger.at), ownerText(finding.trigger)].filter((part) => part !== '').join(', ');
+  return whoMade(finding.trigger, finding.since);
 }
+
+// `at`: by the collector's clock, where the node's is not right.
+const whoMade = (change: Change, at = change.at): string =>
+  [actorText(change.actor), clockText(at), ownerText(change)].filter((part) => part !== '').join(', ');
 
 const ownerText = ({ owner, subject }: Change): string => `${subject}${owner === undefined || owner === 'unknown' ? '' : ` (${owner})`}`;
 
@@ -216,20 +221,36 @@ function noSuchNodePort(question: ExplainQuestion, fact: NodePortFact | undefine
     met === undefined
       ? ''
       : ` A client outside meets: ${met.verdict === 'local' ? 'a process of the node itself' : symptomText[met.verdict === 'refused' ? 'refused' : 'timeout']}.`;
+  const moved = movedFrom(question);
+  const changed = moved === undefined ? '' : ` ${moved.subject} had it until ${clockText(moved.at)}: ${movedText(moved)}.`;
   return {
     kind: 'none',
     node: question.node,
     port: question.port,
     protocol: question.protocol,
-    service: '',
+    service: moved?.subject.replace(/^Service /, '') ?? '',
     walk: [],
-    seenBy: [],
+    ...(moved === undefined ? {} : { who: whoMade(moved) }),
+    seenBy:
+      moved === undefined
+        ? []
+        : [`changes: ${moved.subject} changed, a service change ${durationText(question.now - moved.at)} ago, window ${windows.service} min`],
     notIt: [],
     fix: [],
     findings: [],
-    summary: `No Service has NodePort ${question.port}/${question.protocol}.${says}${near.length === 0 ? '' : ` The nearest NodePorts are ${listText(near)}.`}`,
+    summary: `No Service has NodePort ${question.port}/${question.protocol}.${changed}${says}${near.length === 0 ? '' : ` The nearest NodePorts are ${listText(near)}.`}`,
   };
 }
+
+/** The latest change by which a Service gave the number up; undefined where the ledger has none. */
+function movedFrom({ changes, port, protocol }: ExplainQuestion): Change | undefined {
+  const had = (text: string | null): boolean => new RegExp(`/${protocol} → \\S+ nodePort ${port}\\b`).test(text ?? '');
+  return changes.findLast(({ kind, before, after }) => kind === 'service' && had(before) && !had(after));
+}
+
+const portsOf = (text: string | null): string => /^ports: (.*)$/m.exec(text ?? '')?.[1] ?? '';
+const movedText = ({ before, after }: Change): string =>
+  after === null ? 'it was deleted' : `its ports were ${portsOf(before)} and are now ${portsOf(after)}`;
 
 /** `14:03:22` UTC. */
 const clockText = (at: number): string => `${new Date(at).toISOString().slice(11, 19)} UTC`;

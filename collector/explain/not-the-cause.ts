@@ -56,9 +56,7 @@ function forwardingText({ facts }: ExplainQuestion, { key }: View): string[] {
 // A ledger that holds nothing at all cannot say that something did not change.
 function quietText({ changes, node, now, findings }: ExplainQuestion, view: View): string[] {
   const onset = view.findings[0]?.since ?? findings.find(({ since }) => since !== undefined)?.since ?? now;
-  const near = changes.filter(
-    (change) => (change.node === '' || change.node === node) && change.at <= onset && onset - change.at < windows.service.usual * 60_000,
-  );
+  const near = changes.filter((change) => (change.node === '' || change.node === node) && change.at <= onset && onset - change.at < windows.service * 60_000);
   if (changes.length === 0) return [];
   const changed = new Set(near.map(classOf));
   const quiet = (['interface', 'service', 'cni'] as const).filter((each) => !changed.has(each));

@@ -398,7 +398,17 @@ export class CollectorState {
     const onsets = onsetsOf(node.onsets, drifts, now);
     node.onsets = onsets;
     node.diagnosed = drifts;
-    const found = diagnoseNode({ node: name, facts, expectations, drifts, objects, changes: this.recentChanges(name), now, onsets });
+    const found = diagnoseNode({
+      node: name,
+      facts,
+      expectations,
+      drifts,
+      objects,
+      changes: this.recentChanges(name),
+      now,
+      onsets,
+      clockOffsetMs: node.agent?.clockOffsetMs ?? 0,
+    });
     const { episodes, open, pending, events } = stepEpisodes(node.episodes, { found, now, graceMs: this.graceMs });
     Object.assign(node, { episodes, findings: open, pending });
     for (const event of events) this.#tell(event);

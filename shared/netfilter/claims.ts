@@ -52,6 +52,7 @@ const kubeProxyChain = /^KUBE-(SERVICES|NODEPORTS|SVC-|EXT-|SEP-|PROXY-CANARY|PO
 export function chainsFact(node: NodeState, family: Family): ChainsFact {
   const mode = proxyMode(node, family);
   const parts = mode === 'nftables' ? nftParts(node, family) : mode === 'none' ? {} : iptablesParts(node, family);
+  if (mode === 'ipvs') Object.assign(parts, setParts(node, family));
   return { kind: 'chains', key: `chains/${family}`, family, mode, parts, services: orphanedServices(node, family) };
 }
 
@@ -185,6 +186,17 @@ function jumpsTo(chain: Chain, to: string): boolean {
     if (chain.rule(index).steps.some((step) => (step.kind === 'jump' || step.kind === 'goto') && step.chain === to)) return true;
   }
   return false;
+}
+
+const ipvsSets = ['NODE-PORT-TCP', 'NODE-PORT-UDP', 'NODE-PORT-SCTP-HASH', 'NODE-PORT-LOCAL-TCP', 'NODE-PORT-LOCAL-UDP', 'CLUSTER-IP', 'LOOP-BACK'] as const;
+
+/** The sets that kube-proxy makes in IPVS mode, whether there are Services for them or not. A rule holds on to the set that it names: one that is named and not there was not read, and nothing is said of it. */
+function setParts(node: NodeState, family: Family): Record<string, boolean> {
+  const tables = node.tables.filter((table) => table.backend !== 'nft' && familyOf(table) === family && table.name === 'nat');
+  const named = tables.flatMap((table) => ['KUBE-SERVICES', 'KUBE-NODE-PORT', 'KUBE-POSTROUTING'].flatMap((chain) => [...rulesOf(table.chains.get(chain))]));
+  const names = ipvsSets.map((name) => `KUBE-${family === 6 ? '6-' : ''}${name}`);
+  const known = names.filter((name) => node.ipsets.has(name) || !named.some(({ text }) => text.includes(`--match-set ${name} `)));
+  return Object.fromEntries(known.map((name) => [`set ${name}`, node.ipsets.has(name)]));
 }
 
 function nftParts(node: NodeState, family: Family): Record<string, boolean> {

@@ -22,6 +22,8 @@ export interface Outbox {
   readonly durable: number;
   /** … and how many were given to the spool to be written. */
   readonly handed: number;
+  /** A writing was asked for and has not ended; what it writes may all be acknowledged meanwhile. */
+  readonly writing: boolean;
   /** How many of the queue's head were sent on this connection. */
   readonly sent: number;
   /** Read back from disk and sent on this connection. */
@@ -63,6 +65,7 @@ export function emptyOutbox(stream: string, backlog: boolean): Outbox {
     queueBytes: 0,
     durable: 0,
     handed: 0,
+    writing: false,
     sent: 0,
     loaded: [],
     backlog,
@@ -86,11 +89,11 @@ export function enqueued(outbox: Outbox, changes: readonly Change[]): Outbox {
 /** After the spool has written all up to a place: what is on disk need not all be in memory. */
 export function spooled(outbox: Outbox, place: Place): Outbox {
   const durable = Math.max(outbox.durable, outbox.queue.findIndex(({ change }) => change.stream === place.stream && change.seq === place.seq) + 1);
-  return shed({ ...outbox, durable, handed: Math.max(outbox.handed, durable) });
+  return shed({ ...outbox, durable, handed: Math.max(outbox.handed, durable), writing: false });
 }
 
 /** After the spool has failed: what it was given is given again. */
-export const unspooled = (outbox: Outbox): Outbox => ({ ...outbox, handed: outbox.durable });
+export const unspooled = (outbox: Outbox): Outbox => ({ ...outbox, handed: outbox.durable, writing: false });
 
 /** After a connection has ended: all that is not acknowledged is to be sent again. */
 export const interrupted = (outbox: Outbox): Outbox => ({
@@ -192,8 +195,8 @@ function batchesOf(queue: readonly Queued[]): readonly (readonly SequencedChange
 export function toSpool(outbox: Outbox, isOpen: boolean): Acted {
   const waiting = outbox.queue.slice(outbox.handed);
   const isEnough = isOpen && outbox.queue.length <= limits.queueInMemoryMax;
-  if (waiting.length === 0 || isEnough || outbox.handed > outbox.durable) return { outbox, effects: [] };
-  return { outbox: { ...outbox, handed: outbox.queue.length }, effects: [{ kind: 'spool', changes: waiting.map(({ change }) => change) }] };
+  if (waiting.length === 0 || isEnough || outbox.writing) return { outbox, effects: [] };
+  return { outbox: { ...outbox, handed: outbox.queue.length, writing: true }, effects: [{ kind: 'spool', changes: waiting.map(({ change }) => change) }] };
 }
 
 /** Leaves to the disk what is safe there, once memory holds more than it should. What is on the wire stays. */

@@ -1,44 +1,18 @@
 // Each case gives a sound capture of a real kube-proxy one fault beside its NodePorts' own rules: addresses, tunnels, counters, processes, routes. The files are
 // read as the product reads them; the finding must name the cause, and the capture without the fault must not have it.
-import t from 'tap';
-import { checkNode } from '../../cli/commands/check.run.ts';
-import { readObjects } from '../../collector/kubernetes/objects.ts';
-import type { Finding } from '../../shared/model/finding.ts';
-import { captureFiles } from '../support/captures.ts';
+import { added, type Edit, type EditedCase, json, replaced, sysctl, testEdited } from '../support/edited.ts';
 
 const iptables = '01-healthy-iptables-nft';
 const nftables = '02-healthy-nftables';
 const k3s = '16-k3s-like-healthy';
 
-/** A file that is edited, or one that is added. */
-type Edit = readonly [file: string, by: (text: string) => string];
-
-interface Case {
-  readonly name: string;
-  readonly capture: string;
-  readonly edits: readonly Edit[];
-  readonly cause: string;
-  /** How many findings of the cause. */
-  readonly count?: number;
-  readonly expect: Partial<Record<keyof Finding, unknown>>;
-  /** The same without the fault, where it is not the capture as it is. */
-  readonly twin?: readonly Edit[];
-}
-
-const added = (file: string, content: string): Edit => [file, () => content];
-const replaced = (file: string, pattern: RegExp, by: string): Edit => [file, (text) => text.replace(pattern, by)];
-const json = (file: string, by: (value: never) => unknown): Edit => [file, (text) => JSON.stringify(by(JSON.parse(text) as never))];
-const sysctl = (name: string, value: string): Edit => [
-  'sysctl.txt',
-  (text) => `${text.replace(new RegExp(`^${name.replaceAll('.', '\\.')} ?=.*\n`, 'm'), '')}${name} = ${value}\n`,
-];
 const save = 'iptables-save.txt';
-const device = (more: object): Edit => json('ip-addr.json', (list: never) => [...(list as object[]), { ifindex: 99, flags: ['UP'], addr_info: [], ...more }]);
+const device = (more: object): Edit => json('ip-addr.json', (list) => [...(list as object[]), { ifindex: 99, flags: ['UP'], addr_info: [], ...more }]);
 const underlay = (mtu: number): Edit =>
-  json('ip-addr.json', (list: never) => (list as { ifname: string }[]).map((each) => (each.ifname === 'eth0' ? { ...each, mtu } : each)));
+  json('ip-addr.json', (list) => (list as { ifname: string }[]).map((each) => (each.ifname === 'eth0' ? { ...each, mtu } : each)));
 const inInput = (rule: string): Edit => replaced(save, /^-A INPUT /m, `-A INPUT ${rule}\n-A INPUT `);
 const counters = (...lines: readonly string[]): Edit => added('counters.txt', lines.map((line) => `${line}\n`).join(''));
-const pods = (more: object): Edit => json('pods.json', (list: never) => ({ ...(list as object), items: [...(list as { items: object[] }).items, more] }));
+const pods = (more: object): Edit => json('pods.json', (list) => ({ ...(list as object), items: [...(list as { items: object[] }).items, more] }));
 const metrics = (last: number, queued: number, failures: number): Edit =>
   added(
     'kube-proxy-metrics.txt',
@@ -56,7 +30,7 @@ const hostPortPod = {
   spec: { nodeName: 'node1', containers: [{ name: 'main', ports: [{ containerPort: 80, hostPort: 8081 }] }] },
   status: { phase: 'Running', podIP: '10.244.1.77' },
 };
-const thirdNode: Edit = json('nodes.json', (list: never) => ({
+const thirdNode: Edit = json('nodes.json', (list) => ({
   ...(list as object),
   items: [...(list as { items: object[] }).items, { kind: 'Node', metadata: { name: 'node3' }, spec: { podCIDRs: ['10.244.3.0/24'] } }],
 }));
@@ -67,7 +41,7 @@ const portmap = (ports: string): Edit =>
     `$1:CNI-HOSTPORT-DNAT - [0:0]\n:CNI-DN-1 - [0:0]\n-A CNI-HOSTPORT-DNAT -p tcp -m multiport --dports ${ports} -j CNI-DN-1\n-A CNI-DN-1 -p tcp -j DNAT --to-destination 10.244.1.77:80\n`,
   );
 
-const cases: readonly Case[] = [
+const cases: readonly EditedCase[] = [
   {
     name: 'B17: the jump to KUBE-NODEPORTS is limited to another network',
     capture: iptables,
@@ -204,7 +178,7 @@ const cases: readonly Case[] = [
   {
     name: 'D14: nm-cloud-setup has made rules',
     capture: iptables,
-    edits: [json('ip-rule.json', (list: never) => [...(list as object[]), { priority: 30400, src: '172.31.0.11', table: '30400' }])],
+    edits: [json('ip-rule.json', (list) => [...(list as object[]), { priority: 30400, src: '172.31.0.11', table: '30400' }])],
     cause: 'D14',
     expect: {},
   },
@@ -217,33 +191,4 @@ const cases: readonly Case[] = [
   },
 ];
 
-for (const { name, capture, edits, cause, count, expect, twin } of cases) {
-  t.test(name, (t) => {
-    const found = findingsOf(capture, edits).filter((finding) => finding.cause === cause);
-    t.match(found[0], expect);
-    t.equal(found.length, count ?? 1, found.map(({ summary }) => summary).join('\n'));
-    t.same(
-      findingsOf(capture, twin ?? []).filter((finding) => finding.cause === cause),
-      [],
-      'without the fault it is not said',
-    );
-    t.end();
-  });
-}
-
-function findingsOf(capture: string, edits: readonly Edit[]): readonly Finding[] {
-  const files = new Map(captureFiles(capture));
-  for (const [file, by] of edits) {
-    const before = files.get(file)?.toString('utf8') ?? '';
-    const after = by(before);
-    if (after === before) throw new Error(`${file} was not changed`);
-    files.set(file, Buffer.from(after));
-  }
-  const objectFiles = ['services.json', 'endpointslices.json', 'nodes.json', 'pods.json'].map((name) => ({
-    name,
-    text: (files.get(name) as Buffer).toString('utf8'),
-  }));
-  const checked = checkNode({ files, objects: readObjects(objectFiles).objects, now: 0 });
-  if (checked === undefined) throw new Error('the capture says which node it is of');
-  return checked.findings;
-}
+testEdited(cases);

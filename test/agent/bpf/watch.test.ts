@@ -110,7 +110,10 @@ t.test('a flood is taken in part, said, and over', async (t) => {
 t.test('news of one source is passed on now and then, however much there is', async (t) => {
   const start = performance.now();
   const replace = '{"ev":"replace","what":"ip","table":"filter","result":0,"at":1,"pid":1,"uid":0,"comm":"x","own":true}';
-  const { changed, until } = await watch(t, `${say(hello)} for i in $(seq 100); do echo '${replace}'; sleep 0.01; done; ${answering}`);
+  const { changed, until } = await watch(
+    t,
+    `${say(hello)} for i in $(seq 200); do echo '${replace}'; echo '${replace}'; done; sleep 0.3; for i in $(seq 200); do echo '${replace}'; done; ${answering}`,
+  );
   await until(() => changed.filter((source) => source === 'iptables-legacy').length >= 2);
   await new Promise((resolve) => setTimeout(resolve, 1_500));
   const times = changed.filter((source) => source === 'iptables-legacy').length;

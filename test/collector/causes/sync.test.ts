@@ -27,6 +27,13 @@ testCases([
     facts: () => [proxyFact({ sync: sync(behind) })],
     expect: [{ cause: 'B03', severity: 'warning', confidence: 'possible', port: 0 }],
   },
+  {
+    name: 'B03: it says itself that it is not healthy',
+    now: 2_000_000,
+    facts: () => [proxyFact({ health: '503: last sync 5 min ago', version: 'v1.30.5' })],
+    expect: [{ cause: 'B03', severity: 'warning', port: 0, summary: /kube-proxy v1\.30\.5 on node1 says that it is not healthy/ as unknown as string }],
+  },
+  { name: 'B03 twin: it says that it is healthy', now: 2_000_000, facts: () => [proxyFact({ health: 'ok' })], expect: [] },
   { name: 'B03 twin: it has written since', facts: () => [proxyFact({ sync: sync({ lockedBy: { pid: 1, comm: 'iptables' } }) })], expect: [] },
   {
     name: 'B05: the last sync is recent: one update was lost',
