@@ -49,6 +49,8 @@ export const limits = {
   inputFileBytesMax: 512 * 1024 * 1024,
   /** Branches of one walk before it answers unknown. */
   walkBranchesMax: 4_096,
+  /** Branches of one walk that differ in nothing but in what they assume of rules; more become one that depends on all those rules. */
+  walkBranchesApartMax: 16,
   /** Rules visited by one walk before it answers unknown (a loop of chains cannot be loaded, but a capture can be edited). */
   walkRulesMax: 2_000_000,
   /** Depth of jumps; the kernel refuses more than 16 for nft and a stack's worth for x_tables. */

@@ -1,6 +1,8 @@
 // Joins branches of a walk that went different ways and are the same again, so that their number follows the differences that matter and not the rules visited.
+import { limits } from '../limits.ts';
 import { intersect, isSameSet, union } from '../model/address.ts';
 import type { Decider } from '../model/outcome.ts';
+import type { Ended } from './chains.ts';
 import type { Assumption, Nat, State } from './packet.ts';
 
 /** Weights of the same sources add up, sources of the same weight unite, and an assumption that made no difference is forgotten. The list itself if none joins. */
@@ -21,6 +23,18 @@ export function coalesce(states: readonly State[]): readonly State[] {
   }
   return groups.length === states.length ? states : groups.flatMap((group) => (group.length === 1 ? group : joinGroup(group)));
 }
+
+/** Joins the ends of branches that came to the same end, where there are so many that what each assumes can hardly be of use. */
+export function coalesceEnds(ends: readonly Ended[]): readonly Ended[] {
+  if (ends.length <= limits.walkBranchesApartMax) return ends;
+  const groups = Map.groupBy(ends, ({ verdict, rejectWith, decider }) => `${verdict} ${rejectWith} ${decider.by} ${placeText(decider)}`);
+  return [...groups.values()].flatMap((group) => {
+    const joined = coalesce(group.map(({ state }) => state));
+    return joined.length === group.length ? group : joined.map((state): Ended => ({ ...withoutKept(group[0] as Ended), state }));
+  });
+}
+
+const withoutKept = ({ kept: _, ...end }: Ended): Ended => end;
 
 /** Whether a few branches all go to addresses of their own, as those of a Service's endpoints do: the usual case, told without a map. */
 function goApart(states: readonly State[]): boolean {
@@ -65,8 +79,40 @@ function joinGroup(group: readonly State[]): readonly State[] {
     if (both === undefined) joined.push(state);
     else joined[at] = both;
   }
-  return joined.length < group.length ? joinGroup(joined) : joined;
+  if (joined.length < group.length) return joinGroup(joined);
+  return joined.length > limits.walkBranchesApartMax ? joinLoosely(joined) : joined;
 }
+
+/**
+ * Many branches that differ in nothing but in what they assume of which rules become one that depends on all of those rules: what it comes to is as uncertain as
+ * before, and the number of branches no longer doubles with every rule.
+ */
+function joinLoosely(group: readonly State[]): readonly State[] {
+  const joined: State[] = [];
+  for (const state of group) {
+    const at = joined.findIndex((other) => haveSamePackets(other, state));
+    const other = joined[at];
+    if (other === undefined) joined.push(state);
+    else joined[at] = { ...other, assumptions: eitherOf(other.assumptions, state.assumptions) };
+  }
+  return joined;
+}
+
+const haveSamePackets = (a: State, b: State): boolean =>
+  Math.abs(a.weight - b.weight) < 1e-12 && isSameSet(a.source, b.source) && isSameSet(a.original.source, b.original.source);
+
+/** What both assume, then each other rule that one of them assumes something of. */
+function eitherOf(a: readonly Assumption[], b: readonly Assumption[]): readonly Assumption[] {
+  let same = 0;
+  while (same < a.length && same < b.length && a[same]?.matched === b[same]?.matched && isAbout(a[same], b[same])) same++;
+  const either: Assumption[] = [];
+  for (const { decider } of [...a.slice(same), ...b.slice(same)]) {
+    if (!either.some((each) => isSamePlace(each.decider, decider))) either.push({ decider, matched: 'either' });
+  }
+  return [...a.slice(0, same), ...either];
+}
+
+const isAbout = (a: Assumption | undefined, b: Assumption | undefined): boolean => isSamePlace(a?.decider, b?.decider);
 
 function join(a: State, b: State): State | undefined {
   const sameSource = isSameSet(a.source, b.source) && isSameSet(a.original.source, b.original.source);
@@ -88,7 +134,9 @@ const haveCommonSources = (a: State, b: State): boolean =>
   intersect(a.source, b.source).length > 0 && intersect(a.original.source, b.original.source).length > 0;
 
 const assumeTheSame = (a: State, b: State): boolean => a.assumptions === b.assumptions || assumptionText(a) === assumptionText(b);
-const assumptionText = (state: State): string => state.assumptions.map((each) => `${each.matched ? '+' : '-'}${placeText(each.decider)}`).join();
+const assumptionText = (state: State): string => state.assumptions.map((each) => `${signOf(each)}${placeText(each.decider)}`).join();
+/** `+` where a rule is assumed to match, `-` where not, `?` where one of both. */
+export const signOf = ({ matched }: Assumption): string => (matched === 'either' ? '?' : matched ? '+' : '-');
 const placeText = (decider: Decider): string => `${decider.backend} ${decider.family} ${decider.table} ${decider.chain} ${decider.rule} ${decider.text}`;
 
 function isComplement(a: readonly Assumption[], b: readonly Assumption[]): boolean {
@@ -98,5 +146,5 @@ function isComplement(a: readonly Assumption[], b: readonly Assumption[]): boole
   const same = a
     .slice(0, -1)
     .every((each, index) => each.matched === b[index]?.matched && placeText(each.decider) === placeText((b[index] as Assumption).decider));
-  return same && x.matched !== y.matched && placeText(x.decider) === placeText(y.decider);
+  return same && x.matched === !y.matched && placeText(x.decider) === placeText(y.decider);
 }

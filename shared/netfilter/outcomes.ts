@@ -19,7 +19,10 @@ interface Part {
  * Outcomes of a walk, heaviest first. Branches of equal outcome are one: weights of the same clients add up, clients of the same weight unite. `sequel` says
  * what follows on a branch; absent where nobody asked.
  */
-export function outcomesOf({ ended, packet, node, options }: Walker, sequel: ((branch: Ended) => Sequel) | undefined): Walk {
+export function outcomesOf(
+  { ended, packet, node, options }: Omit<Walker, 'ended'> & { readonly ended: readonly Ended[] },
+  sequel: ((branch: Ended) => Sequel) | undefined,
+): Walk {
   const unread = unreadDeciders(node);
   const parts = ended.flatMap((each) => partsOf(each, unread, sequel?.(each)));
   const merged = merge(parts);

@@ -18,10 +18,10 @@ export interface Packet {
   readonly iif?: string;
 }
 
-/** An assumption about a rule that cannot be judged: that it matched, or that it did not. */
+/** An assumption about a rule that cannot be judged: that it matched, or that it did not, or one of both in a way that is no longer told apart. */
 export interface Assumption {
   readonly decider: Decider;
-  readonly matched: boolean;
+  readonly matched: boolean | 'either';
 }
 
 export type Nat = { readonly kind: 'masquerade' } | { readonly kind: 'snat'; readonly address?: bigint };

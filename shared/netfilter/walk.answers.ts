@@ -3,6 +3,7 @@ import { type Family, type IntervalSet, single } from '../model/address.ts';
 import type { Decider, ReplyProblem } from '../model/outcome.ts';
 import { speaksForAll } from './alike.ts';
 import type { Ended } from './chains.ts';
+import { coalesceEnds } from './coalesce.ts';
 import { interfaceOfAddress, isFilteredBridge, knowsSctp, routesTo, routeTo } from './host.ts';
 import type { NodeState } from './node.ts';
 import type { State } from './packet.ts';
@@ -78,7 +79,7 @@ function answersOf(walker: Walker, branch: Ended): readonly Ended[] {
   else if (verdict === 'local') leave(back, { ...replyState(walker.node, state), iif: undefined });
   // Servers that IPVS only passes packets on to answer the client themselves.
   else if (!isPassedOn(branch)) arrive(back, replyState(walker.node, state));
-  return back.ended;
+  return coalesceEnds(back.ended);
 }
 
 const isPassedOn = ({ verdict, state: { ipvs } }: Ended): boolean => verdict === 'forward' && ipvs !== undefined && ipvs.server.method !== 'masquerade';
@@ -118,7 +119,7 @@ function laterPackets(walker: Walker, branch: Ended): readonly Ended[] {
   };
   if (walker.packet.vantage === 'node') leave(next, { ...packet, iif: undefined });
   else arrive(next, packet);
-  return next.ended;
+  return coalesceEnds(next.ended);
 }
 
 /** What the other side sends next on a TCP connection that was not tracked: it begins an entry of its own. */

@@ -1,6 +1,7 @@
 // Weighs the steps of a drawing: what share of one client's connections takes each, which clients, and what is assumed of rules that cannot be judged.
 import { limits } from '../limits.ts';
 import { size } from '../model/address.ts';
+import { signOf } from './coalesce.ts';
 import type { Assumption } from './packet.ts';
 import { type EdgeDoubt, type GraphEdge, listed } from './walk.graph.model.ts';
 import { assumptionKey, type ClientClass, largest, type Shares } from './walk.shares.ts';
@@ -58,7 +59,7 @@ function tellsApart(rule: string, fork: readonly BareEdge[], context: EdgeContex
     const own = (weighty.length > 0 ? weighty : [...taken]).flatMap(([index, count]) =>
       madeBy(context, index, count).filter((each) => keyOf(context, each) === rule),
     );
-    return `${own.some(({ matched }) => matched)} ${own.some(({ matched }) => !matched)}`;
+    return `${own.some(({ matched }) => matched !== false)} ${own.some(({ matched }) => matched !== true)}`;
   });
   return new Set(ways).size > 1;
 }
@@ -88,8 +89,8 @@ function partsOf(fork: readonly BareEdge[], rules: ReadonlySet<string>, context:
   return all.filter((part) => isTaken(part) || !all.some((other) => other.to === part.to && isTaken(other)));
 }
 
-/** `+RULE` where it is assumed to match, `-RULE` where not. */
-const signed = (context: EdgeContext, assumption: Assumption): string => `${assumption.matched ? '+' : '-'}${keyOf(context, assumption)}`;
+/** `+RULE` where it is assumed to match, `-RULE` where not, `?RULE` where one of both. */
+const signed = (context: EdgeContext, assumption: Assumption): string => `${signOf(assumption)}${keyOf(context, assumption)}`;
 
 /** Whether no client takes the parts of a fork with more than all of its connections. */
 function isSound(parts: readonly Part[], { shares }: EdgeContext): boolean {

@@ -139,7 +139,7 @@ export interface GraphEdge {
 export interface EdgeDoubt {
   readonly decider: Decider;
   /** Assumed to match, or not to. */
-  readonly matched: boolean;
+  readonly matched: boolean | 'either';
   /** Alike rules of other endpoints that the same is assumed of. */
   readonly more: number;
 }

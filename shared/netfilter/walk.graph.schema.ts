@@ -81,7 +81,11 @@ const edge = Type.Object({
   weight: share,
   sources: Type.Optional(list(word)),
   most: Type.Optional(Type.Literal(true)),
-  unless: Type.Optional(Type.Array(Type.Object({ decider, matched: Type.Boolean(), more: Type.Integer() }), { maxItems: limits.drawingListMax })),
+  unless: Type.Optional(
+    Type.Array(Type.Object({ decider, matched: Type.Union([Type.Boolean(), Type.Literal('either')]), more: Type.Integer() }), {
+      maxItems: limits.drawingListMax,
+    }),
+  ),
 });
 
 /** What `graphOf` makes, and `walkSvg` and `walkMermaid` draw. */

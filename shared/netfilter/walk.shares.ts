@@ -70,7 +70,7 @@ export function largest(branches: readonly Weighed[], forksLeft = 12): number {
   const where = (matched: boolean): readonly Weighed[] =>
     branches.flatMap(({ weight, assumptions }) => {
       const own = assumptions.filter((each) => assumptionKey(each) === fork);
-      return own.some((each) => each.matched !== matched) ? [] : [{ weight, assumptions: assumptions.filter((each) => !own.includes(each)) }];
+      return own.some((each) => each.matched === !matched) ? [] : [{ weight, assumptions: assumptions.filter((each) => !own.includes(each)) }];
     });
   return Math.max(largest(where(true), forksLeft - 1), largest(where(false), forksLeft - 1));
 }
@@ -78,6 +78,7 @@ export function largest(branches: readonly Weighed[], forksLeft = 12): number {
 function forkOf(branches: readonly Weighed[]): string | undefined {
   const seen = new Map<string, boolean>();
   for (const assumption of branches.flatMap(({ assumptions }) => assumptions)) {
+    if (assumption.matched === 'either') continue;
     const key = assumptionKey(assumption);
     if (seen.has(key) && seen.get(key) !== assumption.matched) return key;
     seen.set(key, assumption.matched);

@@ -4,6 +4,7 @@ import { limits } from '../limits.ts';
 import { single, size } from '../model/address.ts';
 import type { Outcome } from '../model/outcome.ts';
 import { waysOf } from './alike.ts';
+import { coalesceEnds } from './coalesce.ts';
 import { hasTies, type TieOrder } from './hooks.ts';
 import { interfaceOfAddress, routeTo } from './host.ts';
 import type { NodeState } from './node.ts';
@@ -57,7 +58,8 @@ function walkOnce(node: NodeState, packet: Packet, { ties, traced, reply }: Walk
   const start = firstState(node, packet);
   if (packet.vantage === 'node') leave(walker, start);
   else arrive(walker, start);
-  return outcomesOf(walker, reply ? (branch) => sequelOf(walker, branch) : undefined);
+  const joined = { ...walker, ended: coalesceEnds(walker.ended) };
+  return outcomesOf(joined, reply ? (branch) => sequelOf(walker, branch) : undefined);
 }
 
 function firstState(node: NodeState, packet: Packet): State {

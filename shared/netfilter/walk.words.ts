@@ -166,15 +166,18 @@ function sourcesText({ shown, more }: Listed<string>, of: 'most' | 'some'): stri
 
 function doubtText({ decider, matched, more }: EdgeDoubt, target: GraphNode | undefined): string {
   const isItself = target?.kind === 'rule' && target.rules.shown.some((rule) => rule.decider.text === decider.text && rule.decider.chain === decider.chain);
-  if (isItself && matched) return 'if it matches';
+  if (isItself && matched === true) return 'if it matches';
   const alike = more === 0 ? '' : ` or ${more} alike`;
   return decider === tie || decider.chain === undefined
     ? doubtWords({ decider, matched })
-    : `if ${decider.chain} rule ${decider.rule}${alike} ${matched ? 'matches' : 'does not match'}`;
+    : matched === 'either'
+      ? `depending on ${decider.chain} rule ${decider.rule}${alike}`
+      : `if ${decider.chain} rule ${decider.rule}${alike} ${matched ? 'matches' : 'does not match'}`;
 }
 
 /** What is assumed, in words: `if ip filter FORWARD rule 2 matches`. */
 export function doubtWords({ decider, matched }: Pick<EdgeDoubt, 'decider' | 'matched'>): string {
+  if (matched === 'either') return `depending on ${decider.by === 'rule' ? placeOrText(decider) : decider.text}`;
   if (decider.text === tie.text) return matched ? 'if chains of one priority run in the order of the dump' : 'if chains of one priority run in the other order';
   if (decider.by === 'rule') return `if ${placeOrText(decider)} ${matched ? 'matches' : 'does not match'}`;
   return `${matched ? 'if' : 'unless'} ${decider.text}`;
