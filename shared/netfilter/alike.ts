@@ -141,6 +141,25 @@ function hostIntervals({ host }: NodeState): readonly Interval[] {
   return [...routes, ...rules, ...own];
 }
 
+/** Whether rules that answers can meet tell packets of one connection apart by their TCP flags. */
+export function asksForFlags(node: NodeState): boolean {
+  let known = flagsAsked.get(node);
+  if (known === undefined) flagsAsked.set(node, (known = node.tables.some(hasFlagsAsked)));
+  return known;
+}
+const flagsAsked = new WeakMap<NodeState, boolean>();
+
+function hasFlagsAsked(table: Table): boolean {
+  for (const step of stepsAfterRouting(table)) if (looksAtFlags(step)) return true;
+  return false;
+}
+
+function looksAtFlags(step: Step): boolean {
+  if (step.kind === 'number') return step.field === 'tcpFlags';
+  const key = step.kind === 'lookup' || step.kind === 'verdictMap' ? step.key : [];
+  return key.some((part) => part.kind === 'number' && part.field === 'tcpFlags');
+}
+
 /** The steps that packets after the first routing decision, answers and later packets can meet: all but those that only a connection's first packet meets. */
 function* stepsAfterRouting(table: Table): Iterable<Step> {
   const first = baseChainsOf(table).filter(({ base }) => base?.type !== 'nat' || (base.hook !== 'prerouting' && base.hook !== 'output'));

@@ -1,7 +1,7 @@
 // Judges one condition against a set of packets: yes, no, may, by chance, or yes for some of the sources and no for the others.
 import { type IntervalSet, intersect, subtract, union } from '../model/address.ts';
 import { addressValue, conntrackWord, interfaceMatches, narrowed, numberValue, ofClients, type Surroundings, typeSet, typeSet6 } from './fields.ts';
-import { isFilteredBridge, routesTo } from './host.ts';
+import { type Host, isBridgedBack, isFilteredBridge, routesTo } from './host.ts';
 import { matchIpset } from './ipset.match.ts';
 import { matchLookup } from './lookup.ts';
 import { holds, type Judgement, may, negated, no, remembers, type State, yes } from './packet.ts';
@@ -10,7 +10,7 @@ import type { Condition, InterfacePattern } from './rule.ts';
 /** Judges a condition. Never certain where it depends on something that was not read. */
 export function judge(state: State, condition: Condition, around: Surroundings): Judgement {
   if (needsConnection(condition) && !hasConnection(state, around)) return no;
-  if (needsPort(condition) && state.iif !== undefined && isFilteredBridge(around.node.host, state.family, state.iif)) return no;
+  if (needsPort(condition) && isRoutedFromBridge(state, around)) return no;
   const judgement = judgePlain(state, condition, around);
   return 'negate' in condition && condition.negate ? negated(judgement) : judgement;
 }
@@ -33,6 +33,9 @@ function needsConnection(condition: Condition): boolean {
 /** A name of the outgoing port holds for no packet that came through a bridge and is routed, negated or not (xt_physdev). */
 const needsPort = (condition: Condition): boolean =>
   condition.kind === 'interface' && condition.field === 'physicalOut' && condition.patterns.some(({ name }) => name !== '');
+
+const isRoutedFromBridge = (state: State, { node: { host } }: Surroundings): boolean =>
+  state.iif !== undefined && isFilteredBridge(host, state.family, state.iif) && !isBridgedBack(host, state, state.oif);
 
 /** Whether a packet has an entry in the table of connections. */
 export const hasConnection = (state: State, around: Pick<Surroundings, 'beforeConntrack'>): boolean =>
@@ -110,21 +113,28 @@ function judgeClientPort(set: IntervalSet): Judgement {
 }
 
 function judgeInterface(state: State, { field, patterns }: Condition & { kind: 'interface' }, around: Surroundings): Judgement {
-  if (field === 'physicalIn') return judgePort(state, patterns, around);
+  if (field === 'physicalIn') return judgePort(state, patterns, { device: state.iif, host: around.node.host });
   // A packet that is routed leaves by no port of a bridge that is known yet.
-  if (field === 'physicalOut') return no;
+  if (field === 'physicalOut') {
+    const device = isBridgedBack(around.node.host, state, state.oif) ? state.oif : undefined;
+    return judgePort(state, patterns, { device, host: around.node.host });
+  }
   const name = field === 'in' ? state.iif : state.oif;
   if (name === undefined) return holds(patterns.some((pattern) => pattern.prefix && pattern.name === ''));
   return holds(patterns.some((pattern) => interfaceMatches(name, pattern)));
 }
 
-/** The port of the bridge that a packet came in by is known to rules where the bridge has them asked (br_netfilter). */
-function judgePort(state: State, patterns: readonly InterfacePattern[], { node: { host } }: Surroundings): Judgement {
-  if (state.iif === undefined || !isFilteredBridge(host, state.family, state.iif)) return no;
-  const ports = host.interfaces.filter(({ master }) => master === state.iif);
+/** The port of a bridge is known to rules where the bridge has them asked (br_netfilter). */
+function judgePort(
+  { family }: State,
+  patterns: readonly InterfacePattern[],
+  { device, host }: { readonly device: string | undefined; readonly host: Host },
+): Judgement {
+  if (device === undefined || !isFilteredBridge(host, family, device)) return no;
+  const ports = host.interfaces.filter(({ master }) => master === device);
   const hit = ports.filter(({ name }) => patterns.some((pattern) => interfaceMatches(name, pattern)));
   if (hit.length === 0) return no;
-  return hit.length === ports.length ? yes : may('the port of the bridge that the packet came in by is not known');
+  return hit.length === ports.length ? yes : may('which port of the bridge the packet came or goes by is not known');
 }
 
 function judgeStatus(state: State, anyOf: readonly string[], around: Surroundings): Judgement {

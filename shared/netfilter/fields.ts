@@ -44,12 +44,20 @@ export function addressValue(state: State, field: string): IntervalSet | undefin
     case 'originalDestination':
       return state.original.destination;
     case 'replySource':
-      return state.direction === 'original' ? state.destination : state.source;
+      return replySource(state);
     case 'replyDestination':
       return state.nat === undefined ? state.original.source : undefined;
     default:
       return undefined;
   }
+}
+
+/** Where answers of the connection come from: an ICMP error about it comes from anywhere, and a translation back may have been made already. */
+function replySource({ direction, destination, source, dnat, original, icmp, undo, ipvs }: State): IntervalSet | undefined {
+  if (direction === 'original') return destination;
+  if (ipvs !== undefined) return source;
+  if (!dnat) return original.destination;
+  return icmp === undefined && undo?.source !== undefined ? source : undefined;
 }
 
 /** The number in a field; undefined when it is not known before the packet is. */

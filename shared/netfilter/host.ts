@@ -202,6 +202,16 @@ export function isFilteredBridge({ interfaces, sysctls }: Host, family: Family, 
   return kind === undefined ? interfaces.some(({ master }) => master === device) : kind === 'bridge';
 }
 
+/**
+ * Whether a packet is passed on by the bridge that it came through, although its destination was translated: to an address behind the same bridge
+ * (br_netfilter). It meets the rules of forwarding there, with the port that it leaves by.
+ */
+export const isBridgedBack = (
+  host: Host,
+  { dnat, iif, family }: { readonly dnat: boolean; readonly iif: string | undefined; readonly family: Family },
+  out: string | undefined,
+): boolean => dnat && iif !== undefined && iif === out && isFilteredBridge(host, family, iif);
+
 /** Whether the kernel has SCTP, which is a module on most systems: the settings of SCTP are there when it is loaded. */
 export function knowsSctp({ sysctls }: Host): boolean {
   return sysctls.has('net.sctp.auth_enable');

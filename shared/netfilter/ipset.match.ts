@@ -71,10 +71,11 @@ function splitBy(state: State, partition: ReturnType<typeof partitionBy<IpsetEnt
   return { kind: 'split', yes: narrowed(state, side, inside), no: narrowed(state, side, outside) };
 }
 
+const dimensionsOf = ({ type }: Ipset): readonly string[] => type.slice(type.indexOf(':') + 1).split(',');
+
 /** The packet's values in the order of the set type's dimensions (`ip,port,net` …); the port dimension has two parts: protocol and number. */
 function valuesOf(state: State, set: Ipset, sides: readonly Side[]): readonly FieldValue[] {
-  const dimensions = set.type.slice(set.type.indexOf(':') + 1).split(',');
-  return dimensions.flatMap((dimension, index): FieldValue[] => {
+  return dimensionsOf(set).flatMap((dimension, index): FieldValue[] => {
     const side = sides[index] ?? sides.at(-1) ?? 'source';
     switch (dimension) {
       case 'ip':
@@ -123,7 +124,9 @@ function testsOf(part: IpsetPart): readonly PartTest[] {
 /** Entries from the most specific to the widest, as the kernel tries prefixes; a bitmap or hash of ports needs no scan. */
 function candidatesOf(set: Ipset, values: readonly FieldValue[]): readonly IpsetEntry[] {
   const sorted = sortedEntries.get(set) ?? sortEntries(set);
-  const port = values.find((value, index) => value.kind === 'number' && index > 0);
+  const dimension = dimensionsOf(set).indexOf('port');
+  // The protocol stands before the number.
+  const port = dimension < 0 ? undefined : values[dimension + 1];
   if (set.entries.length < 32 || port?.kind !== 'number') return sorted.all;
   return sorted.byPort.get(port.value) ?? sorted.ranges;
 }

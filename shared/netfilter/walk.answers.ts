@@ -1,7 +1,7 @@
 // The answer of a walk's branches, followed back to the client, and the client's next packet: a connection needs both.
 import { type Family, type IntervalSet, single } from '../model/address.ts';
 import type { Decider, ReplyProblem } from '../model/outcome.ts';
-import { speaksForAll } from './alike.ts';
+import { asksForFlags, speaksForAll } from './alike.ts';
 import type { Ended } from './chains.ts';
 import { coalesceEnds } from './coalesce.ts';
 import { interfaceOfAddress, isFilteredBridge, knowsSctp, routesTo, routeTo } from './host.ts';
@@ -44,9 +44,11 @@ const isToldAtOnce = ({ packet }: Walker, { verdict, decider, state }: Ended): b
 
 /** Where the answers end, and later packets. */
 function followersOf(walker: Walker, branch: Ended): readonly [readonly Ended[], readonly Ended[]] {
-  const [answers, later] = [answersOf(walker, branch), laterPackets(walker, branch)];
-  if (branch.state.conntrack !== 'untracked' || branch.state.ipvs !== undefined) return [answers, later];
-  return [answers.map(strayed), [...later, ...laterAnswers(walker, branch)].map(strayed)];
+  const isStray = branch.state.conntrack === 'untracked' && branch.state.ipvs === undefined;
+  const answers = answersOf(walker, branch);
+  // Where rules do not look at flags, what holds for the answer holds for those after it.
+  const later = [...laterPackets(walker, branch), ...(isStray || asksForFlags(walker.node) ? laterAnswers(walker, branch) : [])];
+  return isStray ? [answers.map(strayed), later.map(strayed)] : [answers, later];
 }
 
 /** Packets of a connection that was not tracked from its start may be translated for themselves: then nobody knows them where they come to. */
@@ -122,15 +124,16 @@ function laterPackets(walker: Walker, branch: Ended): readonly Ended[] {
   return coalesceEnds(next.ended);
 }
 
-/** What the other side sends next on a TCP connection that was not tracked: it begins an entry of its own. */
+/** What the other side sends next on a TCP connection: where that was not tracked it begins an entry of its own. */
 function laterAnswers(walker: Walker, branch: Ended): readonly Ended[] {
   const { state, verdict } = branch;
   if (state.protocol !== 6 || (verdict !== 'forward' && verdict !== 'local')) return [];
   const next = successor(walker);
-  const packet: State = { ...replyState(walker.node, state), conntrack: 'new', tcpFlags: 0x10 };
+  const answer = replyState(walker.node, state);
+  const packet: State = { ...answer, conntrack: isUntracked(state) ? 'new' : answer.conntrack, tcpFlags: 0x10 };
   if (verdict === 'local') leave(next, { ...packet, iif: undefined });
   else if (!isPassedOn(branch)) arrive(next, packet);
-  return next.ended;
+  return coalesceEnds(next.ended);
 }
 
 /** The answer to a packet that got through, as whoever took it sends it: translations are undone on its way. */

@@ -1,9 +1,10 @@
 // The course of packets from hook to hook: into the node, through it and out of it, as far as a socket, another machine or a refusal.
-import { formatEndpoint } from '../model/address.ts';
+import { formatAddress, formatEndpoint } from '../model/address.ts';
 import { type Protocol, protocolNumbers } from '../model/fact.ts';
 import type { Decider } from '../model/outcome.ts';
 import { goesToEndpoint, transferred } from './alike.ts';
-import { forwardingSetting, type Host, isFilteredBridge, knowsSctp, listenersFor } from './host.ts';
+import { forwardingSetting, isBridgedBack, isFilteredBridge, knowsSctp, listenersFor } from './host.ts';
+import type { NodeState } from './node.ts';
 import { type State, visited } from './packet.ts';
 import { noteSocket } from './visits.ts';
 import { atHook, atIngress } from './walk.hooks.ts';
@@ -85,7 +86,9 @@ const protocolName = (number: number): Protocol | undefined => (Object.keys(prot
 function forward(walker: Walker, part: Routed): void {
   const { state } = part;
   const setting = forwardingSetting(walker.node.host, state.family, state.iif);
-  const off: Decider | undefined = setting?.on === false && !isBridgedBack(walker.node.host, part) ? { by: 'sysctl', text: `${setting.name} = 0` } : undefined;
+  const off: Decider | undefined = setting?.on === false && !staysOnBridge(walker.node, part) ? { by: 'sysctl', text: `${setting.name} = 0` } : undefined;
+  const lost = lostOnBridge(walker.node, part);
+  if (lost !== undefined) return end(walker, state, { verdict: 'drop', decider: { by: 'route', text: lost } });
   // IPv6 looks at the setting when it has a way out only.
   if (off !== undefined && state.family === 4) return end(walker, state, { verdict: 'drop', decider: off });
   const out = outDevice(walker, part);
@@ -99,9 +102,16 @@ function forward(walker: Walker, part: Routed): void {
   }
 }
 
-/** What is translated to an address behind the bridge that it came through stays on the bridge (br_netfilter), where IPv6 does not ask for the setting. */
-const isBridgedBack = (host: Host, { state: { dnat, iif, family }, answer }: Routed): boolean =>
-  family === 6 && dnat && iif !== undefined && answer.kind === 'route' && answer.route.device === iif && isFilteredBridge(host, family, iif);
+/** On the bridge IPv6 does not ask for the setting of forwarding. */
+const staysOnBridge = ({ host }: NodeState, { state, answer }: Routed): boolean =>
+  state.family === 6 && answer.kind === 'route' && isBridgedBack(host, state, answer.route.device);
+
+/** What came through a bridge and is translated to an IPv6 address that no route leads to is gone without a word (br_nf_pre_routing_finish_ipv6). */
+function lostOnBridge({ host }: NodeState, { state: { family, dnat, iif, destination }, answer }: Routed): string | undefined {
+  const leads = answer.kind === 'unknown' || (answer.kind === 'route' && answer.route.type === 'unicast');
+  if (family === 4 || !dnat || iif === undefined || leads || !isFilteredBridge(host, family, iif)) return undefined;
+  return `no route to ${destination[0] === undefined ? 'the destination' : formatAddress(family, destination[0].lo)}, which the bridge ${iif} tells nobody`;
+}
 
 const routedBy = (walker: Walker, state: State, out: WayOut): State =>
   walker.options.traced ? visited(state, { kind: 'route', text: `forwarded by ${out.text}` }, walker.options) : state;
