@@ -4,7 +4,7 @@ import { actorText, type Change } from '../../shared/model/change.ts';
 import { type Expectation, servicePortText } from '../../shared/model/expectation.ts';
 import type { ChainsFact, Fact, NeighbourChain, NodePortKey, ProxyFact } from '../../shared/model/fact.ts';
 import type { Evidence, Finding } from '../../shared/model/finding.ts';
-import { type Decider, type Outcome, type Symptom, symptomOf } from '../../shared/model/outcome.ts';
+import { type Decider, lossOf, type Outcome, type Symptom, symptomOf } from '../../shared/model/outcome.ts';
 import { coversMost, type Drift, deciderOfOutcome } from '../compare/index.ts';
 import { type Correlated, changeThatMade, changeThatRemoved, classOf, correlate, durationText, standsOut, windows } from '../correlate/index.ts';
 import type { ClusterObjects, Service } from '../kubernetes/objects.ts';
@@ -55,6 +55,11 @@ export interface Diagnosing
 
 /** What a finding is about: a NodePort of a Service, a NodePort without one, or the node. */
 export type Subject = Pick<Expectation, 'key' | 'nodePort' | 'service'> | Pick<Drift, 'key' | 'nodePort'> | undefined;
+
+/** Whether nothing is wrong but for pods that are sent to themselves, and see their own address. */
+export const isHairpin = (drift: Drift): boolean =>
+  drift.kind === 'blocked' &&
+  drift.affected.every(({ outcomes }) => outcomes.every((outcome) => /\(hairpin\)/.test((lossOf(outcome) ?? outcome).decidedBy?.text ?? '')));
 
 /** Puts a finding together: identity, NodePort, and the change that caused it where the ledger holds it. */
 export function findingOf(diagnosis: Diagnosis, subject: Subject, diagnosed: Diagnosing): Finding {

@@ -2,7 +2,6 @@
 
 import type { Expectation } from '../../shared/model/expectation.ts';
 import type { Finding } from '../../shared/model/finding.ts';
-import { lossOf } from '../../shared/model/outcome.ts';
 import type { Drift } from '../compare/index.ts';
 import {
   clientsText,
@@ -10,6 +9,7 @@ import {
   type Diagnosed,
   type Diagnosis,
   findingOf,
+  isHairpin,
   listText,
   nodePortText,
   proxyOf,
@@ -67,10 +67,6 @@ function unmarkedFinding(diagnosis: Diagnosis, expectation: Expectation): Diagno
     },
   ];
 }
-
-const isHairpin = (drift: Drift): boolean =>
-  drift.kind === 'blocked' &&
-  drift.affected.every(({ outcomes }) => outcomes.every((outcome) => /\(hairpin\)/.test((lossOf(outcome) ?? outcome).decidedBy?.text ?? '')));
 
 function loopBackFinding(diagnosis: Diagnosis, drift: Drift): Diagnosed {
   const set = `KUBE-${drift.nodePort.family === 6 ? '6-' : ''}LOOP-BACK`;

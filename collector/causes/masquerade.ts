@@ -8,18 +8,23 @@ import { coversMost, type Drift, isUncertain } from '../compare/index.ts';
 import {
   chainsOf,
   consequencesMax,
+  counted,
   counterOf,
   type Detector,
   type Diagnosed,
   type Diagnosis,
   factsOf,
   findingOf,
+  isHairpin,
   isRuleDrift,
   listText,
   nodePortText,
   proxyOf,
   settingOf,
+  severityOf,
+  subjectOf,
   symptomOfDrift,
+  symptomText,
 } from './detector.ts';
 import { restartProxy, splitTarget } from './remedy.ts';
 
@@ -32,11 +37,32 @@ export const addressNotServed: Detector = {
 /** B21: clients are sent to another node's pod with their own address, and the answer does not come back this way. */
 export const notMasqueraded: Detector = {
   causes: ['B21'],
-  detect: (diagnosis) =>
-    diagnosis.expectations
+  detect: (diagnosis) => {
+    const bare = diagnosis.expectations
       .filter(({ expect, externalTrafficPolicy }) => expect === 'forward' && externalTrafficPolicy === 'Cluster')
-      .flatMap((expectation) => masqueradeFindings(diagnosis, expectation)),
+      .filter((expectation) => setFault(diagnosis, expectation) === undefined)
+      .map((expectation) => ({ expectation, targets: bareTargets(diagnosis, expectation) }))
+      .filter(({ targets }) => targets.length > 0);
+    const byFamily = Map.groupBy(bare, ({ expectation }) => expectation.nodePort.family);
+    const remote = [...byFamily.values()].flatMap((some) =>
+      some.length < commonMin ? some.map((each) => masqueradeFinding(diagnosis, [each])) : [masqueradeFinding(diagnosis, some)],
+    );
+    const hairpins = proxyOf(diagnosis)?.mode === 'ipvs' ? [] : diagnosis.drifts.filter(isHairpin);
+    const alone = hairpins.filter(({ nodePort }) => !byFamily.has(nodePort.family));
+    const [first] = remote;
+    const following = first === undefined ? [] : [{ ...first, explains: hairpins.filter((drift) => !alone.includes(drift)) }];
+    return [...remote, ...following, ...(alone.length === 0 ? [] : [hairpinFinding(diagnosis, alone)])];
+  },
 };
+
+/** NodePorts whose packets keep the client's address, from so many on the fault is taken for one that they have in common. */
+const commonMin = 3;
+
+/** A NodePort, and its endpoints on other nodes that see the client's own address. */
+interface Bare {
+  readonly expectation: Expectation;
+  readonly targets: readonly string[];
+}
 
 /** B22: what kube-proxy takes for pods is not what the nodes have been given. */
 export const wrongClusterNetwork: Detector = {
@@ -165,19 +191,19 @@ export function bareTargets(diagnosis: Diagnosis, expectation: Expectation): str
   return outcomes.some((outcome) => outcome.masquerade) ? [] : [...new Set(bare.flatMap(({ dnat }) => dnat ?? []))];
 }
 
-function masqueradeFindings(diagnosis: Diagnosis, expectation: Expectation): Diagnosed[] {
-  const targets = bareTargets(diagnosis, expectation);
-  if (targets.length === 0 || setFault(diagnosis, expectation) !== undefined) return [];
+function masqueradeFinding(diagnosis: Diagnosis, some: readonly Bare[]): Diagnosed {
+  const [{ expectation, targets }, ...others] = some as readonly [Bare, ...Bare[]];
   const unhooked = Object.entries(chainsOf(diagnosis, expectation.nodePort.family)?.parts ?? {})
     .filter(([part, there]) => !there && /POSTROUTING|MARK-MASQ|masquerading|nat-postrouting/.test(part))
     .map(([part]) => part);
+  const keys = new Set([expectation, ...others.map((each) => each.expectation)].map(({ key }) => key));
   const finding = findingOf(diagnosis, expectation, {
     cause: 'B21',
     title: "the client's address is not replaced on the way to other nodes",
     severity: 'error',
     confidence: unhooked.length > 0 ? 'certain' : 'likely',
     symptom: 'timeout',
-    summary: `${nodePortText(expectation.nodePort, expectation)}: connections time out for clients outside that are sent to ${listText(targets.slice(0, 4))} on other nodes: ${diagnosis.node} does not put its own address in place of theirs${unhooked.length > 0 ? ` (${listText(unhooked)} ${unhooked.length === 1 ? 'is' : 'are'} missing)` : ''}, so the pods answer the client by a way of their own.`,
+    summary: `${nodePortText(expectation.nodePort, expectation)}${others.length === 0 ? '' : ` and ${counted(others.length, 'more NodePort')}`}: connections time out for clients outside that are sent to ${listText(targets.slice(0, 4))} on other nodes: ${diagnosis.node} does not put its own address in place of theirs${unhooked.length > 0 ? ` (${listText(unhooked)} ${unhooked.length === 1 ? 'is' : 'are'} missing)` : ''}, so the pods answer the client by a way of their own.`,
     evidence: [
       { witness: 'rules', text: `Packets to ${listText(targets.slice(0, 4))} leave without masquerade, and externalTrafficPolicy is Cluster.` },
       ...unhooked.map((part) => ({ witness: 'rules' as const, text: `Missing: ${part}.` })),
@@ -187,8 +213,28 @@ function masqueradeFindings(diagnosis: Diagnosis, expectation: Expectation): Dia
       ...restartProxy(diagnosis.objects, diagnosis.node, proxyOf(diagnosis)),
     ],
     removed: unhooked.length > 0 ? ['KUBE-POSTROUTING'] : [],
+    consequences: others.slice(0, consequencesMax).map((each) => each.expectation.key),
   });
-  return [{ finding, explains: [] }];
+  return { finding, explains: diagnosis.drifts.filter(({ key, kind }) => kind === 'masquerade' && keys.has(key)) };
+}
+
+/** Pods that are sent to themselves by their own Service; without a masquerade they see a packet of their own address, and drop it. */
+function hairpinFinding(diagnosis: Diagnosis, drifts: readonly Drift[]): Diagnosed {
+  const [drift, ...others] = drifts as readonly [Drift, ...Drift[]];
+  const targets = [...new Set(drift.affected.flatMap(({ outcomes }) => outcomes.flatMap(({ dnat }) => dnat ?? [])))];
+  const finding = findingOf(diagnosis, subjectOf(drift), {
+    cause: 'B21',
+    title: 'the address of a pod that is sent to itself is not replaced',
+    severity: severityOf(drift),
+    confidence: 'likely',
+    symptom: symptomOfDrift(drift),
+    summary: `${nodePortText(drift.nodePort, drift.expectation)}${others.length === 0 ? '' : ` and ${counted(others.length, 'more NodePort')}`}: ${symptomText[symptomOfDrift(drift)]} for pods that are sent to themselves (${listText(targets.slice(0, 4))}): ${diagnosis.node} does not put its own address in place of theirs. Clients outside are not concerned.`,
+    evidence: [{ witness: 'rules', text: `Packets of ${listText(targets.slice(0, 4))} to itself leave without masquerade.` }],
+    remedy: restartProxy(diagnosis.objects, diagnosis.node, proxyOf(diagnosis)),
+    removed: ['KUBE-MARK-MASQ'],
+    consequences: others.slice(0, consequencesMax).map(({ key }) => key),
+  });
+  return { finding, explains: drifts };
 }
 
 /** The set that the NodePort should be in, by the names of kube-proxy. */

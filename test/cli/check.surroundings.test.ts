@@ -75,7 +75,6 @@ const cases: readonly EditedCase[] = [
     capture: iptables,
     edits: [noMasquerade],
     cause: 'B21',
-    count: 6,
     expect: { severity: 'error', confidence: 'certain' },
   },
   {
