@@ -1,5 +1,5 @@
 // What changed between two readings of the node, as entries of the ledger, each with who did it where the kernel said so. Pure: readings in, changes out.
-import type { Actor, Change, ChangeKind, Owner } from '../shared/model/change.ts';
+import type { Actor, Change, Owner } from '../shared/model/change.ts';
 import type { Fact, InterfaceFact, ListenerFact } from '../shared/model/fact.ts';
 import { diffTables, type RuleChange, type RulePosition } from '../shared/netfilter/diff.ts';
 import type { CaptureFiles } from '../shared/netfilter/node.ts';
@@ -136,9 +136,13 @@ const madeBy = (transaction: Transaction | undefined, { node, at }: LedgerContex
   transaction === undefined ? { at, node } : { at: transaction.at, node, actor: transaction.actor };
 
 /** What an act must have written to have made a change; undefined for what no act is known to make. */
-function wroteOf({ kind, subject }: { readonly kind: ChangeKind; readonly subject: string }): Wrote | undefined {
+function wroteOf({ kind, subject, before }: Pick<Bare, 'kind' | 'subject' | 'before'>): Wrote | undefined {
   if (kind === 'set') return subject.startsWith('ipvs ') ? 'ipvs' : subject.startsWith('ipset ') ? 'ipset' : undefined;
-  return kind === 'interface' ? 'link' : kind === 'address' || kind === 'route' || kind === 'sysctl' ? kind : undefined;
+  return kind === 'interface'
+    ? 'link'
+    : kind === 'address' || kind === 'route' || kind === 'sysctl' || (kind === 'process' && before !== null)
+      ? kind
+      : undefined;
 }
 
 interface Written {
@@ -153,7 +157,7 @@ interface Written {
  */
 function actedBy({ wrote, subject, owner }: Written, { acts = [] }: LedgerContext): { at?: number; actor?: Actor } {
   const able = acts.filter((act) => act.wrote === wrote && act.owner === undefined);
-  const object = subject.replace(/^(?:ipset|ipvs|interface|route) (?:-[tuf] )?/, '').split(' table ')[0] as string;
+  const object = subject.replace(/^(?:ipset|ipvs|interface|route|process) (?:-[tuf] )?/, '').split(' table ')[0] as string;
   const seen = able.findLast((act) => act.exact && (act.object === undefined || act.object === object));
   const ran = able.filter(({ exact }) => !exact);
   const named = ran.findLast(({ actor }) => actor.argv?.some((word) => word.includes(object)));

@@ -155,6 +155,8 @@ void attach_all(struct portreeve_bpf *bpf, enum calls_way way, struct attached *
 	attach_raw(bpf->progs.on_drop, attached->drops, sizeof(attached->drops));
 	if (attach_raw(bpf->progs.on_exit, attached->exec, sizeof(attached->exec)))
 		attach_raw(bpf->progs.on_exec, attached->exec, sizeof(attached->exec));
+	/* Without it an end has nobody who caused it, and nothing else is missing. */
+	bpf_program__attach(bpf->progs.on_signal);
 	attach_calls(bpf, way, attached);
 	if (way == CALLS_NONE || way == CALLS_TRACEPOINT)
 		snprintf(attached->netlink, sizeof(attached->netlink), "not wanted");

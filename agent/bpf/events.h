@@ -115,6 +115,7 @@ enum record_type {
 	RECORD_EXIT = 3,
 	RECORD_REPLACE = 4,
 	RECORD_NETLINK = 5,
+	RECORD_SIGNAL = 6,
 };
 
 struct drop_record {
@@ -155,6 +156,14 @@ struct exit_record {
 	/* As wait(2) gives it. */
 	__u32 status;
 	__u32 zero;
+	char comm[COMM_LENGTH];
+};
+
+/* A signal that ends or stops a daemon, and who sent it: told as the start of a program is, without a file. */
+struct signal_record {
+	struct exec_record sender;
+	__u32 target;
+	__s32 signal;
 	char comm[COMM_LENGTH];
 };
 

@@ -81,6 +81,14 @@ export interface ExitEvent {
   readonly comm: string;
 }
 
+/** A signal that ends or stops a daemon, and who sent it. */
+export interface SignalEvent {
+  readonly kind: 'signal';
+  readonly sender: ExecEvent;
+  readonly signal: number;
+  readonly target: { readonly pid: number; readonly comm: string };
+}
+
 /** A whole table of x_tables was replaced, or IPVS changed, by setsockopt. */
 export interface ReplaceEvent {
   readonly kind: 'replace';
@@ -129,6 +137,7 @@ export type BpfEvent =
   | DropEvent
   | ExecEvent
   | ExitEvent
+  | SignalEvent
   | ReplaceEvent
   | NetlinkEvent
   | NetlinkMoreEvent
@@ -163,6 +172,13 @@ function decode(line: string): BpfEvent {
       return exec(event);
     case 'exit':
       return { kind: 'exit', at: number(event, 'at'), pid: number(event, 'pid'), comm: text(event, 'comm') };
+    case 'signal':
+      return {
+        kind: 'signal',
+        sender: exec(event),
+        signal: number(event, 'signal'),
+        target: { pid: number(event, 'target'), comm: text(event, 'targetComm') },
+      };
     case 'replace':
       return { kind: 'replace', what: word(event, 'what', replaced), table: text(event, 'table'), result: number(event, 'result'), ...caller(event) };
     case 'netlink':

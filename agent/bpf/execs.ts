@@ -3,7 +3,7 @@ import { limits } from '../../shared/limits.ts';
 import type { Actor, Owner } from '../../shared/model/change.ts';
 import { glimpse, unitOf } from '../host/files.ts';
 import { type AuditedChange, replacesTable } from './audit.parse.ts';
-import type { ExecEvent, ExitEvent, NetlinkEvent, ReplaceEvent } from './events.parse.ts';
+import type { ExecEvent, ExitEvent, NetlinkEvent, ReplaceEvent, SignalEvent } from './events.parse.ts';
 import { type Wrote, wroteOf } from './tools.ts';
 
 /** What a process did that changed something of which the kernel itself names nobody. */
@@ -58,6 +58,11 @@ export class Execs {
     const runs = (this.#byPid.get(event.pid) ?? []).filter(({ endedAt }) => endedAt === undefined);
     for (const run of runs) run.endedAt = event.at;
     return [...new Set(runs.flatMap(({ wrote }) => wrote))];
+  }
+
+  /** Takes a signal that ends or stops a daemon: who sent it ended it, if it ends. */
+  signal({ sender, target }: SignalEvent): void {
+    this.#push({ at: sender.at, wrote: 'process', object: target.comm, exact: true, actor: { ...actorOf(sender), how: 'ebpf' } });
   }
 
   /** Takes a call that changed a table or IPVS. One that failed changed nothing. */

@@ -637,6 +637,19 @@ int on_exec(struct bpf_raw_tracepoint_args *context)
 	return 0;
 }
 
+/* A daemon may have started before anybody watched. */
+static __always_inline int is_daemon(struct task_struct *task)
+{
+	__u32 netns = netns_of_task(task), *class;
+	char comm[COMM_LENGTH] = {};
+
+	if (netns != own_netns && !every_netns)
+		return 0;
+	BPF_CORE_READ_INTO(&comm, task, comm);
+	class = bpf_map_lookup_elem(&tools, comm);
+	return class && *class == DAEMON;
+}
+
 SEC("raw_tp/sched_process_exit")
 int on_exit(struct bpf_raw_tracepoint_args *context)
 {
@@ -644,7 +657,7 @@ int on_exit(struct bpf_raw_tracepoint_args *context)
 	__u32 pid = BPF_CORE_READ(task, tgid);
 	struct exit_record *record;
 
-	if (pid != (__u32)BPF_CORE_READ(task, pid) || bpf_map_delete_elem(&watched, &pid))
+	if (pid != (__u32)BPF_CORE_READ(task, pid) || (bpf_map_delete_elem(&watched, &pid) && !is_daemon(task)))
 		return 0;
 	record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
 	if (!record) {
@@ -656,6 +669,56 @@ int on_exit(struct bpf_raw_tracepoint_args *context)
 	record->time = bpf_ktime_get_ns();
 	record->status = BPF_CORE_READ(task, exit_code);
 	record->zero = 0;
+	BPF_CORE_READ_INTO(&record->comm, task, comm);
+	bpf_ringbuf_submit(record, 0);
+	return 0;
+}
+
+#define SIGNALS_THAT_END (1u << 2 | 1u << 3 | 1u << 6 | 1u << 9 | 1u << 15 | 1u << 19) /* INT QUIT ABRT KILL TERM STOP */
+
+/* Signals of the kernel itself (out of memory, a fault) have no sender: the process that happens to run is not to blame. */
+static __always_inline int is_sent(void *info)
+{
+	__s32 code = 0;
+
+	if ((unsigned long)info <= 1)
+		return info == 0;
+	/* si_code stands third in every siginfo. */
+	bpf_probe_read_kernel(&code, sizeof(code), info + 2 * sizeof(__s32));
+	return code <= 0;
+}
+
+SEC("raw_tp/signal_generate")
+int on_signal(struct bpf_raw_tracepoint_args *context)
+{
+	__u32 number = (__u32)context->args[0];
+	struct task_struct *task = (struct task_struct *)context->args[2];
+	struct task_struct *sender = (struct task_struct *)bpf_get_current_task();
+	struct signal_record *record;
+
+	if (number > 31 || !(SIGNALS_THAT_END & 1u << number))
+		return 0;
+	if (!is_daemon(task) || !is_sent((void *)context->args[1]))
+		return 0;
+	record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
+	if (!record) {
+		count(COUNT_LOST);
+		return 0;
+	}
+	record->sender.type = RECORD_SIGNAL;
+	record->sender.class = TOOL;
+	record->sender.time = bpf_ktime_get_ns();
+	record->sender.pid = BPF_CORE_READ(sender, tgid);
+	record->sender.uid = BPF_CORE_READ(sender, cred, uid.val);
+	record->sender.login_uid = bpf_core_field_exists(sender->loginuid) ? BPF_CORE_READ(sender, loginuid.val) : (__u32)-1;
+	record->sender.netns = netns_of_task(task);
+	BPF_CORE_READ_INTO(&record->sender.comm, sender, comm);
+	record->sender.filename[0] = 0;
+	read_parents(&record->sender, sender);
+	read_cgroups(&record->sender, sender);
+	read_arguments(&record->sender, sender);
+	record->target = BPF_CORE_READ(task, tgid);
+	record->signal = number;
 	BPF_CORE_READ_INTO(&record->comm, task, comm);
 	bpf_ringbuf_submit(record, 0);
 	return 0;

@@ -236,11 +236,10 @@ static bool names_tool(struct portreeve_bpf *bpf, const struct exec_record *reco
 	return false;
 }
 
-static void print_exec(const struct exec_record *record, uint32_t own_netns)
+static void print_program(const struct exec_record *record, uint32_t own_netns)
 {
 	static const char *const classes[] = { "", "tool", "interpreter", "daemon" };
 
-	json_begin("exec");
 	json_text("class", classes[record->class <= DAEMON ? record->class : 0]);
 	json_number("at", wall_ms(record->time));
 	json_number("pid", record->pid);
@@ -265,6 +264,22 @@ static void print_exec(const struct exec_record *record, uint32_t own_netns)
 			json_text_n(NULL, record->cgroups[i], strnlen(record->cgroups[i], CGROUP_LENGTH));
 	json_array_end();
 	print_arguments(record);
+}
+
+static void print_exec(const struct exec_record *record, uint32_t own_netns)
+{
+	json_begin("exec");
+	print_program(record, own_netns);
+	json_end();
+}
+
+static void print_signal(const struct signal_record *record, uint32_t own_netns)
+{
+	json_begin("signal");
+	print_program(&record->sender, own_netns);
+	json_number("signal", record->signal);
+	json_number("target", record->target);
+	json_text_n("targetComm", record->comm, strnlen(record->comm, COMM_LENGTH));
 	json_end();
 }
 
@@ -383,6 +398,9 @@ void print_record(struct portreeve_bpf *bpf, const void *data, uint32_t own_netn
 	}
 	case RECORD_EXIT:
 		print_exit(data);
+		break;
+	case RECORD_SIGNAL:
+		print_signal(data, own_netns);
 		break;
 	case RECORD_REPLACE:
 		print_replace(&((const struct replace_record *)data)->call, own_netns);

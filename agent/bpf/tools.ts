@@ -1,7 +1,7 @@
 // The programs that change what decides about NodePorts, by the name that the kernel has for a process, and what each of them can have changed.
 
 /** What an act has changed. */
-export type Wrote = 'legacy' | 'nft' | 'ipset' | 'ipvs' | 'conntrack' | 'link' | 'address' | 'route' | 'sysctl';
+export type Wrote = 'legacy' | 'nft' | 'ipset' | 'ipvs' | 'conntrack' | 'link' | 'address' | 'route' | 'sysctl' | 'process';
 
 /** Names as /proc/PID/comm has them are cut to this. */
 const commLength = 15;

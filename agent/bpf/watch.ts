@@ -47,6 +47,7 @@ const wakesOf: Readonly<Record<Wrote, readonly Wake[]>> = {
   address: [],
   route: [],
   sysctl: ['sysctl'],
+  process: [],
 };
 /** All that is told here: what has changed while nothing was is not known. */
 const everyWake: readonly Wake[] = ['iptables-legacy', 'ipset', 'ipvs', 'sysctl', 'process'];
@@ -236,6 +237,9 @@ export class KernelWatch {
           this.#execs.exit(event).filter((wrote) => !this.#seesAct(wrote)),
           daemons.has(event.comm) ? ['process'] : [],
         );
+        break;
+      case 'signal':
+        this.#execs.signal(event);
         break;
       case 'replace':
         this.#execs.replace(event);

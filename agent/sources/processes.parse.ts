@@ -41,6 +41,9 @@ export function readProcess({ pid, bootedAt, comm, cmdline, stat, unit }: Proces
 /** The start in clock ticks since the boot. The name in parentheses may itself hold spaces and parentheses; field 22 is the start time, 20th after it. */
 export const startTicks = (stat: string): number => Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
 
+/** Whether a process is one no longer, although its parent has not asked for its end yet: a zombie, or on its way there, when it has no arguments any more. */
+export const hasEnded = (stat: string, cmdline: Uint8Array): boolean => /^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2)) || cmdline.length === 0;
+
 const secret = /(?:token|passw(?:or)?d|secret|credential|auth-?key|private-?key|api-?key|pre-?shared-?key|datastore-endpoint)/i;
 /** Flags whose names only look so: what they name is a file, or nothing. */
 const harmless = /(?:-file|-path|-dir|-ttl|-webhook[\w-]*|-issuer|-audience)$/i;

@@ -1,7 +1,7 @@
 // Processes that write rules or carry pods' traffic (kube-proxy, k3s, the network plugins, firewalls, Docker), from /proc, with the unit or container of each.
 import { linkOf, unitOf } from '../host/files.ts';
 import type { Machine } from '../host/machine.ts';
-import { type ProcessEntry, readProcess } from './processes.parse.ts';
+import { hasEnded, type ProcessEntry, readProcess } from './processes.parse.ts';
 import { madeFile, type Source } from './source.ts';
 
 /** Names as /proc/PID/comm has them, cut to 15 characters by the kernel. */
@@ -96,7 +96,7 @@ async function readWatched(machine: Machine, pid: number, bootedAt: number): Pro
   if (comm.kind !== 'done' || !watchedProcesses.has(comm.content.toString('utf8').trimEnd()) || isElsewhere(pid)) return undefined;
   const [cmdline, stat, cgroup] = await Promise.all(['cmdline', 'stat', 'cgroup'].map((file) => machine.read(`/proc/${pid}/${file}`)));
   // It may end between any two of these: then it is not there.
-  if (cmdline?.kind !== 'done' || stat?.kind !== 'done') return undefined;
+  if (cmdline?.kind !== 'done' || stat?.kind !== 'done' || hasEnded(stat.content.toString('utf8'), cmdline.content)) return undefined;
   return readProcess({
     pid,
     bootedAt,

@@ -110,8 +110,9 @@ export const incidents: readonly Incident[] = [
     node: 'node1',
     port: 30080,
     causes: ['B01'],
-    // The kernel does not tell who ends whom: that it ended, and when, is all that is known.
-    who: /unknown|not known|process kube-proxy/,
+    // Who sent the signal: this test.
+    who: /incidents\.test\.ts|MainThread/,
+    needsBpf: true,
     window: /in the window of 5 min for kube-proxy changes/,
     do: ({ killProxy }) => killProxy('node1'),
     undo: ({ startProxy }) => startProxy('node1'),

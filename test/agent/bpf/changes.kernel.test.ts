@@ -2,7 +2,7 @@
 import { chmodSync, copyFileSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import type { ExecEvent, ExitEvent, ReplaceEvent } from '../../../agent/bpf/events.parse.ts';
+import type { ExecEvent, ExitEvent, ReplaceEvent, SignalEvent } from '../../../agent/bpf/events.parse.ts';
 import { Namespace } from '../namespace.ts';
 import { noBpf, run, Watching } from './program.ts';
 
@@ -103,6 +103,28 @@ t.test('who changes the network', { skip: noBpf, timeout: 60_000 }, async (t) =>
     t.match(started, { comm: 'kube-proxy', pid: child.pid });
     child.kill('SIGTERM');
     await ended(started.pid);
+  });
+
+  await t.test('who ends a daemon, and with what; signals that end nothing are not told', async (t) => {
+    const daemon = join(t.testdir({}), 'kube-proxy');
+    copyFileSync('/bin/sleep', daemon);
+    chmodSync(daemon, 0o755);
+    const signals = () => watching.events.filter((event) => event.kind === 'signal').filter(({ sender }) => sender.comm === 'bash');
+    for (const [word, number] of [
+      ['TERM', 15],
+      ['KILL', 9],
+    ] as const) {
+      namespace.run('bash', '-c', `"${daemon}" 60 & sleep 0.3; kill -0 $!; kill -${word} $!; wait $! || true`);
+      const told = (await watching.wait((event) => event.kind === 'signal' && event.signal === number && event.sender.comm === 'bash')) as SignalEvent;
+      t.match(told, { target: { comm: 'kube-proxy' }, sender: { comm: 'bash', uid: 0, own: true } });
+      t.ok(told.sender.argv.at(-1)?.includes(`kill -${word}`), 'its arguments are told');
+      t.equal(told.sender.parents[0]?.pid, process.pid);
+      await ended(told.target.pid);
+    }
+    t.strictSame(
+      signals().map(({ signal }) => signal),
+      [15, 9],
+    );
   });
 
   await t.test('names and arguments of any sort come through', async (t) => {

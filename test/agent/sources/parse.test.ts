@@ -3,7 +3,7 @@ import t from 'tap';
 import { heldCapabilities } from '../../../agent/sources/capability.parse.ts';
 import { holdsRules, incompatibleTables, saveBackend, tablesOf } from '../../../agent/sources/iptables.parse.ts';
 import { mergeLists, readTables } from '../../../agent/sources/nftables.parse.ts';
-import { readProcess, withoutSecrets } from '../../../agent/sources/processes.parse.ts';
+import { hasEnded, readProcess, withoutSecrets } from '../../../agent/sources/processes.parse.ts';
 import { toolVersion, xtablesBackend } from '../../../agent/sources/tools.parse.ts';
 
 const fixture = (name: string): Buffer => readFileSync(new URL(`../../fixtures/${name}`, import.meta.url));
@@ -118,4 +118,12 @@ t.test('backends that tools name', async (t) => {
   t.equal(xtablesBackend('iptables v1.8.9 (legacy)\n'), 'legacy');
   t.equal(xtablesBackend('iptables v1.6.1\n'), 'legacy');
   t.equal(xtablesBackend('garbage'), undefined);
+});
+
+t.test('a process that has ended and is still listed', async (t) => {
+  const after = Array.from({ length: 40 }, () => '0').join(' ');
+  t.equal(hasEnded(`7 (kube-proxy) S ${after}`, Buffer.from('kube-proxy\0')), false);
+  t.equal(hasEnded(`7 (a) Z b) S ${after}`, Buffer.from('a\0')), false, 'a name says nothing');
+  t.equal(hasEnded(`7 (kube-proxy) Z ${after}`, Buffer.from('kube-proxy\0')), true);
+  t.equal(hasEnded(`7 (kube-proxy) R ${after}`, Buffer.from('')), true, 'on its way to its end');
 });

@@ -11,8 +11,8 @@ import { type IpvsHost, type Scene, type Step, scenes, stepsOf } from './scenes.
 
 const results = process.env['RES'] ?? '.';
 /** Packets that need no other program are through within some milliseconds, even here. */
-const silenceMs = 150;
-const waitMs = 1_200;
+const silenceMs = 300;
+const waitMs = 2_400;
 
 const inside = (host: string, script: string): string =>
   execFileSync('ip', ['netns', 'exec', host, 'bash', '-s'], { input: `set -e\n${script}\n`, encoding: 'utf8', stdio: ['pipe', 'pipe', 'inherit'] });
