@@ -50,7 +50,7 @@ export interface AnswerOptions extends Pick<ApiOptions, 'state' | 'store' | 'ses
 }
 
 export function answersOf(options: AnswerOptions) {
-  const { state, store, session } = options;
+  const { state, session } = options;
   const incidents = new Incidents(options);
   return {
     ...nodeAnswers(options),
@@ -81,7 +81,7 @@ export function answersOf(options: AnswerOptions) {
     matrix: async ({ at: text }: { readonly at?: string }) => {
       if (text === undefined) return options.book.matrix();
       const at = pastTime(text);
-      const { columns, rows } = await matrixAt(store, at);
+      const { columns, rows } = await matrixThen(options, at);
       return { at, columnsId: `at-${at}`, columns, rows };
     },
   };
@@ -101,6 +101,12 @@ function pastTime(text: string): number {
   return at;
 }
 
+// What was believed a moment ago may not have been written yet.
+async function matrixThen({ book, store }: AnswerOptions, at: number) {
+  await book.written();
+  return matrixAt(store, at);
+}
+
 function viewOf({ state }: Pick<AnswerOptions, 'state'>, name: string): NodeView {
   const view = state.node(name);
   if (view !== undefined) return view;
@@ -111,7 +117,7 @@ function viewOf({ state }: Pick<AnswerOptions, 'state'>, name: string): NodeView
 function nodeAnswers(options: AnswerOptions) {
   const { state, store } = options;
   const past = async (at: number) => {
-    const [matrix, findings] = await Promise.all([matrixAt(store, at), findingsAt(store, at)]);
+    const [matrix, findings] = await Promise.all([matrixThen(options, at), findingsAt(store, at)]);
     return { items: pastNodes(matrix, findings), matrix, findings };
   };
   return {
@@ -141,9 +147,10 @@ function nodeAnswers(options: AnswerOptions) {
   };
 }
 
-function nodePortAnswers({ state, store }: AnswerOptions) {
+function nodePortAnswers(options: AnswerOptions) {
+  const { state, store } = options;
   const all = async (at: number | undefined): Promise<NodePortItem[]> =>
-    at === undefined ? nodePortItems(state.nodes) : pastNodePorts(...(await Promise.all([matrixAt(store, at), findingsAt(store, at)])));
+    at === undefined ? nodePortItems(state.nodes) : pastNodePorts(...(await Promise.all([matrixThen(options, at), findingsAt(store, at)])));
   return {
     nodePorts: async (query: NodePortsQuery) => {
       const at = query.at === undefined ? undefined : pastTime(query.at);
@@ -231,9 +238,10 @@ function ledgerAnswers({ store }: AnswerOptions) {
 
 type Then = Omit<ExplainQuery, 'at'> & { readonly at: number };
 
-async function explainThen({ store }: AnswerOptions, { node, port, protocol, at }: Then) {
+async function explainThen(options: AnswerOptions, { node, port, protocol, at }: Then) {
+  const { store } = options;
   const [matrix, findings, changes] = await Promise.all([
-    matrixAt(store, at),
+    matrixThen(options, at),
     findingsAt(store, at),
     store.changes({ from: at - dayMs, to: at, limit: ledgerMax }).then(({ items }) => [...items].reverse()),
   ]);

@@ -1,4 +1,5 @@
-// Tags of answers: who asks again and has the same already is told so in a few bytes. What only grows with the clock (ages) makes no answer another one.
+// Tags of answers: who asks again and has the same already is told so in a few bytes. Browsers keep nothing of us: a page that polls sends If-None-Match itself.
+// What only grows with the clock (ages) makes no answer another one.
 import { createHash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
@@ -11,7 +12,7 @@ const withoutAges = (key: string, value: unknown): unknown => (ages.has(key) ? u
 /** Sends an answer with its tag, or 304 to who has it. */
 export function sendTagged(request: FastifyRequest, reply: FastifyReply, answer: object): FastifyReply {
   const tag = etagOf(answer);
-  reply.header('etag', tag).header('cache-control', 'private, no-cache').header('vary', 'authorization, cookie');
+  reply.header('etag', tag);
   const known = request.headers['if-none-match'];
   const has = known !== undefined && (known.trim() === '*' || known.split(',').some((each) => each.trim() === tag));
   return has ? reply.code(304).send() : reply.send(answer);

@@ -35,7 +35,7 @@ export class VerdictBook {
   readonly #rows = new Map<string, Kept>();
   readonly #dirty = new Set<string>();
   readonly #listeners = new Set<(event: VerdictEvent) => void>();
-  readonly #unwritten = new Map<string, { readonly at: number; readonly row: MatrixRow; readonly columns: string }>();
+  #unwritten: { readonly at: number; readonly row: MatrixRow; readonly columns: string }[] = [];
   readonly #uses = new Map<string, { readonly column: MatrixColumn; count: number }>();
   readonly #writtenColumns = new Set<string>();
   readonly #unsubscribe: () => void;
@@ -72,11 +72,17 @@ export class VerdictBook {
     return () => this.#listeners.delete(listener);
   }
 
+  /** Resolves when everything that is believed by now is in the history. */
+  async written(): Promise<void> {
+    this.#settle();
+    this.#write();
+    await this.#writing;
+  }
+
   async close(): Promise<void> {
     this.#unsubscribe();
     clearImmediate(this.#turn);
     clearTimeout(this.#sweep);
-    clearTimeout(this.#writer);
     this.#write();
     await this.#writing;
   }
@@ -160,6 +166,8 @@ export class VerdictBook {
   #reorderAll(): void {
     if (!this.#columnsChanged) return;
     this.#columnsChanged = false;
+    // Rows that wait refer to the columns of before.
+    this.#write();
     this.#columns = [...this.#uses.values()].map(({ column }) => column).sort(byColumn);
     this.#keys = this.#columns.map(columnKey);
     this.#columnsId = idOf(this.#columns);
@@ -177,7 +185,7 @@ export class VerdictBook {
   }
 
   #note(node: string, kept: Kept, at: number): void {
-    this.#unwritten.set(node, { at, row: rowOf(node, kept), columns: this.#columnsId });
+    this.#unwritten.push({ at, row: rowOf(node, kept), columns: this.#columnsId });
     this.#writer ??= setTimeout(() => this.#write(), this.#options.writeAfterMs ?? 1_000);
   }
 
@@ -186,16 +194,15 @@ export class VerdictBook {
   }
 
   #write(): void {
+    clearTimeout(this.#writer);
     this.#writer = undefined;
-    if (this.#unwritten.size === 0) return;
-    const rows = [...this.#unwritten.values()].map(({ at, row, columns }) => ({ ...row, at, columns }));
-    this.#unwritten.clear();
+    if (this.#unwritten.length === 0) return;
+    const rows = this.#unwritten.map(({ at, row, columns }) => ({ ...row, at, columns }));
+    this.#unwritten = [];
     const isNew = !this.#writtenColumns.has(this.#columnsId);
     this.#writtenColumns.add(this.#columnsId);
     const columns = isNew ? [{ id: this.#columnsId, body: JSON.stringify(this.#columns) }] : [];
-    // Rows of columns that were replaced before they could be written would refer to nothing.
-    const current = rows.filter((row) => this.#writtenColumns.has(row.columns));
-    this.#writing = this.#writing.then(() => this.#options.store.appendVerdicts(current, columns)).catch(this.#options.onError);
+    this.#writing = this.#writing.then(() => this.#options.store.appendVerdicts(rows, columns)).catch(this.#options.onError);
   }
 }
 

@@ -156,8 +156,10 @@ export function cellsOf(view: NodeView): { readonly port: number; readonly proto
     const { port, protocol, family } = expectation.nodePort;
     const key = nodePortFactKey(expectation.nodePort);
     const findings = open.get(key) ?? [];
-    const symptom = symptomOfFact(view.facts.get(key));
-    const unknown = !view.connected || unjudged.has(key) || symptom === 'unknown';
+    const seen = symptomOfFact(view.facts.get(key));
+    // A finding of before a restart says what clients met, until its node reports again.
+    const symptom = seen === 'unknown' ? (findings.find(({ severity }) => severity !== 'info')?.symptom ?? seen) : seen;
+    const unknown = !view.connected || unjudged.has(key) || seen === 'unknown';
     const state = stateOf({ findings, pending: pending.has(key), unknown, expect: expectation.expect, symptom });
     const cell: Cell = {
       node: view.name,
