@@ -43,6 +43,7 @@ export const command: Command = {
     'portreeve agent status --probe -o json',
     'portreeve agent connections 30999/udp',
   ],
+  places: [['status', 'connections']],
   run: async (parsed, io) => {
     const [what, ...rest] = parsed.positionals;
     // What prints is loaded only by who asks: a running agent would carry it for months.
