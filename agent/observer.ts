@@ -41,6 +41,8 @@ export interface ObserverOptions {
 /** After an event, reading waits for this long a silence, but never longer than the second. */
 const quietMs = 25;
 const patienceMs = 250;
+/** firewalld takes everything down for a tenth of a second when it reloads: read in between, each of its chains would have gone and come. */
+const reloadMs = 120;
 /** The first reading waits this long for the monitors, so that nothing can happen between the two. */
 const monitorsMs = 300;
 /** Sources that can appear without an event are looked for this often, and what was spent is counted. */
@@ -197,14 +199,14 @@ export class Observer {
   #transaction(transaction: Transaction, touched: Touched): void {
     this.#teller.transaction(transaction);
     addTouched(this.#touched, touched);
-    this.#soon();
+    this.#soon(transaction.actor.comm === 'firewalld' ? reloadMs : quietMs);
   }
 
-  #soon(): void {
+  #soon(silenceMs = quietMs): void {
     if (this.#closed || (this.#state === undefined && this.#round === undefined)) return;
     const now = performance.now();
     this.#firstEventAt ??= now;
-    const quietAt = Math.min(now + quietMs, this.#firstEventAt + patienceMs);
+    const quietAt = Math.min(now + silenceMs, this.#firstEventAt + patienceMs);
     clearTimeout(this.#debounce);
     this.#debounce = setTimeout(() => void this.#run(), Math.max(0, quietAt - now, this.#allowedAt - now));
   }
