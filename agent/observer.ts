@@ -47,7 +47,7 @@ const reloadMs = 120;
 const monitorsMs = 300;
 /** Sources that can appear without an event are looked for this often, and what was spent is counted. */
 const lookMs = 2_000;
-/** A source whose looks show nothing new is read all the same after this long. */
+/** A source whose looks show nothing new is read all the same after this long, or in proportion to what that costs. */
 const glanceMs = 60_000;
 
 export class Observer {
@@ -316,7 +316,8 @@ export class Observer {
     for (const source of this.#sources) {
       const why = due.get(source.name);
       if (why === undefined) continue;
-      const isFresh = performance.now() - (this.#readAt.get(source.name) ?? Number.NEGATIVE_INFINITY) < glanceMs;
+      const checkedMs = Math.max(glanceMs, (this.#readings.outcomes.get(source.name)?.costMs ?? 0) / limits.readingClockShareMax);
+      const isFresh = performance.now() - (this.#readAt.get(source.name) ?? Number.NEGATIVE_INFINITY) < checkedMs;
       if (why === 'clock' && isFresh && (await looksTheSame(this.#options.machine, source, this.#readings)))
         this.#glancedAt.set(source.name, performance.now());
       else worth.add(source.name);
@@ -324,6 +325,12 @@ export class Observer {
     return worth;
   }
   readonly #glancedAt = new Map<string, number>();
+
+  /** What a reading by the clock takes, in milliseconds of processor time: where looks stand for most readings, a look. The others are then checks. */
+  #costMs({ name }: Source): number {
+    const outcome = this.#readings.outcomes.get(name);
+    return outcome?.glanceCostMs ?? outcome?.costMs ?? 0;
+  }
 
   #take(round: {
     readonly startedAt: number;
@@ -396,7 +403,7 @@ export class Observer {
       name: source.name,
       wakes: source.wakes,
       pollMs: source.pollMs(this.#readings.files),
-      costMs: this.#readings.outcomes.get(source.name)?.costMs ?? 0,
+      costMs: this.#costMs(source),
       failed: this.#readings.outcomes.get(source.name)?.outcome === 'failed',
     }));
     return paces(paced, told, certain);
