@@ -83,7 +83,7 @@ const rows = (text: Buffer | undefined): string[] => text?.toString('utf8').spli
 const words = (entry: Entry, left: readonly string[]): string =>
   Object.entries(entry)
     .filter(([key]) => !left.includes(key))
-    .map(([key, value]) => `${key} ${typeof value === 'object' ? JSON.stringify(value) : value}`)
+    .map(([key, value]) => `${key === 'gateway' ? 'via' : key} ${typeof value === 'object' ? JSON.stringify(value) : value}`)
     .join(' ');
 
 function group(pairs: readonly (readonly [string, string])[]): Lines {

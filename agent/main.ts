@@ -7,6 +7,7 @@ import { reasonOf } from '../shared/errors.ts';
 import type { Change } from '../shared/model/change.ts';
 import type { Fact } from '../shared/model/fact.ts';
 import { KernelWatch } from './bpf/watch.ts';
+import { watchClock } from './host/clock.ts';
 import { bootId, describeHost } from './host/describe.ts';
 import { openDisk } from './host/disk.ts';
 import { hostname, readSecret } from './host/files.ts';
@@ -72,6 +73,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       onNotice: notice,
     });
     closers.push(() => uplink.close());
+    const clock = watchClock((byMs) => uplink.clockJumped(byMs));
+    closers.push(() => clock.close());
     const machine = thisMachine(commands.signal);
     let seen: { readonly facts: ReadonlyMap<string, Fact>; readonly at: number } | undefined;
     const tell = () => {

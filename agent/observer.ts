@@ -41,11 +41,13 @@ export interface ObserverOptions {
 /** After an event, reading waits for this long a silence, but never longer than the second. */
 const quietMs = 25;
 const patienceMs = 250;
+/** firewalld takes everything down for a tenth of a second when it reloads: read in between, each of its chains would have gone and come. */
+const reloadMs = 120;
 /** The first reading waits this long for the monitors, so that nothing can happen between the two. */
 const monitorsMs = 300;
 /** Sources that can appear without an event are looked for this often, and what was spent is counted. */
 const lookMs = 2_000;
-/** A source whose looks show nothing new is read all the same after this long. */
+/** A source whose looks show nothing new is read all the same after this long, or in proportion to what that costs. */
 const glanceMs = 60_000;
 
 export class Observer {
@@ -197,14 +199,14 @@ export class Observer {
   #transaction(transaction: Transaction, touched: Touched): void {
     this.#teller.transaction(transaction);
     addTouched(this.#touched, touched);
-    this.#soon();
+    this.#soon(transaction.actor.comm === 'firewalld' ? reloadMs : quietMs);
   }
 
-  #soon(): void {
+  #soon(silenceMs = quietMs): void {
     if (this.#closed || (this.#state === undefined && this.#round === undefined)) return;
     const now = performance.now();
     this.#firstEventAt ??= now;
-    const quietAt = Math.min(now + quietMs, this.#firstEventAt + patienceMs);
+    const quietAt = Math.min(now + silenceMs, this.#firstEventAt + patienceMs);
     clearTimeout(this.#debounce);
     this.#debounce = setTimeout(() => void this.#run(), Math.max(0, quietAt - now, this.#allowedAt - now));
   }
@@ -314,7 +316,8 @@ export class Observer {
     for (const source of this.#sources) {
       const why = due.get(source.name);
       if (why === undefined) continue;
-      const isFresh = performance.now() - (this.#readAt.get(source.name) ?? Number.NEGATIVE_INFINITY) < glanceMs;
+      const checkedMs = Math.max(glanceMs, (this.#readings.outcomes.get(source.name)?.costMs ?? 0) / limits.readingClockShareMax);
+      const isFresh = performance.now() - (this.#readAt.get(source.name) ?? Number.NEGATIVE_INFINITY) < checkedMs;
       if (why === 'clock' && isFresh && (await looksTheSame(this.#options.machine, source, this.#readings)))
         this.#glancedAt.set(source.name, performance.now());
       else worth.add(source.name);
@@ -322,6 +325,12 @@ export class Observer {
     return worth;
   }
   readonly #glancedAt = new Map<string, number>();
+
+  /** What a reading by the clock takes, in milliseconds of processor time: where looks stand for most readings, a look. The others are then checks. */
+  #costMs({ name }: Source): number {
+    const outcome = this.#readings.outcomes.get(name);
+    return outcome?.glanceCostMs ?? outcome?.costMs ?? 0;
+  }
 
   #take(round: {
     readonly startedAt: number;
@@ -394,7 +403,7 @@ export class Observer {
       name: source.name,
       wakes: source.wakes,
       pollMs: source.pollMs(this.#readings.files),
-      costMs: this.#readings.outcomes.get(source.name)?.costMs ?? 0,
+      costMs: this.#costMs(source),
       failed: this.#readings.outcomes.get(source.name)?.outcome === 'failed',
     }));
     return paces(paced, told, certain);

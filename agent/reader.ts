@@ -29,6 +29,8 @@ export interface SourceOutcome {
   readonly costMs: number;
   /** What `glance` showed when it was read. */
   readonly glance?: string;
+  /** Milliseconds that such a look costs, by the same meter. */
+  readonly glanceCostMs?: number;
 }
 
 export const nothingRead: Readings = { files: new Map(), commands: {}, outcomes: new Map() };
@@ -48,8 +50,9 @@ export async function readMetered(
     const start = meter();
     // What changes between the look and the reading is seen by the next look.
     const glance = await glanceSafely(machine, source);
+    const glanceCostMs = meter() - start;
     const reading = await readSafely(machine, source, readings.files);
-    readings = take(readings, { source, reading, costMs: meter() - start, ...(glance === undefined ? {} : { glance }) });
+    readings = take(readings, { source, reading, costMs: meter() - start, ...(glance === undefined ? {} : { glance, glanceCostMs }) });
   }
   return readings;
 }
@@ -91,9 +94,10 @@ interface Taken {
   readonly reading: Reading;
   readonly costMs: number;
   readonly glance?: string;
+  readonly glanceCostMs?: number;
 }
 
-function take(before: Readings, { source, reading, costMs, glance }: Taken): Readings {
+function take(before: Readings, { source, reading, costMs, glance, glanceCostMs }: Taken): Readings {
   const earlier = before.outcomes.get(source.name);
   const reason = reading.outcome === 'facts' ? reading.unread : reading.reason;
   const outcome: SourceOutcome = {
@@ -104,6 +108,7 @@ function take(before: Readings, { source, reading, costMs, glance }: Taken): Rea
     failures: reason === undefined || reading.outcome === 'absent' ? 0 : (earlier?.failures ?? 0) + 1,
     costMs: smoothed(earlier?.costMs, costMs),
     ...(glance === undefined ? {} : { glance }),
+    ...(glanceCostMs === undefined ? {} : { glanceCostMs: smoothed(earlier?.glanceCostMs, glanceCostMs) }),
   };
   const outcomes = new Map(before.outcomes).set(source.name, outcome);
   if (reading.outcome === 'failed') return { ...before, outcomes };

@@ -38,21 +38,35 @@ const sparing: Readonly<Record<string, Wake>> = { iptables: 'iptables-legacy', i
 
 /**
  * The pace of each source by name. `told` are the wakes that come by themselves now, `certain` those among them that miss nothing. What is polled shares what
- * the clock may spend; checks of what events tell may each cost as much again, so that one that is dear makes no other late.
+ * the clock may spend, evenly: one that wants less than its part has what it wants, and what it leaves is for the others. Checks of what events tell may each
+ * cost as much again. So one that is dear makes no other late.
  */
 export function paces(sources: readonly Paced[], told: ReadonlySet<Wake>, certain: ReadonlySet<Wake>): ReadonlyMap<string, Pace> {
   const wanted = sources.map((source) => ({ source, pace: wantedPace(source, told, certain) }));
   const polled = wanted.filter(({ pace }) => pace.wantedMs < checkMs);
-  const share = polled.reduce((sum, { source, pace }) => sum + source.costMs / pace.wantedMs, 0);
-  const stretch = Math.max(1, share / limits.readingClockShareMax);
+  const part = evenPart(polled.map(({ source, pace }) => source.costMs / pace.wantedMs));
   return new Map(
     wanted.map(({ source, pace }) => {
       const alone = source.costMs / limits.readingClockShareMax;
-      const everyMs = pace.wantedMs < checkMs ? pace.wantedMs * stretch : Math.max(pace.wantedMs, alone);
+      const everyMs = Math.max(pace.wantedMs, pace.wantedMs < checkMs ? source.costMs / part : alone);
       // One that failed is tried again soon, whether or not an event comes: what ended its reading may be over.
       return [source.name, { ...pace, everyMs: source.failed ? Math.min(everyMs, Math.max(unwatchedMs, alone)) : everyMs }];
     }),
   );
+}
+
+/** So that nothing is put off for ever where others have just taken all. */
+const shareMin = 1e-6;
+
+/** The most that each may have of what the clock may spend, when none of `shares` is given more than it wants and nothing is left over. */
+function evenPart(shares: readonly number[]): number {
+  let left: number = limits.readingClockShareMax;
+  for (const [index, share] of [...shares].sort((a, b) => a - b).entries()) {
+    const part = left / (shares.length - index);
+    if (share > part) return Math.max(part, shareMin);
+    left -= share;
+  }
+  return Number.POSITIVE_INFINITY;
 }
 
 function wantedPace({ name, pollMs, wakes }: Paced, told: ReadonlySet<Wake>, certain: ReadonlySet<Wake>): Omit<Pace, 'everyMs'> {

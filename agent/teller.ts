@@ -101,7 +101,8 @@ export class Teller {
   overrun(reason: string, { from, to }: { readonly from: number; readonly to: number }): void {
     const before = this.#gap;
     this.#gap = {
-      from: Math.min(from, before?.from ?? from),
+      // The clock may have been put back in between.
+      from: Math.min(from, to, before?.from ?? from),
       to: Math.max(to, before?.to ?? to),
       reasons: new Set([...(before?.reasons ?? []), reason.slice(0, 200)].slice(0, reasonsMax)),
     };

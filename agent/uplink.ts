@@ -92,6 +92,12 @@ export class Uplink {
     return { url: this.#url.href, connected: this.#session.phase === 'open', unacknowledged: this.unacknowledged };
   }
 
+  /** The clock was set: the collector learns by how much it differs from its own when it is greeted anew. */
+  clockJumped(byMs: number): void {
+    this.#options.onNotice('the clock was set', { byMs });
+    if (this.#session.phase === 'open') this.#reconnect('the clock of the node was set');
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#retry);

@@ -341,7 +341,7 @@ export class KernelWatch {
     const command = decider === undefined ? undefined : counterCommand(decider);
     const key = `${command?.join(' ')} ${decider?.text}`;
     const known = this.#counters.get(key) ?? (decider === undefined ? undefined : counterOfWalk(decider));
-    const waitMs = known === undefined ? 0 : known.at + Math.max(counterEveryMs, known.costMs * counterCostFactor) - Date.now();
+    const waitMs = known === undefined ? 0 : known.at + Math.max(counterEveryMs, known.costMs * counterCostFactor) - performance.now();
     if (decider === undefined || command === undefined || this.#counting || waitMs > 0) return this.#confirmLater(nodePort, event, { waitMs, tries });
     this.#counting = true;
     const packets = await this.#readCounter(key, command, decider);
@@ -372,7 +372,7 @@ export class KernelWatch {
     const outcome = await this.#options.machine.run(command, args);
     const packets = outcome.kind === 'done' ? readCounter(decider, outcome.stdout.toString('utf8')) : undefined;
     if (this.#counters.size > 1_000) this.#counters.clear();
-    if (packets !== undefined) this.#counters.set(key, { packets, at: Date.now(), costMs: performance.now() - start });
+    if (packets !== undefined) this.#counters.set(key, { packets, at: performance.now(), costMs: performance.now() - start });
     return packets;
   }
 

@@ -48,3 +48,6 @@ const endBytes = 4096;
 
 /** Whether a dump holds rules of a revision that the binary did not know. */
 export const isTooNew = (dump: Buffer | undefined): boolean => dump?.includes('[unsupported revision]') === true;
+
+/** Whether a program that asks for nf_tables has failed because this kernel has none: the messages that it sends are for nobody (EINVAL, after the kernel has looked for the module). */
+export const hasNoNfTables = (reason: string): boolean => /(?:rule set generation id|cache initialization failed): Invalid argument/.test(reason);

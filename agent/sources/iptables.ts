@@ -2,7 +2,7 @@
 // The legacy dump is made only when the kernel already has legacy tables (/proc/net/ip_tables_names): asking for it must not load modules.
 import { limits } from '../../shared/limits.ts';
 import type { Machine } from '../host/machine.ts';
-import { dumpFault, holdsRules, isTooNew, saveBackend } from './iptables.parse.ts';
+import { dumpFault, hasNoNfTables, holdsRules, isTooNew, saveBackend } from './iptables.parse.ts';
 import { type Reading, readTool, type Source } from './source.ts';
 import type { SaveBinary } from './tools.parse.ts';
 import { saveBinaries } from './tools.ts';
@@ -88,8 +88,9 @@ class Dumps {
     return applet ? [command, `${this.#name}-save`, '-c'] : [command.replace(/^iptables/, this.#name), '-c'];
   }
 
-  #by(binary: SaveBinary, file: string): Promise<Reading> {
-    return readTool(this.#machine, { file, words: this.#words(binary), check: dumpFault, timeoutMs: limits.commandTimeoutMs });
+  async #by(binary: SaveBinary, file: string): Promise<Reading> {
+    const reading = await readTool(this.#machine, { file, words: this.#words(binary), check: dumpFault, timeoutMs: limits.commandTimeoutMs });
+    return reading.outcome === 'failed' && hasNoNfTables(reading.reason) ? { outcome: 'absent', reason: 'this kernel has no nf_tables' } : reading;
   }
 }
 

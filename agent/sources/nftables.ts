@@ -2,7 +2,7 @@
 import { reasonOf } from '../../shared/errors.ts';
 import type { CaptureFiles } from '../../shared/netfilter/node.ts';
 import type { Machine } from '../host/machine.ts';
-import { incompatibleTables, tablesOf } from './iptables.parse.ts';
+import { hasNoNfTables, incompatibleTables, tablesOf } from './iptables.parse.ts';
 import { type Listed, listTable } from './nftables.list.ts';
 import { listTableNames } from './nftables.names.ts';
 import { mergeLists, type NftTable } from './nftables.parse.ts';
@@ -17,7 +17,8 @@ export const nftables: Source = {
   read: async (machine, known) => {
     const listed = await listTableNames(machine);
     if (listed.kind === 'missing') return await withoutNft(machine, known);
-    if (listed.kind !== 'tables') return { outcome: 'failed', reason: listed.reason };
+    if (listed.kind !== 'tables')
+      return hasNoNfTables(listed.reason) ? { outcome: 'absent', reason: 'this kernel has no nf_tables' } : { outcome: 'failed', reason: listed.reason };
     try {
       const owned = ownedByIptables(known);
       const tables = listed.tables.filter(({ family, name }) => !owned.has(`${family} ${name}`));

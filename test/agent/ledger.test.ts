@@ -109,7 +109,7 @@ const cases: readonly { readonly name: string; readonly before: Given; readonly 
     name: 'a route',
     before: { files: { 'ip-route.json': '[{"dst":"10.244.2.0/24","gateway":"192.0.2.12","dev":"eth0","flags":[]}]' } },
     after: { files: { 'ip-route.json': '[]' } },
-    expected: [{ kind: 'route', subject: 'route 10.244.2.0/24', before: 'gateway 192.0.2.12 dev eth0', after: null }],
+    expected: [{ kind: 'route', subject: 'route 10.244.2.0/24', before: 'via 192.0.2.12 dev eth0', after: null }],
   },
   {
     name: 'a routing rule',

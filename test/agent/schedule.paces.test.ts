@@ -77,6 +77,20 @@ t.test('what is polled shares what the clock may spend', async (t) => {
   t.equal(paces(all.slice(0, 1), new Set(), new Set()).get('a')?.everyMs, 1_000);
 });
 
+t.test('what is polled at little cost is polled as often as it wants to be, whatever the others cost', async (t) => {
+  const share = limits.readingClockShareMax;
+  const all = [
+    source('cheap', { pollMs: 1_000, costMs: 100 * share }),
+    source('dear', { pollMs: 1_000, costMs: 10_000 * share }),
+    source('dearer', { pollMs: 1_000, costMs: 20_000 * share }),
+  ];
+  const found = paces(all, new Set(), new Set());
+  t.equal(found.get('cheap')?.everyMs, 1_000);
+  const spent = all.map(({ name, costMs }) => costMs / (found.get(name)?.everyMs ?? 0));
+  t.ok(Math.abs((spent[1] ?? 0) - (spent[2] ?? 0)) < share / 1_000, 'the others share alike');
+  t.ok(Math.abs(spent.reduce((sum, each) => sum + each, 0) - share) < share / 1_000, 'all that there is to spend is spent');
+});
+
 t.test('a check that is dear makes no other source late', async (t) => {
   const dear = source('iptables', { wakes: ['iptables-ip'], costMs: 190_000 });
   const found = paces([dear, source('listeners', { pollMs: 3_000, costMs: 1 })], new Set(['iptables-ip']), new Set());

@@ -1,11 +1,11 @@
 // Incidents on a live lab with the real programs: each is explained within seconds, with the process that did it and the window of the playbook it falls in.
-import { spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import type { Explanation } from '../../collector/explain/explain.ts';
 import { noBpf } from '../agent/bpf/program.ts';
-import { buildCluster, type Cluster, labObstacle } from './cluster.ts';
-import { type Firewalld, type Incident, incidents, type Stage } from './incidents.ts';
+import { buildCluster, labObstacle } from './cluster.ts';
+import { type Incident, incidents, type Stage } from './incidents.ts';
+import { isInstalled, startFirewalld } from './managers.ts';
 import type { Running } from './namespaces.ts';
 import { type Product, startProduct } from './product.ts';
 
@@ -14,7 +14,6 @@ const obstacle = await labObstacle();
 /** The product shall answer within 5 s; on a machine that does other things as well it may take longer, and how long it took is said. */
 const patienceMs = 15_000;
 const script = (name: string): string => new URL(name, import.meta.url).pathname;
-const has = (program: string): boolean => spawnSync('sh', ['-c', `PATH=$PATH:/usr/sbin:/sbin command -v ${program}`]).status === 0;
 
 if (obstacle !== undefined) t.test('incidents', { skip: obstacle }, async () => undefined);
 else await play();
@@ -28,7 +27,7 @@ async function play(): Promise<void> {
     const command = [process.execPath, '--disable-warning=ExperimentalWarning', script('kube-proxy.ts'), name, cluster.directory];
     proxies[name] = await cluster.namespaces.start(cluster.nodes[name], command, { ready: /^ready$/m });
   };
-  const firewalld = has('firewalld') && has('dbus-daemon') ? await startFirewalld(cluster) : undefined;
+  const firewalld = isInstalled('firewalld') && isInstalled('dbus-daemon') ? await startFirewalld(cluster, 'node2') : undefined;
   if (firewalld !== undefined) {
     // Its start has flushed what kube-proxy wrote.
     await killProxy('node2');
@@ -38,7 +37,7 @@ async function play(): Promise<void> {
   t.teardown(() => product.close());
   for (const incident of incidents) {
     const skip =
-      /ufw/.test(incident.name) && !has('ufw')
+      /ufw/.test(incident.name) && !isInstalled('ufw')
         ? 'ufw is not installed'
         : /firewalld/.test(incident.name) && firewalld === undefined
           ? 'firewalld is not installed'
@@ -92,18 +91,4 @@ async function untilHealthy(product: Product, { node, port }: Incident): Promise
     if (Date.now() > deadline)
       throw new Error(`${node} ${port} did not become healthy: ${JSON.stringify(explained).slice(0, 2_000)}\n${product.logs().slice(-2_000)}`);
   }
-}
-
-/** A system bus and firewalld in node2, with files of their own; eth0 and cni0 are trusted, so that it does no more than it is asked to. */
-async function startFirewalld(cluster: Cluster): Promise<Firewalld> {
-  const setUp = `
-    set -e; mount --make-rprivate /; copies=$(mktemp -d); mount -t tmpfs tmpfs "$copies"; cp -a /etc/firewalld "$copies/etc"; mount --bind "$copies/etc" /etc/firewalld
-    mount -t tmpfs -o mode=755 tmpfs /run; mount -t tmpfs tmpfs /var/log; mkdir -p /run/lock /run/dbus /run/firewalld; rm -f /etc/firewalld/zones/*
-    dbus-daemon --system --nofork --nopidfile >/dev/null 2>&1 & for _ in $(seq 100); do [ -S /run/dbus/system_bus_socket ] && break; sleep 0.05; done
-    firewalld --nofork --nopid >/dev/null 2>&1 & for _ in $(seq 300); do [ "$(firewall-cmd --state 2>/dev/null)" = running ] && break; sleep 0.1; done
-    firewall-cmd -q --permanent --zone=trusted --add-interface=eth0 --add-interface=cni0; firewall-cmd -q --reload
-    echo ready; wait`;
-  const daemon = await cluster.namespaces.start(cluster.nodes.node2, ['unshare', '-m', 'bash', '-c', setUp], { ready: /^ready$/m });
-  const run = (...command: readonly string[]) => cluster.namespaces.run(cluster.nodes.node2, ['nsenter', '-m', '-t', String(daemon.pid), ...command]);
-  return { run, daemon };
 }

@@ -1,6 +1,6 @@
 // What is done to a node of the lab, one incident after another, and what a right explanation must name: the cause, who did it, and the window it falls in.
 import type { Cluster, KubernetesObject } from './cluster.ts';
-import type { Ran, Running } from './namespaces.ts';
+import type { Firewalld } from './managers.ts';
 
 export interface Incident {
   readonly name: string;
@@ -26,11 +26,6 @@ export interface Stage {
   /** Ends the stand-in for kube-proxy on a node with SIGKILL, and starts it again. */
   readonly killProxy: (name: 'node1' | 'node2') => Promise<unknown>;
   readonly startProxy: (name: 'node1' | 'node2') => Promise<unknown>;
-}
-
-export interface Firewalld {
-  readonly run: (...command: readonly string[]) => Promise<Ran>;
-  readonly daemon: Running;
 }
 
 const nodePortRule = '-p tcp -m comment --comment shop/web:http -m tcp --dport 30080 -j KUBE-EXT-67NZLRHBNDSAWJRO';

@@ -35,8 +35,11 @@ const launcher = new URL('../../cli/portreeve', import.meta.url).pathname;
 const relayScript = new URL('relay.ts', import.meta.url).pathname;
 const names: readonly NodeName[] = ['node1', 'node2'];
 
+/** What stands before the command of a node's agent: how it gets into mounts of the node's own. */
+export type Entries = Readonly<Partial<Record<NodeName, readonly string[]>>>;
+
 /** Starts everything; when it resolves the collector answers, and the agents are on their way to it. */
-export async function startProduct(cluster: Cluster): Promise<Product> {
+export async function startProduct(cluster: Cluster, entries: Entries = {}): Promise<Product> {
   const directory = mkdtempSync(join(tmpdir(), 'portreeve-demo-'));
   const socket = join(directory, 'collector.sock');
   const port = await freePort();
@@ -52,7 +55,7 @@ export async function startProduct(cluster: Cluster): Promise<Product> {
     await untilAnswers(url, collector);
   };
   await startCollector();
-  for (const name of names) agents.push(await startAgent(cluster, { name, socket }));
+  for (const name of names) agents.push(await startAgent(cluster, { name, socket, enter: entries[name] ?? [] }));
   return {
     url,
     ask: async (...words) => {
@@ -82,10 +85,13 @@ export function ledgerFaults(changes: readonly SequencedChange[]): string[] {
 }
 
 // The collector takes agents without tokens on loopback only, and a node's loopback is its own: a relay in the node's namespace leads to the collector's.
-async function startAgent(cluster: Cluster, { name, socket }: { readonly name: NodeName; readonly socket: string }): Promise<Running> {
+async function startAgent(
+  cluster: Cluster,
+  { name, socket, enter }: { readonly name: NodeName; readonly socket: string; readonly enter: readonly string[] },
+): Promise<Running> {
   await cluster.namespaces.start(cluster.nodes[name], [process.execPath, relayScript, '7300', socket], { ready: /^ready$/m });
   const words = ['--collector', 'ws://127.0.0.1:7300', '--node', name];
-  return cluster.namespaces.start(cluster.nodes[name], [launcher, 'agent', ...words]);
+  return cluster.namespaces.start(cluster.nodes[name], [...enter, launcher, 'agent', ...words]);
 }
 
 async function untilAnswers(url: string, collector: Running): Promise<void> {
