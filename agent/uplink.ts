@@ -4,8 +4,10 @@ import { failure, type PortreeveError, reasonOf } from '../shared/errors.ts';
 import { limits } from '../shared/limits.ts';
 import { decodeFromCollector, encode, type FrameForm, zstdCapability } from '../shared/wire/codec.ts';
 import { type AgentMessage, subprotocol, type Trace, type Traced, type Want, type Welcome } from '../shared/wire/messages.ts';
+import { isAllSent } from '../shared/wire/session.outbox.ts';
 import { type EarlierRun, type Identity, newSession, type Session, type SessionEffect, type SessionInput, step } from '../shared/wire/session.ts';
 import { readSecret } from './host/files.ts';
+import { Keeper } from './spool/keeper.ts';
 import type { Spool } from './spool/spool.ts';
 
 export interface UplinkOptions {
@@ -49,6 +51,7 @@ const isLoopback = (host: string): boolean => host === 'localhost' || host === '
 export class Uplink {
   readonly #options: UplinkOptions;
   readonly #url: URL;
+  readonly #keeper: Keeper | undefined;
   #session: Session;
   #socket: WebSocket | undefined;
   #retry: NodeJS.Timeout | undefined;
@@ -57,6 +60,8 @@ export class Uplink {
   #alive: NodeJS.Timeout | undefined;
   /** What the collector understands, while it is connected. */
   #peer: readonly string[] = [];
+  /** Milliseconds of performance.now(). */
+  readonly #begunAt = performance.now();
   #tries = 0;
   /** Not before then, as the collector says; milliseconds of performance.now(). */
   #notBefore = 0;
@@ -67,7 +72,8 @@ export class Uplink {
     this.#options = options;
     this.#url = collectorUrl(options.collector);
     this.#session = newSession({ ...options.identity, capabilities: [...options.identity.capabilities, zstdCapability] }, options.spool?.earlier ?? []);
-    this.#alive = setInterval(() => this.#sign(), aliveMs);
+    this.#keeper = options.spool === undefined ? undefined : new Keeper(options.spool.spool, (input) => this.#step(input));
+    this.#alive = setInterval(() => this.#keeper?.sign(this.#session), aliveMs);
     this.#connect();
   }
 
@@ -99,9 +105,7 @@ export class Uplink {
     const socket = this.#socket;
     this.#stopTimers();
     if (socket !== undefined && socket.readyState !== WebSocket.CLOSED) await this.#leave(socket);
-    // What was not acknowledged is on its way to disk, with the sign that nothing is missing until now.
-    this.#sign();
-    await this.#options.spool?.spool.close();
+    await this.#keeper?.close(() => this.#session);
   }
 
   async #leave(socket: WebSocket): Promise<void> {
@@ -119,6 +123,7 @@ export class Uplink {
   #connect(): void {
     const socket = new WebSocket(this.#url, subprotocol, {
       perMessageDeflate: false,
+      autoPong: false,
       maxPayload: limits.frameBytesMax,
       handshakeTimeout: handshakeTimeoutMs,
       followRedirects: false,
@@ -143,12 +148,6 @@ export class Uplink {
     this.#notBefore = performance.now() + Math.min(ms, limits.retryAfterMsMax);
   }
 
-  #sign(): void {
-    const { phase, outbox } = this.#session;
-    // A run of which nothing is known on the other side, or whose changes wait: when it ends, the spool says until when it saw everything.
-    if (phase !== 'open' || outbox.queue.length > 0) void this.#options.spool?.spool.alive();
-  }
-
   #headers(): Record<string, string> {
     if (this.#options.tokenFile === undefined) return {};
     try {
@@ -160,8 +159,10 @@ export class Uplink {
   }
 
   #opened(socket: WebSocket): void {
-    this.#step({ kind: 'connected', clock: Date.now() });
+    this.#step({ kind: 'connected', clock: Date.now(), ranMs: performance.now() - this.#begunAt });
     this.#welcome = setTimeout(() => this.#cut(socket, 'no welcome came'), welcomeTimeoutMs);
+    // An answer that repeats what was asked says that all changes until now are on their way.
+    socket.on('ping', (asked) => socket.pong(this.#session.phase === 'open' && isAllSent(this.#session.outbox) ? asked : ''));
     let answered = true;
     socket.on('pong', () => {
       answered = true;
@@ -228,23 +229,8 @@ export class Uplink {
         if (effect.afterMs !== undefined) this.#stayAway(effect.afterMs);
         return this.#reconnect(effect.reason);
       default:
-        return this.#keep(effect);
-    }
-  }
-
-  /** What concerns the disk; without one changes wait in memory alone. */
-  #keep(effect: Extract<SessionEffect, { kind: 'spool' | 'load' | 'settled' }>): void {
-    const spool = this.#options.spool?.spool;
-    if (spool === undefined) return;
-    if (effect.kind === 'settled') void spool.settle(effect.place);
-    else if (effect.kind === 'load') void spool.read(effect).then((read) => this.#step({ kind: 'loaded', load: effect.load, ...read }));
-    else {
-      const last = effect.changes.at(-1);
-      if (last === undefined) return;
-      spool.append(effect.changes).then(
-        () => this.#step({ kind: 'spooled', place: { stream: last.stream, seq: last.seq } }),
-        () => this.#step({ kind: 'unspooled' }),
-      );
+        // What concerns the disk; without one changes wait in memory alone.
+        return this.#keeper?.keep(effect);
     }
   }
 
