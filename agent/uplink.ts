@@ -4,7 +4,7 @@ import { failure, type PortreeveError, reasonOf } from '../shared/errors.ts';
 import { limits } from '../shared/limits.ts';
 import { decodeFromCollector, encode, type FrameForm, zstdCapability } from '../shared/wire/codec.ts';
 import { type AgentMessage, subprotocol, type Trace, type Traced, type Want, type Welcome } from '../shared/wire/messages.ts';
-import { isAllSent } from '../shared/wire/session.outbox.ts';
+import { pongText } from '../shared/wire/pong.ts';
 import { type EarlierRun, type Identity, newSession, type Session, type SessionEffect, type SessionInput, step } from '../shared/wire/session.ts';
 import { readSecret } from './host/files.ts';
 import { Keeper } from './spool/keeper.ts';
@@ -62,6 +62,8 @@ export class Uplink {
   #peer: readonly string[] = [];
   /** Milliseconds of performance.now(). */
   readonly #begunAt = performance.now();
+  /** Sent on this connection. */
+  #frames = 0;
   #tries = 0;
   /** Not before then, as the collector says; milliseconds of performance.now(). */
   #notBefore = 0;
@@ -161,8 +163,8 @@ export class Uplink {
   #opened(socket: WebSocket): void {
     this.#step({ kind: 'connected', clock: Date.now(), ranMs: performance.now() - this.#begunAt });
     this.#welcome = setTimeout(() => this.#cut(socket, 'no welcome came'), welcomeTimeoutMs);
-    // An answer that repeats what was asked says that all changes until now are on their way.
-    socket.on('ping', (asked) => socket.pong(this.#session.phase === 'open' && isAllSent(this.#session.outbox) ? asked : ''));
+    socket.on('ping', (asked: Buffer) => socket.pong(pongText(this.#session, { asked: asked.toString('latin1'), frames: this.#frames })));
+    this.#frames = 0;
     let answered = true;
     socket.on('pong', () => {
       answered = true;
@@ -266,6 +268,7 @@ export class Uplink {
     if (socket?.readyState !== WebSocket.OPEN) return;
     try {
       socket.send(encode(message, this.#peer));
+      this.#frames++;
     } catch (error) {
       if (instead !== undefined) return this.#send(instead(error as PortreeveError));
       this.#options.onNotice('a message cannot be sent', { type: message.type, reason: reasonOf(error) });

@@ -7,9 +7,10 @@ import type { SequencedChange } from '../../shared/model/change.ts';
 import type { Fact } from '../../shared/model/fact.ts';
 import { decodeFromAgent, encode, type FrameForm, zstdCapability } from '../../shared/wire/codec.ts';
 import type { AgentMessage, ChangesMessage, CollectorMessage, Hello, StateMessage, Trace, Traced, Want } from '../../shared/wire/messages.ts';
+import { readPong } from '../../shared/wire/pong.ts';
 import type { Admitted } from '../identity/admission.ts';
 import type { Gap } from '../store/store.ts';
-import { beginOf, gapsTold, timesNotCovered } from './coverage.ts';
+import { beginOf, type ClockOffset, gapsTold, timesNotCovered } from './coverage.ts';
 import { readFact } from './facts.ts';
 import type { IngestOptions } from './ingest.ts';
 import { wantOf } from './want.ts';
@@ -50,6 +51,7 @@ export class AgentSession {
   #expiry: NodeJS.Timeout | undefined;
   #hello: Hello | undefined;
   #answered = true;
+  #frames = 0;
   /** The last ping: its number and when it was sent. */
   #ping = { number: 0, at: 0 };
   /** Until when all that the agent has told is stored; milliseconds since 1970. */
@@ -60,7 +62,8 @@ export class AgentSession {
   #stateSeq = 0;
   /** The highest seq committed, or being committed, per stream. */
   readonly #lastSeqs = new Map<string, number>();
-  #clockOffsetMs = 0;
+  #clock: ClockOffset = { clockOffsetMs: 0, transitMs: 0 };
+  readonly #openedAt = Date.now();
   #savedAt = 0;
   #waiting = 0;
   #queue: Promise<void> = Promise.resolve();
@@ -156,7 +159,10 @@ export class AgentSession {
   #ponged(data: Buffer): void {
     this.#heard();
     const { number, at } = this.#ping;
-    if (data.toString('latin1') !== String(number)) return;
+    const { complete, frames } = readPong(data.toString('latin1'));
+    if (frames !== undefined && frames !== this.#frames)
+      this.#reject(failure('FRAME_INVALID', ['pong', `${frames} frames were sent, and ${this.#frames} came`]));
+    if (complete !== number) return;
     this.#queue = this.#queue.then(() => {
       if (this.#hello === undefined || this.#ended || this.#refused) return;
       this.#coveredUntil = Math.max(this.#coveredUntil, at);
@@ -206,6 +212,7 @@ export class AgentSession {
   #frame(data: Buffer, form: FrameForm): void {
     if (this.#socket.readyState !== WebSocket.OPEN) return;
     this.#heard();
+    this.#frames++;
     const decoded = decodeFromAgent(data, form);
     if (decoded.kind === 'malformed') return this.#reject(decoded.error);
     if (++this.#waiting >= waitingMax) this.#socket.pause();
@@ -255,6 +262,7 @@ export class AgentSession {
     const { node, stream, version, bootId, capabilities } = hello;
     const now = Date.now();
     const clockOffsetMs = Math.round(hello.clock - now);
+    const clock = { clockOffsetMs, transitMs: Math.max(0, now - this.#openedAt) };
     const known = (await store.node(node))?.lastSeenAt;
     // A clock that was set back makes the last time lie ahead.
     const heardAt = known === undefined ? undefined : Math.min(known, now);
@@ -262,15 +270,15 @@ export class AgentSession {
       store.lastSeq(node, stream),
       Promise.all((hello.earlier ?? []).map(async (run) => ({ stream: run.stream, resumeAfter: await store.lastSeq(node, run.stream) }))),
     ]);
-    await store.recordGaps(timesNotCovered(hello, { node, heardAt, clockOffsetMs }));
-    this.#coveredUntil = heardAt ?? Math.min(now, beginOf(hello) - clockOffsetMs);
+    await store.recordGaps(timesNotCovered(hello, { node, heardAt, ...clock }));
+    this.#coveredUntil = heardAt ?? Math.min(now, beginOf(hello) - clockOffsetMs - clock.transitMs);
     await store.saveNode({ name: node, version, bootId, stream, lastSeenAt: this.#coveredUntil });
     if (state.needsRecall(node)) state.recall(node, (await store.changes({ node, limit: limits.apiItemsMax })).items);
     if (this.#ended) return;
     this.#hello = hello;
     this.#lastSeqs.set(stream, resumeAfter);
     for (const each of earlier) this.#lastSeqs.set(each.stream, each.resumeAfter);
-    this.#clockOffsetMs = clockOffsetMs;
+    this.#clock = clock;
     this.#options.onHello(node);
     state.connect(node, { session: this.id, version, bootId, stream, capabilities, clockOffsetMs });
     log.info({ node, version, address: this.address, clockOffsetMs, resumeAfter }, 'agent connected');
@@ -371,7 +379,7 @@ export class AgentSession {
   }
 
   async #recordGaps(holes: readonly Hole[], changes: readonly SequencedChange[]): Promise<void> {
-    const gaps = [...holes.map((hole) => this.#gapOf(hole)), ...changes.flatMap((change) => gapsTold(change, this.#clockOffsetMs))];
+    const gaps = [...holes.map((hole) => this.#gapOf(hole)), ...changes.flatMap((change) => gapsTold(change, this.#clock))];
     if (gaps.length > 0) await this.#options.store.recordGaps(gaps);
   }
 
@@ -386,7 +394,7 @@ export class AgentSession {
   }
 
   #gapOf({ stream, from, to, at }: Hole): Gap {
-    const time = at - this.#clockOffsetMs;
+    const time = at - this.#clock.clockOffsetMs;
     const detail = `changes ${from} to ${to} never arrived: what they were is not known`;
     return { node: this.node as string, reason: 'lost', from: time, to: time, detail, seqs: { stream, from, to } };
   }

@@ -13,7 +13,7 @@ import { CollectorState } from '../../collector/state/state.ts';
 import type { Change } from '../../shared/model/change.ts';
 import type { Fact } from '../../shared/model/fact.ts';
 import { decodeFromCollector, encode, zstdCapability } from '../../shared/wire/codec.ts';
-import { isAllSent } from '../../shared/wire/session.outbox.ts';
+import { pongText } from '../../shared/wire/pong.ts';
 import { newSession, type Session, type SessionEffect, type SessionInput, step } from '../../shared/wire/session.ts';
 import { CrashingDisk, PowerLost } from '../support/crashing-disk.ts';
 import { CrashingStore, type StoreFault } from './crashing-store.ts';
@@ -367,6 +367,7 @@ class ModelAgent {
   readonly #world: World;
   readonly #keeper: Keeper;
   #peer: readonly string[] = [];
+  #frames = 0;
   readonly #begunAt: number;
 
   private constructor(world: World, session: Session, spool: Spool) {
@@ -399,6 +400,7 @@ class ModelAgent {
 
   connected(link: Link): void {
     this.link = link;
+    this.#frames = 0;
     this.take({ kind: 'connected', clock: this.#world.agentClock, ranMs: this.#world.now - this.#begunAt });
   }
 
@@ -422,8 +424,7 @@ class ModelAgent {
     const packet = this.link?.toAgent.shift();
     if (packet === undefined) return false;
     if (packet.kind === 'close') this.disconnected();
-    if (packet.kind === 'ping')
-      this.link?.toCollector.push({ kind: 'pong', answer: this.session.phase === 'open' && isAllSent(this.session.outbox) ? packet.asked : '' });
+    if (packet.kind === 'ping') this.link?.toCollector.push({ kind: 'pong', answer: pongText(this.session, { asked: packet.asked, frames: this.#frames }) });
     if (packet.kind !== 'frame') return true;
     const decoded = decodeFromCollector(packet.content, typeof packet.content === 'string' ? 'text' : 'binary');
     this.take(decoded.kind === 'message' ? { kind: 'message', message: decoded.message } : { kind: 'malformed', error: decoded.error });
@@ -431,7 +432,10 @@ class ModelAgent {
   }
 
   #act(effect: SessionEffect): void {
-    if (effect.kind === 'send') this.link?.toCollector.push({ kind: 'frame', content: encode(effect.message, this.#peer) });
+    if (effect.kind === 'send' && this.link !== undefined) {
+      this.link.toCollector.push({ kind: 'frame', content: encode(effect.message, this.#peer) });
+      this.#frames++;
+    }
     if (effect.kind === 'open') this.#peer = effect.welcome.capabilities ?? [];
     if (effect.kind === 'reconnect') {
       this.link?.toCollector.push({ kind: 'close', code: 1008 });
