@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import { pino } from 'pino';
 import { reasonOf } from '../shared/errors.ts';
-import type { Change } from '../shared/model/change.ts';
 import type { Fact } from '../shared/model/fact.ts';
 import { KernelWatch } from './bpf/watch.ts';
 import { watchClock } from './host/clock.ts';
@@ -15,6 +14,7 @@ import { hasIdentity } from './host/identity.ts';
 import { thisMachine } from './host/machine.ts';
 import { Observer } from './observer.ts';
 import { OwnIdentity } from './own-identity.ts';
+import { damageOf } from './spool/damage.ts';
 import { type OpenedSpool, Spool } from './spool/spool.ts';
 import { type AgentStatus, type StatusOptions, serveStatus, withCapabilityGaps } from './status.ts';
 import { traceLive } from './trace.ts';
@@ -122,7 +122,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       log.info({ address: served.address }, 'metrics are served');
     }
     log.info({ node, collector: options.collector }, 'agent started');
-    if (spool !== undefined && spool.damaged > 0) uplink.take({ kind: 'changes', changes: [damageOf(node, { ...spool, ...run })] });
+    if (spool !== undefined && spool.damaged > 0) uplink.take({ kind: 'changes', changes: [damageOf(node, { ...spool, at: run.startedAt })] });
     await kernel.start();
     await Promise.race([observer.start(), aborted(signal)]);
     await aborted(signal);
@@ -144,14 +144,6 @@ async function openSpool(options: AgentOptions, { node, run, notice }: Started):
   const disk = await openDisk(join(options.state, 'spool', encodeURIComponent(node)));
   const bytes = options.spoolBytes === undefined ? {} : { bytesMax: options.spoolBytes };
   return await Spool.open(disk, { ...bytes, run, node, now: Date.now, onNotice: notice });
-}
-
-/** What the ledger says of records that could not be read back. */
-function damageOf(node: string, { damaged, earlier, startedAt }: Pick<OpenedSpool, 'damaged' | 'earlier'> & { readonly startedAt: number }): Change {
-  const from = Math.min(startedAt, ...earlier.map((run) => run.startedAt));
-  const records = `${damaged} ${damaged === 1 ? 'record' : 'records'}`;
-  const after = `${records} of the spool could not be read back; the damaged files are kept beside it`;
-  return { at: startedAt, node, kind: 'gap', subject: 'spool of the agent', before: null, after, gap: { reason: 'spool-damaged', from, to: startedAt } };
 }
 
 /** The certificate of this machine, where it enrols by a join token or has done so; the authorities of a file, where one is given. */

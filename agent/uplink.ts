@@ -4,8 +4,10 @@ import { failure, type PortreeveError, reasonOf } from '../shared/errors.ts';
 import { limits } from '../shared/limits.ts';
 import { decodeFromCollector, encode, type FrameForm, zstdCapability } from '../shared/wire/codec.ts';
 import { type AgentMessage, subprotocol, type Trace, type Traced, type Want, type Welcome } from '../shared/wire/messages.ts';
+import { pongText } from '../shared/wire/pong.ts';
 import { type EarlierRun, type Identity, newSession, type Session, type SessionEffect, type SessionInput, step } from '../shared/wire/session.ts';
 import { readSecret } from './host/files.ts';
+import { Keeper } from './spool/keeper.ts';
 import type { Spool } from './spool/spool.ts';
 
 export interface UplinkOptions {
@@ -49,6 +51,7 @@ const isLoopback = (host: string): boolean => host === 'localhost' || host === '
 export class Uplink {
   readonly #options: UplinkOptions;
   readonly #url: URL;
+  readonly #keeper: Keeper | undefined;
   #session: Session;
   #socket: WebSocket | undefined;
   #retry: NodeJS.Timeout | undefined;
@@ -57,6 +60,10 @@ export class Uplink {
   #alive: NodeJS.Timeout | undefined;
   /** What the collector understands, while it is connected. */
   #peer: readonly string[] = [];
+  /** Milliseconds of performance.now(). */
+  readonly #begunAt = performance.now();
+  /** Sent on this connection. */
+  #frames = 0;
   #tries = 0;
   /** Not before then, as the collector says; milliseconds of performance.now(). */
   #notBefore = 0;
@@ -67,7 +74,8 @@ export class Uplink {
     this.#options = options;
     this.#url = collectorUrl(options.collector);
     this.#session = newSession({ ...options.identity, capabilities: [...options.identity.capabilities, zstdCapability] }, options.spool?.earlier ?? []);
-    this.#alive = setInterval(() => this.#sign(), aliveMs);
+    this.#keeper = options.spool === undefined ? undefined : new Keeper(options.spool.spool, (input) => this.#step(input));
+    this.#alive = setInterval(() => this.#keeper?.sign(this.#session), aliveMs);
     this.#connect();
   }
 
@@ -105,9 +113,7 @@ export class Uplink {
     const socket = this.#socket;
     this.#stopTimers();
     if (socket !== undefined && socket.readyState !== WebSocket.CLOSED) await this.#leave(socket);
-    // What was not acknowledged is on its way to disk, with the sign that nothing is missing until now.
-    this.#sign();
-    await this.#options.spool?.spool.close();
+    await this.#keeper?.close(() => this.#session);
   }
 
   async #leave(socket: WebSocket): Promise<void> {
@@ -125,6 +131,7 @@ export class Uplink {
   #connect(): void {
     const socket = new WebSocket(this.#url, subprotocol, {
       perMessageDeflate: false,
+      autoPong: false,
       maxPayload: limits.frameBytesMax,
       handshakeTimeout: handshakeTimeoutMs,
       followRedirects: false,
@@ -149,12 +156,6 @@ export class Uplink {
     this.#notBefore = performance.now() + Math.min(ms, limits.retryAfterMsMax);
   }
 
-  #sign(): void {
-    const { phase, outbox } = this.#session;
-    // A run of which nothing is known on the other side, or whose changes wait: when it ends, the spool says until when it saw everything.
-    if (phase !== 'open' || outbox.queue.length > 0) void this.#options.spool?.spool.alive();
-  }
-
   #headers(): Record<string, string> {
     if (this.#options.tokenFile === undefined) return {};
     try {
@@ -166,8 +167,10 @@ export class Uplink {
   }
 
   #opened(socket: WebSocket): void {
-    this.#step({ kind: 'connected', clock: Date.now() });
+    this.#step({ kind: 'connected', clock: Date.now(), ranMs: performance.now() - this.#begunAt });
     this.#welcome = setTimeout(() => this.#cut(socket, 'no welcome came'), welcomeTimeoutMs);
+    socket.on('ping', (asked: Buffer) => socket.pong(pongText(this.#session, { asked: asked.toString('latin1'), frames: this.#frames })));
+    this.#frames = 0;
     let answered = true;
     socket.on('pong', () => {
       answered = true;
@@ -234,23 +237,8 @@ export class Uplink {
         if (effect.afterMs !== undefined) this.#stayAway(effect.afterMs);
         return this.#reconnect(effect.reason);
       default:
-        return this.#keep(effect);
-    }
-  }
-
-  /** What concerns the disk; without one changes wait in memory alone. */
-  #keep(effect: Extract<SessionEffect, { kind: 'spool' | 'load' | 'settled' }>): void {
-    const spool = this.#options.spool?.spool;
-    if (spool === undefined) return;
-    if (effect.kind === 'settled') void spool.settle(effect.place);
-    else if (effect.kind === 'load') void spool.read(effect).then((read) => this.#step({ kind: 'loaded', load: effect.load, ...read }));
-    else {
-      const last = effect.changes.at(-1);
-      if (last === undefined) return;
-      spool.append(effect.changes).then(
-        () => this.#step({ kind: 'spooled', place: { stream: last.stream, seq: last.seq } }),
-        () => this.#step({ kind: 'unspooled' }),
-      );
+        // What concerns the disk; without one changes wait in memory alone.
+        return this.#keeper?.keep(effect);
     }
   }
 
@@ -286,6 +274,7 @@ export class Uplink {
     if (socket?.readyState !== WebSocket.OPEN) return;
     try {
       socket.send(encode(message, this.#peer));
+      this.#frames++;
     } catch (error) {
       if (instead !== undefined) return this.#send(instead(error as PortreeveError));
       this.#options.onNotice('a message cannot be sent', { type: message.type, reason: reasonOf(error) });

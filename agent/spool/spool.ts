@@ -59,6 +59,8 @@ export class Spool {
   readonly #settled = new Map<string, number>();
   #work: Promise<unknown> = Promise.resolve();
   #failing = false;
+  /** Changes could not be written and are still only in memory. */
+  #isBehind = false;
 
   private constructor(disk: Disk, options: SpoolOptions) {
     this.#disk = disk;
@@ -84,13 +86,17 @@ export class Spool {
   append(changes: readonly SequencedChange[]): Promise<void> {
     return this.#inOrder(async () => {
       if (this.bytes > this.#options.bytesMax * foldAt) await this.#fold();
+      this.#isBehind = true;
       await this.#write(changes.map((change): SpoolRecord => ({ kind: 'change', change })));
+      this.#isBehind = false;
     });
   }
 
-  /** Notes that the run is alive and has told everything so far. A failure is told of and ends nothing. */
+  /** Notes that the run is alive and that everything until now is here; not while it is not. A failure is told of and ends nothing. */
   alive(): Promise<void> {
-    return this.#inOrder(() => this.#write([{ kind: 'alive', stream: this.#options.run.stream, at: this.#options.now() }])).catch(() => {});
+    const at = this.#options.now();
+    const sign: SpoolRecord = { kind: 'alive', stream: this.#options.run.stream, at };
+    return this.#inOrder(async () => (this.#isBehind ? undefined : await this.#write([sign]))).catch(() => {});
   }
 
   /**
@@ -391,7 +397,8 @@ function noteRun(runs: Map<string, EarlierRun>, record: SpoolRecord): void {
     record.kind === 'change' ? [record.change.stream, record.change.at] : [record.stream, record.kind === 'run' ? record.startedAt : record.at];
   const known = runs.get(stream);
   const startedAt = record.kind === 'run' ? record.startedAt : (known?.startedAt ?? at);
-  runs.set(stream, { stream, startedAt, aliveAt: Math.max(at, known?.aliveAt ?? 0) });
+  // The last record, not the highest time: a clock that was set back must not make the run seem to last longer.
+  runs.set(stream, { stream, startedAt, aliveAt: at });
 }
 
 const isAt = (change: SequencedChange, place: Place | undefined): boolean => place !== undefined && change.stream === place.stream && change.seq === place.seq;

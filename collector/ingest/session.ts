@@ -7,9 +7,10 @@ import type { SequencedChange } from '../../shared/model/change.ts';
 import type { Fact } from '../../shared/model/fact.ts';
 import { decodeFromAgent, encode, type FrameForm, zstdCapability } from '../../shared/wire/codec.ts';
 import type { AgentMessage, ChangesMessage, CollectorMessage, Hello, StateMessage, Trace, Traced, Want } from '../../shared/wire/messages.ts';
+import { readPong } from '../../shared/wire/pong.ts';
 import type { Admitted } from '../identity/admission.ts';
 import type { Gap } from '../store/store.ts';
-import { gapsTold, timesNotCovered } from './coverage.ts';
+import { beginOf, type ClockOffset, gapsTold, timesNotCovered } from './coverage.ts';
 import { readFact } from './facts.ts';
 import type { IngestOptions } from './ingest.ts';
 import { wantOf } from './want.ts';
@@ -50,13 +51,19 @@ export class AgentSession {
   #expiry: NodeJS.Timeout | undefined;
   #hello: Hello | undefined;
   #answered = true;
+  #frames = 0;
+  /** The last ping: its number and when it was sent. */
+  #ping = { number: 0, at: 0 };
+  /** Until when all that the agent has told is stored; milliseconds since 1970. */
+  #coveredUntil = 0;
   /** Whether a full state has come. */
   #reported = false;
   #parts: Map<string, Fact> | undefined;
   #stateSeq = 0;
   /** The highest seq committed, or being committed, per stream. */
   readonly #lastSeqs = new Map<string, number>();
-  #clockOffsetMs = 0;
+  #clock: ClockOffset = { clockOffsetMs: 0, transitMs: 0 };
+  readonly #openedAt = Date.now();
   #savedAt = 0;
   #waiting = 0;
   #queue: Promise<void> = Promise.resolve();
@@ -69,11 +76,11 @@ export class AgentSession {
     this.#options = options;
     this.address = options.address;
     this.#helloTimer = setTimeout(() => this.refuse('HELLO_MISSING', 'no hello came'), options.helloTimeoutMs ?? helloTimeoutMs);
-    this.#heartbeat = setInterval(() => this.#beat(), options.heartbeatMs ?? limits.heartbeatMs);
+    this.#heartbeat = setInterval(() => this.beat(), options.heartbeatMs ?? limits.heartbeatMs);
     const { validUntil } = options.admitted;
     if (validUntil !== undefined) this.#expiry = setTimeout(() => this.#expire(), Math.min(validUntil - Date.now(), timerMsMax));
     socket.on('message', (data: Buffer, isBinary) => this.#frame(data, isBinary ? 'binary' : 'text'));
-    socket.on('pong', () => this.#heard());
+    socket.on('pong', (data: Buffer) => this.#ponged(data));
     socket.on('ping', () => this.#heard());
     socket.on('error', (error) => this.#options.log.warn({ node: this.node, reason: error.message }, 'the connection of an agent failed'));
     socket.on('close', (code) => this.#end(code));
@@ -143,18 +150,36 @@ export class AgentSession {
     this.#answered = true;
     if (this.#hello === undefined) return;
     this.#options.state.heard(this.#hello.node);
-    if (Date.now() - this.#savedAt >= saveEveryMs) this.#saveSeen(this.#hello);
   }
 
-  /** When the node was heard of last outlives this process: what happens after it is covered by the agent's next run, or it is a gap. */
+  /**
+   * An agent that answers with the number of the ping had nothing unsent when it did. What it sent before came before, and is stored once its turn is over: then
+   * nothing is missing until the ping was sent. Every other moment is only a guess, by a clock that may be set.
+   */
+  #ponged(data: Buffer): void {
+    this.#heard();
+    const { number, at } = this.#ping;
+    const { complete, frames } = readPong(data.toString('latin1'));
+    if (frames !== undefined && frames !== this.#frames)
+      this.#reject(failure('FRAME_INVALID', ['pong', `${frames} frames were sent, and ${this.#frames} came`]));
+    if (complete !== number) return;
+    this.#queue = this.#queue.then(() => {
+      if (this.#hello === undefined || this.#ended || this.#refused) return;
+      this.#coveredUntil = Math.max(this.#coveredUntil, at);
+      if (Date.now() - this.#savedAt >= saveEveryMs) this.#saveSeen(this.#hello);
+    });
+  }
+
+  /** Until when the node's ledger is whole outlives this process: what happens after it is covered by the agent's next run, or it is a gap. */
   #saveSeen({ node, version, bootId, stream }: Hello): void {
     this.#savedAt = Date.now();
     this.#options.store
-      .saveNode({ name: node, version, bootId, stream, lastSeenAt: this.#savedAt })
+      .saveNode({ name: node, version, bootId, stream, lastSeenAt: this.#coveredUntil })
       .catch((error: unknown) => this.#options.log.error({ node, reason: reasonOf(error) }, 'when a node was heard of could not be stored'));
   }
 
-  #beat(): void {
+  /** Asks whether the agent is still there, and cuts off one that has not answered the last time; its own timer calls it. */
+  beat(): void {
     // While we do not read, an answer cannot reach us.
     if (this.#socket.isPaused) return;
     if (!this.#answered) {
@@ -162,7 +187,12 @@ export class AgentSession {
       return this.#socket.terminate();
     }
     this.#answered = false;
-    this.#socket.ping();
+    this.#askForSign();
+  }
+
+  #askForSign(): void {
+    this.#ping = { number: this.#ping.number + 1, at: Date.now() };
+    this.#socket.ping(String(this.#ping.number));
   }
 
   #end(code: number): void {
@@ -182,6 +212,7 @@ export class AgentSession {
   #frame(data: Buffer, form: FrameForm): void {
     if (this.#socket.readyState !== WebSocket.OPEN) return;
     this.#heard();
+    this.#frames++;
     const decoded = decodeFromAgent(data, form);
     if (decoded.kind === 'malformed') return this.#reject(decoded.error);
     if (++this.#waiting >= waitingMax) this.#socket.pause();
@@ -206,7 +237,8 @@ export class AgentSession {
   }
 
   async #handle(message: AgentMessage): Promise<void> {
-    if (this.#ended || this.#refused) return;
+    // Of a connection that has ended, changes that came before are stored all the same: who sent them may be gone for good.
+    if (this.#refused || (this.#ended && message.type !== 'changes')) return;
     if (this.#hello === undefined && message.type !== 'hello') throw failure('FRAME_INVALID', [message.type, 'the first message must be hello']);
     switch (message.type) {
       case 'hello':
@@ -230,19 +262,23 @@ export class AgentSession {
     const { node, stream, version, bootId, capabilities } = hello;
     const now = Date.now();
     const clockOffsetMs = Math.round(hello.clock - now);
-    const heardAt = (await store.node(node))?.lastSeenAt;
+    const clock = { clockOffsetMs, transitMs: Math.max(0, now - this.#openedAt) };
+    const known = (await store.node(node))?.lastSeenAt;
+    // A clock that was set back makes the last time lie ahead.
+    const heardAt = known === undefined ? undefined : Math.min(known, now);
     const [resumeAfter, earlier] = await Promise.all([
       store.lastSeq(node, stream),
       Promise.all((hello.earlier ?? []).map(async (run) => ({ stream: run.stream, resumeAfter: await store.lastSeq(node, run.stream) }))),
     ]);
-    await store.recordGaps(timesNotCovered(hello, { node, heardAt, clockOffsetMs }));
-    await store.saveNode({ name: node, version, bootId, stream, lastSeenAt: now });
+    await store.recordGaps(timesNotCovered(hello, { node, heardAt, ...clock }));
+    this.#coveredUntil = heardAt ?? Math.min(now, beginOf(hello) - clockOffsetMs - clock.transitMs);
+    await store.saveNode({ name: node, version, bootId, stream, lastSeenAt: this.#coveredUntil });
     if (state.needsRecall(node)) state.recall(node, (await store.changes({ node, limit: limits.apiItemsMax })).items);
     if (this.#ended) return;
     this.#hello = hello;
     this.#lastSeqs.set(stream, resumeAfter);
     for (const each of earlier) this.#lastSeqs.set(each.stream, each.resumeAfter);
-    this.#clockOffsetMs = clockOffsetMs;
+    this.#clock = clock;
     this.#options.onHello(node);
     state.connect(node, { session: this.id, version, bootId, stream, capabilities, clockOffsetMs });
     log.info({ node, version, address: this.address, clockOffsetMs, resumeAfter }, 'agent connected');
@@ -255,6 +291,7 @@ export class AgentSession {
       limits: { frameBytesMax: limits.frameBytesMax, heartbeatMs: this.#options.heartbeatMs ?? limits.heartbeatMs },
     });
     this.sendWant();
+    this.#askForSign();
   }
 
   /** A frame that names another node than the one admitted ends the session: what an agent says of itself proves nothing. */
@@ -280,12 +317,13 @@ export class AgentSession {
   #takeState(message: StateMessage): void {
     const node = this.#hello?.node as string;
     const { state } = this.#options;
+    if (message.seq !== this.#stateSeq + 1) throw failure('FRAME_INVALID', ['state', `it has the number ${message.seq} and comes behind ${this.#stateSeq}`]);
+    this.#stateSeq = message.seq;
     if (message.full) this.#parts ??= new Map();
     else if (this.#parts === undefined && !this.#reported) throw failure('FRAME_INVALID', ['state', 'the first state of a session must be full']);
     const put = message.put.flatMap((raw) => this.#readFact(raw));
     const size = this.#parts === undefined ? state.node(node)?.facts.size : this.#parts.size;
     if ((size ?? 0) + put.length > factsMax) throw failure('FRAME_INVALID', ['state', `more than ${factsMax} facts of one node`]);
-    this.#stateSeq = Math.max(this.#stateSeq, message.seq);
     if (this.#parts === undefined) state.changeFacts(node, { put, delete: message.delete }, message.at);
     else this.#takePart(this.#parts, put, message);
     this.#acknowledge();
@@ -311,11 +349,11 @@ export class AgentSession {
 
   async #takeChanges(message: ChangesMessage): Promise<void> {
     const { stream } = message.changes[0] as SequencedChange;
-    await this.#commit(message.changes as readonly SequencedChange[]);
+    await this.#commit(message.changes as readonly SequencedChange[], message.after);
     this.#acknowledge(stream);
   }
 
-  async #commit(changes: readonly SequencedChange[]): Promise<void> {
+  async #commit(changes: readonly SequencedChange[], after: number | undefined): Promise<void> {
     const hello = this.#hello as Hello;
     const { store, state } = this.#options;
     const foreign = changes.find(({ node }) => node !== hello.node);
@@ -323,42 +361,42 @@ export class AgentSession {
     if (foreign !== undefined) throw failure('FRAME_INVALID', ['changes', `a change of node ${JSON.stringify(foreign.node)} from the agent of ${hello.node}`]);
     const mixed = changes.find(({ stream }) => stream !== changes[0]?.stream);
     if (mixed !== undefined) throw failure('FRAME_INVALID', ['changes', 'changes of two streams in one message']);
-    const holes = await this.#holes(changes);
+    const { stream } = changes[0] as SequencedChange;
+    const last = this.#lastSeqs.get(stream) ?? (await store.lastSeq(hello.node, stream));
+    // A frame between that one and this was lost or comes later: the agent sends all of it again.
+    if (after !== undefined && after !== last)
+      throw failure('FRAME_INVALID', ['changes', `they follow ${after} of ${stream}, and ${last} is the last that came`]);
+    const holes = holesIn(changes, last);
+    // Before the changes: if this process ends between the two, the agent sends them again. The other way round nobody would know of the gap.
+    await this.#recordGaps(
+      holes,
+      changes.filter(({ seq }) => seq > last),
+    );
     const fresh = await store.appendChanges(changes);
+    this.#lastSeqs.set(stream, Math.max(last, ...changes.map(({ seq }) => seq)));
     state.addChanges(fresh);
-    await this.#recordGaps(holes, fresh);
+    await this.#recordHoles(holes);
   }
 
-  /** Seqs that are skipped without any record that covers them, and moves the stream's end on. */
-  async #holes(changes: readonly SequencedChange[]): Promise<readonly Hole[]> {
-    const holes: Hole[] = [];
-    for (const { stream, seq, covers, at } of changes) {
-      const last = this.#lastSeqs.get(stream) ?? (await this.#options.store.lastSeq(this.node as string, stream));
-      const first = seq - (covers ?? 0);
-      if (first > last + 1) holes.push({ stream, from: last + 1, to: first - 1, at });
-      this.#lastSeqs.set(stream, Math.max(last, seq));
-    }
-    return holes;
+  async #recordGaps(holes: readonly Hole[], changes: readonly SequencedChange[]): Promise<void> {
+    const gaps = [...holes.map((hole) => this.#gapOf(hole)), ...changes.flatMap((change) => gapsTold(change, this.#clock))];
+    if (gaps.length > 0) await this.#options.store.recordGaps(gaps);
   }
 
-  async #recordGaps(holes: readonly Hole[], fresh: readonly SequencedChange[]): Promise<void> {
+  /** The ledger tells of them too. */
+  async #recordHoles(holes: readonly Hole[]): Promise<void> {
     const node = this.node as string;
-    const lost = holes.map(({ stream, from, to, at }): Gap => {
-      const time = at - this.#clockOffsetMs;
-      return {
-        node,
-        reason: 'lost',
-        from: time,
-        to: time,
-        detail: `changes ${from} to ${to} never arrived: what they were is not known`,
-        seqs: { stream, from, to },
-      };
+    const entries = holes.map((hole) => {
+      const { from, detail } = this.#gapOf(hole);
+      return { at: from, node, kind: 'gap' as const, subject: `ledger of ${node}`, before: null, after: detail };
     });
-    const gaps = [...lost, ...fresh.flatMap((change) => gapsTold(change, this.#clockOffsetMs))];
-    if (gaps.length === 0) return;
-    await this.#options.store.recordGaps(gaps);
-    const entries = lost.map(({ from, detail }) => ({ at: from, node, kind: 'gap' as const, subject: `ledger of ${node}`, before: null, after: detail }));
     if (entries.length > 0) await this.#options.record(entries);
+  }
+
+  #gapOf({ stream, from, to, at }: Hole): Gap {
+    const time = at - this.#clock.clockOffsetMs;
+    const detail = `changes ${from} to ${to} never arrived: what they were is not known`;
+    return { node: this.node as string, reason: 'lost', from: time, to: time, detail, seqs: { stream, from, to } };
   }
 
   #acknowledge(stream = this.#hello?.stream ?? ''): void {
@@ -377,4 +415,16 @@ interface Hole {
   readonly to: number;
   /** When the change behind it was made, by the agent's clock. */
   readonly at: number;
+}
+
+/** Seqs of a stream that are skipped without any record that covers them. */
+function holesIn(changes: readonly SequencedChange[], last: number): readonly Hole[] {
+  const holes: Hole[] = [];
+  let end = last;
+  for (const { stream, seq, covers, at } of changes) {
+    const first = seq - (covers ?? 0);
+    if (first > end + 1) holes.push({ stream, from: end + 1, to: first - 1, at });
+    end = Math.max(end, seq);
+  }
+  return holes;
 }

@@ -51,11 +51,17 @@ export function queriesOn(db: Kysely<Tables>, engine: Engine): StoreQueries {
     ...operationsQueries(db),
     ...nodeQueries(db),
     recordGaps: async (gaps) => {
-      if (gaps.length === 0) return;
+      const rows = await newGaps(db, gaps);
+      if (rows.length === 0) return;
       await db
         .insertInto('gaps')
-        .values(gaps.map(rowOfGap))
-        .onConflict((conflict) => conflict.columns(['node', 'reason', 'stream', 'from_seq', 'from_at']).doNothing())
+        .values(rows)
+        .onConflict((conflict) =>
+          conflict
+            .columns(['node', 'reason', 'stream', 'from_seq', 'from_at'])
+            .doUpdateSet(({ ref }) => ({ to_at: ref('excluded.to_at'), detail: ref('excluded.detail') }))
+            .where(({ eb, ref }) => eb(ref('gaps.to_at'), '<', ref('excluded.to_at'))),
+        )
         .execute();
     },
     gaps: (query) => gapRecords(db, query),
@@ -224,6 +230,21 @@ function nodeQueries(db: Kysely<Tables>): Pick<StoreQueries, 'saveNode' | 'node'
     node: (name) => select().where('name', '=', name).executeTakeFirst(),
     nodes: () => select().orderBy('name').execute(),
   };
+}
+
+/** Rows of those that are not there yet, each once. A gap of numbers is known by them: its times differ when an agent tells of it on another connection. */
+async function newGaps(db: Kysely<Tables>, gaps: readonly Gap[]): Promise<readonly ReturnType<typeof rowOfGap>[]> {
+  const rows = new Map(
+    gaps.map(rowOfGap).map((row) => [`${row.reason} ${row.stream} ${row.from_seq} ${row.stream === '' ? row.from_at : ''} ${row.node}`, row]),
+  );
+  const fresh: ReturnType<typeof rowOfGap>[] = [];
+  for (const row of rows.values()) if (row.stream === '' || !(await isGapKnown(db, row))) fresh.push(row);
+  return fresh;
+}
+
+async function isGapKnown(db: Kysely<Tables>, { node, reason, stream, from_seq }: ReturnType<typeof rowOfGap>): Promise<boolean> {
+  const query = db.selectFrom('gaps').select('id').where('node', '=', node).where('reason', '=', reason).where('stream', '=', stream);
+  return (await query.where('from_seq', '=', from_seq).executeTakeFirst()) !== undefined;
 }
 
 function rowOfGap({ node, reason, from, to, detail, seqs }: Gap) {

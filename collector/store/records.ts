@@ -20,6 +20,7 @@ export interface NodeRecord {
   /** The stream of the last session. */
   readonly stream: string;
   readonly firstSeenAt: number;
+  /** Until when an agent has told everything, and it is stored: what comes behind is told by later runs, or is a gap. */
   readonly lastSeenAt: number;
 }
 

@@ -24,6 +24,8 @@ export const hello = Type.Object({
   clock: Type.Number(),
   /** When this run of the agent began to observe; milliseconds since 1970. */
   startedAt: Type.Optional(Type.Number()),
+  /** Milliseconds since then by a clock that nobody sets. */
+  ranMs: Type.Optional(Type.Number({ minimum: 0 })),
   /** Earlier runs whose changes still wait in the agent's spool, oldest first, and until when each was surely alive. */
   earlier: Type.Optional(
     Type.Array(Type.Object({ stream: Type.String({ minLength: 1, maxLength: 64 }), startedAt: Type.Number(), aliveAt: Type.Number() }), {
@@ -58,7 +60,7 @@ export const want = Type.Object({
   healthPorts: Type.Optional(Type.Array(Type.Integer({ minimum: 1, maximum: 65535 }), { maxItems: 20_000 })),
 });
 
-/** Agent → collector: facts put and deleted. The first after a welcome has `full: true` and replaces all that was known; a full state may come in several parts. */
+/** Agent → collector: facts put and deleted. Counted from 1 on each connection. The first after a welcome has `full: true` and replaces all that was known; a full state may come in several parts. */
 export const state = Type.Object({
   type: Type.Literal('state'),
   seq: sequence,
@@ -104,9 +106,10 @@ const change = Type.Object({
   ),
 });
 
-/** Agent → collector: ledger entries of one stream in order of seq. */
+/** Agent → collector: ledger entries of one stream in order of seq, behind the one with the number `after`: where another came last, a frame was lost between. */
 export const changes = Type.Object({
   type: Type.Literal('changes'),
+  after: Type.Optional(sequence),
   changes: Type.Array(change, { minItems: 1, maxItems: limits.changesBatchMax }),
 });
 

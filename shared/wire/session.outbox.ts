@@ -168,9 +168,13 @@ function loadNext(outbox: Outbox, effects: readonly SessionEffect[]): Acted {
 
 function sending(batch: readonly SequencedChange[], upTo: Map<string, number>): SessionEffect {
   const last = batch.at(-1) as SequencedChange;
+  const after = upTo.get(last.stream);
   upTo.set(last.stream, last.seq);
-  return { kind: 'send', message: { type: 'changes', changes: [...batch] as ChangesMessage['changes'] } };
+  return { kind: 'send', message: { type: 'changes', ...(after === undefined ? {} : { after }), changes: [...batch] as ChangesMessage['changes'] } };
 }
+
+/** Whether nothing waits that was not sent on this connection. */
+export const isAllSent = (outbox: Outbox): boolean => !outbox.backlog && outbox.loading === 0 && outbox.sent === outbox.queue.length;
 
 /** One stream a batch, as many as a frame holds. */
 function batchesOf(queue: readonly Queued[]): readonly (readonly SequencedChange[])[] {

@@ -11,6 +11,7 @@ export interface StateBook {
   readonly factsAt: number;
   /** Facts as the collector has them on this connection; undefined: a full state is due. */
   readonly shared: ReadonlyMap<string, Fact> | undefined;
+  /** Of the last message on this connection. */
   readonly stateSeq: number;
 }
 

@@ -40,8 +40,8 @@ export interface EarlierRun {
 }
 
 export type SessionInput =
-  /** A connection stands; `clock` is the agent's time in milliseconds since 1970. */
-  | { readonly kind: 'connected'; readonly clock: number }
+  /** A connection stands; `clock` is the agent's time in milliseconds since 1970, `ranMs` for how long it has run by a clock that nobody sets. */
+  | { readonly kind: 'connected'; readonly clock: number; readonly ranMs?: number }
   | { readonly kind: 'message'; readonly message: CollectorMessage }
   | { readonly kind: 'malformed'; readonly error: PortreeveError }
   | { readonly kind: 'disconnected' }
@@ -107,7 +107,7 @@ export function newSession(identity: Identity, earlier: readonly EarlierRun[] = 
 export function step(state: Session, input: SessionInput): Stepped {
   switch (input.kind) {
     case 'connected':
-      return { state: closed({ ...state, phase: 'greeting' }), effects: [{ kind: 'send', message: helloOf(state, input.clock) }] };
+      return { state: closed({ ...state, phase: 'greeting' }), effects: [{ kind: 'send', message: helloOf(state, input) }] };
     case 'disconnected':
       return flush(closed({ ...state, phase: 'closed' }));
     case 'malformed':
@@ -127,7 +127,7 @@ export function step(state: Session, input: SessionInput): Stepped {
   }
 }
 
-const closed = (state: Session): Session => ({ ...state, shared: undefined, outbox: interrupted(state.outbox) });
+const closed = (state: Session): Session => ({ ...state, shared: undefined, stateSeq: 0, outbox: interrupted(state.outbox) });
 
 function receive(state: Session, message: CollectorMessage): Stepped {
   if (state.phase === 'closed') return { state, effects: [] };
@@ -148,7 +148,7 @@ function receive(state: Session, message: CollectorMessage): Stepped {
   }
 }
 
-const helloOf = ({ identity, acknowledged, earlier }: Session, clock: number): AgentMessage => ({
+const helloOf = ({ identity, acknowledged, earlier }: Session, { clock, ranMs }: Extract<SessionInput, { kind: 'connected' }>): AgentMessage => ({
   type: 'hello',
   node: identity.node,
   version: identity.version,
@@ -157,6 +157,7 @@ const helloOf = ({ identity, acknowledged, earlier }: Session, clock: number): A
   acknowledged,
   clock,
   startedAt: identity.startedAt,
+  ...(ranMs === undefined ? {} : { ranMs }),
   ...(earlier.length === 0 ? {} : { earlier: [...earlier] }),
   capabilities: [...identity.capabilities],
 });

@@ -36,11 +36,13 @@ export class CrashingDisk implements Disk {
   #names = new Map<string, Inode>();
   #durableNames = new Map<string, Inode>();
   #isLost = false;
+  #powerLostAt: number | undefined;
   operations = 0;
 
   constructor(random: () => number, faults: Faults = {}, files: ReadonlyMap<string, Buffer> = new Map()) {
     this.#random = random;
     this.#faults = faults;
+    this.#powerLostAt = faults.powerLostAt;
     for (const [name, content] of files) this.#names.set(name, { durable: content, current: content });
     this.#durableNames = new Map(this.#names);
   }
@@ -51,6 +53,11 @@ export class CrashingDisk implements Disk {
 
   get files(): ReadonlyMap<string, Buffer> {
     return new Map([...this.#names].map(([name, { current }]) => [name, current]));
+  }
+
+  /** Power is lost at the operation after so many others; undefined: not at all. */
+  losePowerIn(operations: number | undefined): void {
+    this.#powerLostAt = operations === undefined ? undefined : this.operations + operations;
   }
 
   /** What a machine finds after the power is back. */
@@ -122,7 +129,7 @@ export class CrashingDisk implements Disk {
   #operation(inPart: () => void = () => {}): void {
     if (this.#isLost) throw new PowerLost();
     this.operations++;
-    if (this.operations === this.#faults.powerLostAt) {
+    if (this.operations === this.#powerLostAt) {
       this.#isLost = true;
       inPart();
       throw new PowerLost();

@@ -14,20 +14,35 @@ const hello = (more: Partial<Hello>): Hello => ({
   capabilities: [],
   ...more,
 });
-const spans = (asked: Hello, heardAt: number | undefined, clockOffsetMs = 0) =>
-  timesNotCovered(asked, { node: 'n', heardAt, clockOffsetMs }).map(({ from, to }) => [from, to]);
+const spans = (asked: Hello, heardAt: number | undefined, { offset = 0, transit = 0 }) =>
+  timesNotCovered(asked, { node: 'n', heardAt, clockOffsetMs: offset, transitMs: transit }).map(({ from, to }) => [from, to]);
 
 const cases: readonly {
   readonly name: string;
   readonly hello: Partial<Hello>;
   readonly heardAt?: number;
   readonly offset?: number;
+  readonly transit?: number;
   readonly expected: number[][];
 }[] = [
   { name: 'a new node', hello: { startedAt: 9_000 }, expected: [] },
   { name: 'the same run again', hello: { startedAt: 1_000 }, heardAt: 8_000, expected: [] },
   { name: 'another run after a pause', hello: { startedAt: 9_000 }, heardAt: 8_000, expected: [[8_000, 9_000]] },
   { name: 'by the clock of the collector', hello: { startedAt: 9_000 }, heardAt: 7_000, offset: 1_000, expected: [[7_000, 8_000]] },
+  {
+    name: 'an earlier run that can have ended earlier, by as long as the hello was under way',
+    hello: { startedAt: 9_000, earlier: [{ stream: 'a', startedAt: 3_000, aliveAt: 8_900 }] },
+    heardAt: 5_000,
+    transit: 700,
+    expected: [[8_200, 9_000]],
+  },
+  { name: 'a clock that was set after the run began', hello: { startedAt: 2_000, ranMs: 500 }, heardAt: 8_000, expected: [[8_000, 9_500]] },
+  {
+    name: 'a clock that was set back between two runs: of the first it is not known when it was',
+    hello: { startedAt: 9_000, earlier: [{ stream: 'a', startedAt: 3_000, aliveAt: 9_500 }] },
+    heardAt: 5_000,
+    expected: [[5_000, 9_000]],
+  },
   { name: 'an agent of before that does not say', hello: {}, heardAt: 8_000, expected: [] },
   {
     name: 'runs without a connection between',
@@ -53,13 +68,15 @@ const cases: readonly {
   },
   { name: 'an agent from the future', hello: { startedAt: 50_000, clock: 51_000 }, heardAt: 8_000, offset: 41_000, expected: [[8_000, 9_000]] },
 ];
-for (const { name, hello: more, heardAt, offset, expected } of cases) t.strictSame(spans(hello(more), heardAt, offset), expected, name);
+for (const { name, hello: more, heardAt, expected, ...clock } of cases) t.strictSame(spans(hello(more), heardAt, clock), expected, name);
 
 t.test('what a change tells of', async (t) => {
   const change: SequencedChange = { stream: 's', seq: 9, at: 5, node: 'n', kind: 'gap', subject: 'x', before: null, after: 'why' };
-  t.strictSame(gapsTold(change, 0), []);
-  t.strictSame(gapsTold({ ...change, covers: 3, gap: { reason: 'spool-full', from: 101, to: 105 } }, 100), [
+  t.strictSame(gapsTold(change, { clockOffsetMs: 0, transitMs: 0 }), []);
+  t.strictSame(gapsTold({ ...change, covers: 3, gap: { reason: 'spool-full', from: 101, to: 105 } }, { clockOffsetMs: 100, transitMs: 0 }), [
     { node: 'n', reason: 'spool-full', from: 1, to: 5, detail: 'why', seqs: { stream: 's', from: 6, to: 9 } },
   ]);
-  t.match(gapsTold({ ...change, kind: 'rule', folded: { count: 4, from: 1, to: 2, by: [] } }, 0), [{ reason: 'folded', detail: /^4 changes of x/ }]);
+  t.match(gapsTold({ ...change, kind: 'rule', folded: { count: 4, from: 1, to: 2, by: [] } }, { clockOffsetMs: 0, transitMs: 0 }), [
+    { reason: 'folded', detail: /^4 changes of x/ },
+  ]);
 });
