@@ -20,7 +20,7 @@ tap := .tap/run.tap
 npm_options := --ignore-scripts --no-audit --no-fund --loglevel=error
 TESTS ?=
 
-.PHONY: help deps demo test bench soak fuzz fuzz-kernel lint build bpf watch clean
+.PHONY: help deps demo test bench soak fuzz fuzz-kernel lint build bpf watch launch packages clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 15
@@ -80,11 +80,28 @@ lint: deps ## check format, house rules and types
 bundle := esbuild --bundle --minify-whitespace --minify-syntax --platform=node --format=esm --target=node24 --log-level=warning --out-extension:.js=.mjs --outdir=dist
 require := import{createRequire}from"node:module";const require=createRequire(import.meta.url);
 
-build: deps dist/agent.mjs bpf watch ## check the types, bundle the agent into dist/ and build portreeve-bpf and portreeve-watch
+build: deps dist/agent.mjs bpf watch launch ## check the types, bundle the agent into dist/ and build portreeve-bpf and portreeve-watch
 	@tsc --noEmit
 
 dist/agent.mjs: $(shell find agent shared cli -name '*.ts') package.json package-lock.json Makefile | node_modules/.package-lock.json
 	@$(bundle) --banner:js='$(require)' agent=cli/agent.program.ts describe.program=agent/host/describe.program.ts yaml.program=agent/host/yaml.program.ts
+
+# All commands, the collector included, for packages: what a command needs is loaded when it runs. SQLite has a part in machine code, and stays a package.
+dist/portreeve/portreeve.mjs: $(shell find agent shared cli collector -name '*.ts') package.json package-lock.json Makefile | node_modules/.package-lock.json
+	@rm -rf dist/portreeve
+	@$(bundle)/portreeve --splitting --chunk-names='chunk-[hash]' --external:better-sqlite3 --banner:js='$(require)' portreeve=cli/main.ts \
+	  sqlite.worker=collector/store/sqlite.worker.ts describe.program=agent/host/describe.program.ts yaml.program=agent/host/yaml.program.ts
+
+launch: ## build dist/portreeve-launch and dist/portreeve-relay, which packages start daemons and eBPF with, where a C compiler is
+	@if command -v gcc >/dev/null && [ -e /usr/include/stdio.h ]; then $(MAKE) dist/portreeve-launch dist/portreeve-relay; \
+	else echo "portreeve-launch is not built: not installed is gcc or libc6-dev." >&2; fi
+
+dist/portreeve-launch dist/portreeve-relay: dist/%: packaging/launch/%.c
+	@mkdir -p dist
+	@gcc -D_GNU_SOURCE -O2 -Wall -Wextra -static -s -o $@ $<
+
+packages: build dist/portreeve/portreeve.mjs ## build packages into dist/packages
+	@node --disable-warning=ExperimentalWarning packaging/main.ts debs
 
 watch: ## build dist/portreeve-watch, where a C compiler is: without it the agent watches through nft monitor and ip monitor
 	@if command -v gcc >/dev/null && [ -e /usr/include/linux/netfilter/nf_tables.h ]; then $(MAKE) dist/portreeve-watch; \

@@ -92,6 +92,11 @@ export class Uplink {
     return { url: this.#url.href, connected: this.#session.phase === 'open', unacknowledged: this.unacknowledged };
   }
 
+  /** Ends the connection, if there is one, and makes another: with the tokens and certificates that are there now. */
+  reconnect(reason: string): void {
+    this.#reconnect(reason);
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#retry);

@@ -17,7 +17,7 @@ export interface Option {
   /** The value when it is neither given nor found in `env`. */
   readonly default?: string;
   /** An environment variable that stands in for it. */
-  readonly env?: 'PORTREEVE_SERVER' | 'PORTREEVE_TOKEN_FILE' | 'PORTREEVE_CA_FILE' | 'DATABASE_URL';
+  readonly env?: 'PORTREEVE_SERVER' | 'PORTREEVE_COLLECTOR' | 'PORTREEVE_TOKEN_FILE' | 'PORTREEVE_CA_FILE' | 'DATABASE_URL';
   /** The only values accepted. */
   readonly choices?: readonly string[];
 }
