@@ -20,7 +20,7 @@ tap := .tap/run.tap
 npm_options := --ignore-scripts --no-audit --no-fund --loglevel=error
 TESTS ?=
 
-.PHONY: help deps demo test bench soak fuzz fuzz-kernel lint build bpf watch launch packages clean
+.PHONY: help deps demo test bench soak fuzz fuzz-kernel lint build bpf watch launch debs packages clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 15
@@ -55,7 +55,7 @@ node_modules/.package-lock.json: package-lock.json
 demo: deps ## build a cluster of network namespaces, break it in three ways, and show what Portreeve says
 	@node --disable-warning=ExperimentalWarning test/labs/demo.ts
 
-test: deps bpf watch ## run the tests (TESTS="test/x.test.ts …" for some of them)
+test: deps bpf watch debs ## run the tests (TESTS="test/x.test.ts …" for some of them)
 	@mkdir -p .tap; rm -f $(tap); status=0; tap run --reporter=silent --output-file=$(tap) $(TESTS) </dev/null || status=$$?; \
 	touch $(tap); node test/support/tally.ts $(tap); exit $$status
 
@@ -99,6 +99,14 @@ launch: ## build dist/portreeve-launch and dist/portreeve-relay, which packages 
 dist/portreeve-launch dist/portreeve-relay: dist/%: packaging/launch/%.c
 	@mkdir -p dist
 	@gcc -D_GNU_SOURCE -O2 -Wall -Wextra -static -s -o $@ $<
+
+# Debian packages as the tests install them: compressed quickly.
+debs: build dist/portreeve/portreeve.mjs dist/debs/built
+
+dist/debs/built: dist/agent.mjs dist/portreeve/portreeve.mjs $(wildcard dist/portreeve-* packaging/*.ts packaging/deb/* systemd/* systemd/examples/*)
+	@if command -v dpkg-deb >/dev/null && [ -e dist/portreeve-launch ]; then \
+	  node --disable-warning=ExperimentalWarning packaging/main.ts debs --compression gzip --out dist/debs >/dev/null; touch $@; \
+	else echo "The Debian packages are not built: not installed is dpkg-deb or gcc." >&2; fi
 
 packages: build dist/portreeve/portreeve.mjs ## build packages into dist/packages
 	@node --disable-warning=ExperimentalWarning packaging/main.ts debs

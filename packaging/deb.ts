@@ -107,7 +107,11 @@ function fillCollector(tree: Tree): void {
 
 function fillCommand(tree: Tree, architecture: Architecture): void {
   placeCommand(tree, '/usr/lib/portreeve', architecture);
-  tree.write('/usr/bin/portreeve', starter('/usr/lib/portreeve', { exports: [], flags: '--disable-warning=ExperimentalWarning', program: 'portreeve.mjs' }), 0o755);
+  tree.write(
+    '/usr/bin/portreeve',
+    starter('/usr/lib/portreeve', { exports: [], flags: '--disable-warning=ExperimentalWarning', program: 'portreeve.mjs' }),
+    0o755,
+  );
   const told = (...words: readonly string[]): string =>
     execFileSync(process.execPath, [join(root, 'dist/portreeve/portreeve.mjs'), ...words], { encoding: 'utf8', maxBuffer: 16 * 1024 * 1024 });
   tree.gzip('/usr/share/man/man1/portreeve.1.gz', told('man'));

@@ -64,7 +64,9 @@ export function runtime(architecture: Architecture): string {
 function nodeOf(architecture: Architecture, work: string): string {
   const installed = join(root, `node_modules/node-linux-${architecture}`);
   if (existsSync(installed)) return join(installed, 'bin/node');
-  const { version } = JSON.parse(execFileSync(process.execPath, ['-p', 'JSON.stringify({version:process.versions.node})'], { encoding: 'utf8' })) as { version: string };
+  const { version } = JSON.parse(execFileSync(process.execPath, ['-p', 'JSON.stringify({version:process.versions.node})'], { encoding: 'utf8' })) as {
+    version: string;
+  };
   execFileSync('npm', ['pack', '--silent', `node-linux-${architecture}@${version}`], { cwd: work, stdio: ['ignore', 'ignore', 'inherit'] });
   const [archive = ''] = readdirSync(work).filter((name) => name.endsWith('.tgz'));
   execFileSync('tar', ['-xzf', archive, 'package/bin/node'], { cwd: work });

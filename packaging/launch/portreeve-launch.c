@@ -47,6 +47,15 @@ static int connect_to(const char *name)
 	return connect(notify, (struct sockaddr *)&address, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length)) < 0 ? -1 : notify;
 }
 
+static int are_ambient(const struct __user_cap_data_struct *data)
+{
+	for (unsigned capability = 0; capability < 64; capability++)
+		if (data[capability / 32].permitted >> capability % 32 & 1)
+			if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, capability, 0, 0) != 1)
+				return 0;
+	return 1;
+}
+
 /* What is permitted becomes effective, inheritable and ambient. Processes without capabilities, and kernels without ambient ones, are left as they are. */
 static int keep_capabilities(void)
 {
@@ -54,6 +63,9 @@ static int keep_capabilities(void)
 	struct __user_cap_data_struct data[2];
 	if (syscall(SYS_capget, &header, data) < 0)
 		return -1;
+	/* Nothing to do where somebody has done it, as systemd does; its services may not change capabilities any more. */
+	if (are_ambient(data))
+		return 0;
 	for (int i = 0; i < 2; i++)
 		data[i].effective = data[i].inheritable = data[i].permitted;
 	/* What is not in the bounding set may not be made inheritable without CAP_SETPCAP, but then it is not permitted either. */
