@@ -11,6 +11,10 @@ export PATH := $(CURDIR)/node_modules/node-linux-$(arch)/bin:$(CURDIR)/node_modu
 tools := iptables=iptables nft=nftables ipset=ipset ipvsadm=ipvsadm ip=iproute2 conntrack=conntrack ps=procps openssl=openssl
 # What the labs with a kernel of its own and with firewall managers, the store in PostgreSQL and tests of single sources need: they are skipped without them.
 optional := linux.uml=user-mode-linux modprobe=kmod ethtool=ethtool pg_ctlcluster=postgresql
+# What packages are checked and made with: Debian's own check, the template engine of Helm, root file systems of images, executables for arm64.
+optional += lintian=lintian /usr/lib/go-1.19/bin/go=golang-1.19-go /usr/share/gocode/src/github.com/Masterminds/sprig=golang-github-masterminds-sprig-dev
+optional += /usr/share/gocode/src/sigs.k8s.io/yaml=golang-k8s-sigs-yaml-dev mmdebstrap=mmdebstrap setcap=libcap2-bin
+optional += aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu /usr/aarch64-linux-gnu/include/stdio.h=libc6-dev-arm64-cross qemu-aarch64-static=qemu-user-static
 # Debian starts firewalld when it is installed, which flushes the rules of the machine: only where no systemd would do so.
 optional += $(if $(wildcard /run/systemd/system),,ufw=ufw firewalld=firewalld dbus-daemon=dbus)
 # What builds agent/bpf and portreeve-watch (a command or a header, and its package): without them the agent watches without eBPF, or through other monitors.
@@ -33,7 +37,7 @@ deps: node_modules/.package-lock.json .tap/plugins ## install packages of npm an
 	      || echo "make deps: apt-get could not install $${missing[*]}; tests that need them are skipped." >&2; \
 	  else echo "make deps: not installed: $${missing[*]}. Install them as root (apt-get install $${missing[*]}); until then tests that need them are skipped." >&2; fi; \
 	fi
-	@missing=(); for pair in $(optional); do command -v "$${pair%%=*}" >/dev/null || missing+=("$${pair#*=}"); done; \
+	@missing=(); for pair in $(optional); do command -v "$${pair%%=*}" >/dev/null || [ -e "$${pair%%=*}" ] || missing+=("$${pair#*=}"); done; \
 	if [ "$${#missing[@]}" -gt 0 ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}"; } >/dev/null 2>&1 \
 	    || echo "make deps: apt-get could not install $${missing[*]}; the tests that need them are skipped." >&2; \
@@ -104,8 +108,8 @@ dist/portreeve-launch dist/portreeve-relay: dist/%: packaging/launch/%.c
 debs: build dist/portreeve/portreeve.mjs dist/debs/built
 
 dist/debs/built: dist/agent.mjs dist/portreeve/portreeve.mjs $(wildcard dist/portreeve-* packaging/*.ts packaging/deb/* systemd/* systemd/examples/*)
-	@if command -v dpkg-deb >/dev/null && [ -e dist/portreeve-launch ]; then \
-	  node --disable-warning=ExperimentalWarning packaging/main.ts debs --compression gzip --out dist/debs >/dev/null; touch $@; \
+	@mkdir -p dist/debs; if command -v dpkg-deb >/dev/null && [ -e dist/portreeve-launch ]; then \
+	  node --disable-warning=ExperimentalWarning packaging/main.ts debs --compression gzip --out dist/debs >$@.tmp; mv $@.tmp $@; \
 	else echo "The Debian packages are not built: not installed is dpkg-deb or gcc." >&2; fi
 
 packages: build dist/portreeve/portreeve.mjs ## build packages into dist/packages
@@ -126,7 +130,7 @@ bpf: ## build dist/portreeve-bpf, where its compilers are
 
 dist/portreeve-bpf: $(bpf_sources)
 	@mkdir -p dist/bpf
-	@clang -target bpf -D__TARGET_ARCH_$(subst x64,x86,$(arch)) -I/usr/include/$$(gcc -print-multiarch) -g -O2 -Wall -Wextra -c agent/bpf/portreeve.bpf.c -o dist/bpf/whole.o
+	@clang -target bpf -D__TARGET_ARCH_$(subst x64,x86,$(arch)) -I/usr/include/$$(gcc -print-multiarch) -g -O2 -Wall -Wextra -fdebug-prefix-map=$(CURDIR)=. -c agent/bpf/portreeve.bpf.c -o dist/bpf/whole.o
 	@bpftool gen object dist/bpf/portreeve.o dist/bpf/whole.o
 	@bpftool gen skeleton dist/bpf/portreeve.o name portreeve_bpf >dist/bpf/portreeve.skel.h
 	@link() { gcc -D_GNU_SOURCE -O2 -Wall -Wextra -static -s -Idist/bpf -Iagent/bpf -o dist/bpf/portreeve-bpf $(filter-out %.bpf.c,$(filter %.c,$(bpf_sources))) -lbpf -lelf -lz "$$@"; }; \

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildDebs } from './deb.ts';
-import { type Architecture, architectures, root } from './release.ts';
+import { type Architecture, architectures, root, sourceDateEpoch } from './release.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -20,6 +20,7 @@ const makers: Readonly<Record<string, () => readonly string[]>> = {
   debs: () => buildDebs({ out: values.out, architecture, compression }),
 };
 
+process.stdout.write(`SOURCE_DATE_EPOCH=${sourceDateEpoch()}\n`);
 for (const what of positionals) {
   const make = makers[what];
   if (make === undefined) throw new Error(`${what}: one of ${Object.keys(makers).join(', ')} is wanted`);

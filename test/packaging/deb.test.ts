@@ -5,31 +5,37 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import t from 'tap';
-import { root, sourceDateEpoch, version } from '../../packaging/release.ts';
+import { root, version } from '../../packaging/release.ts';
 import { debNames, debObstacle, debOf } from './debs.ts';
 
 t.setTimeout(300_000);
 const sum = (file: string): string => createHash('sha256').update(readFileSync(file)).digest('hex');
 const list = (name: string): string => execFileSync('dpkg-deb', ['--contents', debOf(name)], { encoding: 'utf8', env: { ...process.env, TZ: 'UTC' } });
 
-t.test('the same input gives the same bytes, in another place, time zone and mask', { skip: debObstacle('dpkg-deb', 'git', 'gcc', 'unshare') ?? false }, async (t) => {
-  const copy = mkdtempSync(join(tmpdir(), 'portreeve-copy-'));
-  t.teardown(() => (process.env['KEEP'] ? console.error(copy) : rmSync(copy, { recursive: true })));
-  const { stdout } = spawnSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], { cwd: root, encoding: 'utf8' });
-  for (const file of stdout.split('\0').filter((name) => name !== '' && !name.startsWith('test/'))) {
-    mkdirSync(dirname(join(copy, file)), { recursive: true });
-    cpSync(join(root, file), join(copy, file), { preserveTimestamps: true });
-  }
-  // Not a link: a bundler follows it and names files by where they really are.
-  mkdirSync(join(copy, 'node_modules'));
-  const env = { ...process.env, TZ: 'Pacific/Kiritimati', LC_ALL: 'C', SOURCE_DATE_EPOCH: String(sourceDateEpoch()) };
-  const parts = 'bpf watch launch dist/agent.mjs dist/portreeve/portreeve.mjs dist/debs/built';
-  const script = `mount --bind '${join(root, 'node_modules')}' node_modules; umask 077; make -o node_modules/.package-lock.json ${parts}`;
-  const alone = process.getuid?.() === 0 ? '-m' : '-rm';
-  const built = spawnSync('unshare', [alone, 'bash', '-euc', script], { cwd: copy, env, encoding: 'utf8' });
-  t.equal(built.status, 0, 'it is built again', { told: built.stderr });
-  for (const name of debNames) t.equal(sum(join(copy, 'dist/debs', debOf(name).split('/').at(-1) as string)), sum(debOf(name)), name);
-});
+t.test(
+  'the same input gives the same bytes, in another place, time zone and mask',
+  { skip: debObstacle('dpkg-deb', 'git', 'gcc', 'unshare') ?? false },
+  async (t) => {
+    const copy = mkdtempSync(join(tmpdir(), 'portreeve-copy-'));
+    t.teardown(() => rmSync(copy, { recursive: true }));
+    const { stdout } = spawnSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], { cwd: root, encoding: 'utf8' });
+    for (const file of stdout.split('\0').filter((name) => name !== '' && !name.startsWith('test/'))) {
+      mkdirSync(dirname(join(copy, file)), { recursive: true });
+      cpSync(join(root, file), join(copy, file), { preserveTimestamps: true });
+    }
+    // Not a link: a bundler follows it and names files by where they really are.
+    mkdirSync(join(copy, 'node_modules'));
+    // The packages may have been built before the last commit.
+    const epoch = /SOURCE_DATE_EPOCH=(\d+)/.exec(readFileSync(join(root, 'dist/debs/built'), 'utf8'))?.[1];
+    const env = { ...process.env, TZ: 'Pacific/Kiritimati', LC_ALL: 'C', SOURCE_DATE_EPOCH: epoch };
+    const parts = 'bpf watch launch dist/agent.mjs dist/portreeve/portreeve.mjs dist/debs/built';
+    const script = `mount --bind '${join(root, 'node_modules')}' node_modules; umask 077; make -o node_modules/.package-lock.json ${parts}`;
+    const alone = process.getuid?.() === 0 ? '-m' : '-rm';
+    const built = spawnSync('unshare', [alone, 'bash', '-euc', script], { cwd: copy, env, encoding: 'utf8' });
+    t.equal(built.status, 0, 'it is built again', { told: built.stderr });
+    for (const name of debNames) t.equal(sum(join(copy, 'dist/debs', debOf(name).split('/').at(-1) as string)), sum(debOf(name)), name);
+  },
+);
 
 t.test('lintian has nothing to object', { skip: debObstacle('lintian') ?? false }, async (t) => {
   const { status, stdout, stderr } = spawnSync('lintian', ['--fail-on', 'warning', ...debNames.map(debOf)], { encoding: 'utf8' });
