@@ -11,6 +11,10 @@ export PATH := $(CURDIR)/node_modules/node-linux-$(arch)/bin:$(CURDIR)/node_modu
 tools := perl=perl-base iptables=iptables nft=nftables ipset=ipset ipvsadm=ipvsadm ip=iproute2 conntrack=conntrack ps=procps openssl=openssl
 # What the labs with a kernel of its own and with firewall managers, the store in PostgreSQL and tests of single sources need: they are skipped without them.
 optional := linux.uml=user-mode-linux modprobe=kmod ethtool=ethtool pg_ctlcluster=postgresql zsh=zsh fish=fish man=man-db groff=groff
+# What packages are checked and made with: Debian's own check, the template engine of Helm, root file systems of images, executables for arm64.
+optional += lintian=lintian /usr/lib/go-1.19/bin/go=golang-1.19-go /usr/share/gocode/src/github.com/Masterminds/sprig=golang-github-masterminds-sprig-dev
+optional += /usr/share/gocode/src/sigs.k8s.io/yaml=golang-k8s-sigs-yaml-dev mmdebstrap=mmdebstrap setcap=libcap2-bin
+optional += aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu /usr/aarch64-linux-gnu/include/stdio.h=libc6-dev-arm64-cross qemu-aarch64-static=qemu-user-static
 # Debian starts firewalld when it is installed, which flushes the rules of the machine, and Prometheus and its Alertmanager, which listen: only where no systemd would do so.
 optional += $(if $(wildcard /run/systemd/system),,ufw=ufw firewalld=firewalld dbus-daemon=dbus promtool=prometheus prometheus-alertmanager=prometheus-alertmanager)
 # What builds agent/bpf and portreeve-watch (a command or a header, and its package): without them the agent watches without eBPF, or through other monitors.
@@ -20,7 +24,7 @@ tap := .tap/run.tap
 npm_options := --ignore-scripts --no-audit --no-fund --loglevel=error
 TESTS ?=
 
-.PHONY: help deps demo test bench soak fuzz fuzz-kernel client lint build pages bpf watch clean
+.PHONY: help deps demo test bench soak fuzz fuzz-kernel client lint build pages bpf watch launch debs packages clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 15
@@ -33,7 +37,7 @@ deps: node_modules/.package-lock.json .tap/plugins ## install packages of npm an
 	      || echo "make deps: apt-get could not install $${missing[*]}; tests that need them are skipped." >&2; \
 	  else echo "make deps: not installed: $${missing[*]}. Install them as root (apt-get install $${missing[*]}); until then tests that need them are skipped." >&2; fi; \
 	fi
-	@missing=(); for pair in $(optional); do command -v "$${pair%%=*}" >/dev/null || missing+=("$${pair#*=}"); done; \
+	@missing=(); for pair in $(optional); do command -v "$${pair%%=*}" >/dev/null || [ -e "$${pair%%=*}" ] || missing+=("$${pair#*=}"); done; \
 	if [ "$${#missing[@]}" -gt 0 ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}"; } >/dev/null 2>&1 \
 	    || echo "make deps: apt-get could not install $${missing[*]}; the tests that need them are skipped." >&2; \
@@ -55,7 +59,7 @@ node_modules/.package-lock.json: package-lock.json
 demo: deps ## build a cluster of network namespaces, break it in three ways, and show what Portreeve says
 	@node --disable-warning=ExperimentalWarning test/labs/demo.ts
 
-test: deps bpf watch ## run the tests (TESTS="test/x.test.ts …" for some of them)
+test: deps bpf watch debs ## run the tests (TESTS="test/x.test.ts …" for some of them)
 	@mkdir -p .tap; rm -f $(tap); status=0; tap run --reporter=silent --output-file=$(tap) $(TESTS) </dev/null || status=$$?; \
 	touch $(tap); node test/support/tally.ts $(tap); exit $$status
 
@@ -83,7 +87,7 @@ lint: deps ## check format, house rules and types
 bundle := esbuild --bundle --minify-whitespace --minify-syntax --platform=node --format=esm --target=node24 --log-level=warning --out-extension:.js=.mjs --outdir=dist
 require := import{createRequire}from"node:module";const require=createRequire(import.meta.url);
 
-build: deps dist/agent.mjs bpf watch pages ## check the types, bundle the agent into dist/ and build portreeve-bpf, portreeve-watch, manual pages and completion scripts
+build: deps dist/agent.mjs bpf watch launch pages ## check the types, bundle the agent into dist/ and build portreeve-bpf, portreeve-watch, manual pages and completion scripts
 	@tsc --noEmit
 
 dist/agent.mjs: $(shell find agent shared cli -name '*.ts') package.json package-lock.json Makefile | node_modules/.package-lock.json
@@ -93,6 +97,31 @@ pages: deps ## write manual pages to dist/man and completion scripts to dist/com
 	@mkdir -p dist/completion
 	@cli/portreeve man --out dist/man
 	@for shell in bash zsh fish; do cli/portreeve completion $$shell >dist/completion/portreeve.$$shell; done
+
+# All commands, the collector included, for packages: what a command needs is loaded when it runs. SQLite has a part in machine code, and stays a package.
+dist/portreeve/portreeve.mjs: $(shell find agent shared cli collector -name '*.ts') package.json package-lock.json Makefile | node_modules/.package-lock.json
+	@rm -rf dist/portreeve
+	@$(bundle)/portreeve --splitting --chunk-names='chunk-[hash]' --external:better-sqlite3 --banner:js='$(require)' portreeve=cli/main.ts \
+	  sqlite.worker=collector/store/sqlite.worker.ts describe.program=agent/host/describe.program.ts yaml.program=agent/host/yaml.program.ts
+
+launch: ## build dist/portreeve-launch and dist/portreeve-relay, which packages start daemons and eBPF with, where a C compiler is
+	@if command -v gcc >/dev/null && [ -e /usr/include/stdio.h ]; then $(MAKE) dist/portreeve-launch dist/portreeve-relay; \
+	else echo "portreeve-launch is not built: not installed is gcc or libc6-dev." >&2; fi
+
+dist/portreeve-launch dist/portreeve-relay: dist/%: packaging/launch/%.c
+	@mkdir -p dist
+	@gcc -D_GNU_SOURCE -O2 -Wall -Wextra -static -s -o $@ $<
+
+# Debian packages as the tests install them: compressed quickly.
+debs: build dist/portreeve/portreeve.mjs dist/debs/built
+
+dist/debs/built: dist/agent.mjs dist/portreeve/portreeve.mjs $(wildcard dist/portreeve-* packaging/*.ts packaging/deb/* systemd/* systemd/examples/*)
+	@mkdir -p dist/debs; if command -v dpkg-deb >/dev/null && [ -e dist/portreeve-launch ]; then \
+	  node --disable-warning=ExperimentalWarning packaging/main.ts debs --compression gzip --out dist/debs >$@.tmp; mv $@.tmp $@; \
+	else echo "The Debian packages are not built: not installed is dpkg-deb or gcc." >&2; fi
+
+packages: build dist/portreeve/portreeve.mjs ## build packages into dist/packages
+	@node --disable-warning=ExperimentalWarning packaging/main.ts debs
 
 watch: ## build dist/portreeve-watch, where a C compiler is: without it the agent watches through nft monitor and ip monitor
 	@if command -v gcc >/dev/null && [ -e /usr/include/linux/netfilter/nf_tables.h ]; then $(MAKE) dist/portreeve-watch; \
@@ -109,7 +138,7 @@ bpf: ## build dist/portreeve-bpf, where its compilers are
 
 dist/portreeve-bpf: $(bpf_sources)
 	@mkdir -p dist/bpf
-	@clang -target bpf -D__TARGET_ARCH_$(subst x64,x86,$(arch)) -I/usr/include/$$(gcc -print-multiarch) -g -O2 -Wall -Wextra -c agent/bpf/portreeve.bpf.c -o dist/bpf/whole.o
+	@clang -target bpf -D__TARGET_ARCH_$(subst x64,x86,$(arch)) -I/usr/include/$$(gcc -print-multiarch) -g -O2 -Wall -Wextra -fdebug-prefix-map=$(CURDIR)=. -c agent/bpf/portreeve.bpf.c -o dist/bpf/whole.o
 	@bpftool gen object dist/bpf/portreeve.o dist/bpf/whole.o
 	@bpftool gen skeleton dist/bpf/portreeve.o name portreeve_bpf >dist/bpf/portreeve.skel.h
 	@link() { gcc -D_GNU_SOURCE -O2 -Wall -Wextra -static -s -Idist/bpf -Iagent/bpf -o dist/bpf/portreeve-bpf $(filter-out %.bpf.c,$(filter %.c,$(bpf_sources))) -lbpf -lelf -lz "$$@"; }; \

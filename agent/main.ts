@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import { pino } from 'pino';
-import { reasonOf } from '../shared/errors.ts';
+import { failure, reasonOf } from '../shared/errors.ts';
 import type { Fact } from '../shared/model/fact.ts';
 import { KernelWatch } from './bpf/watch.ts';
 import { watchClock } from './host/clock.ts';
@@ -43,6 +43,10 @@ export interface AgentOptions {
   /** Watch the resets that clients are sent, too: each short packet of the node pays about 0.1 µs for it. */
   readonly watchResets?: boolean;
   readonly logLevel?: 'debug' | 'info' | 'warn' | 'error';
+  /** Called once everything has been read for the first time, with a sentence on what the agent does. */
+  readonly onReady?: (status: string) => void;
+  /** Is given what reads everything anew, and connects anew with the tokens that are there now. */
+  readonly onReload?: (act: () => Promise<void>) => void;
 }
 
 /**
@@ -124,7 +128,12 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     log.info({ node, collector: options.collector }, 'agent started');
     if (spool !== undefined && spool.damaged > 0) uplink.take({ kind: 'changes', changes: [damageOf(node, { ...spool, at: run.startedAt })] });
     await kernel.start();
+    options.onReload?.(async () => {
+      uplink.reconnect('asked to reload');
+      await observer.readAll();
+    });
     await Promise.race([observer.start(), aborted(signal)]);
+    if (!signal.aborted) options.onReady?.(`watching ${node} for ${options.collector}`);
     await aborted(signal);
   } finally {
     for (const close of closers.reverse()) await close();
@@ -158,8 +167,19 @@ async function openIdentity(
   if (options.tokenFile !== undefined || options.state === undefined) return fixed;
   const directory = join(options.state, 'identity', encodeURIComponent(started.node));
   if (options.joinTokenFile === undefined && !hasIdentity(directory)) return fixed;
-  const joinToken = options.joinTokenFile === undefined ? {} : { joinToken: readSecret(options.joinTokenFile) };
+  const joinToken = joinTokenOf(options.joinTokenFile, hasIdentity(directory));
   return await OwnIdentity.open({ collector, node: started.node, directory, authorities, ...joinToken }, started);
+}
+
+// A join token is good for once, so that who has enrolled may have thrown it away; one that is there lets a node in again whose certificate has ended.
+function joinTokenOf(file: string | undefined, isEnrolled: boolean): { readonly joinToken?: string } {
+  if (file === undefined) return {};
+  try {
+    return { joinToken: readSecret(file) };
+  } catch (error) {
+    if (isEnrolled) return {};
+    throw failure('INPUT_UNREADABLE', [file, reasonOf(error)], error);
+  }
 }
 
 // Without its socket an agent does all but answer questions on its own node: that is worth a line, not an end.

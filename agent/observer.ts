@@ -137,6 +137,12 @@ export class Observer {
     this.readSoon(this.#sources.filter((source) => source.wakes.some((wake) => others.has(wake))).map(({ name }) => name));
   }
 
+  /** Reads everything anew. Resolves after the reading, or after one that goes on and takes it up. */
+  async readAll(): Promise<void> {
+    for (const { name } of this.#sources) this.#due.set(name, 'event');
+    await (this.#round ?? this.#run());
+  }
+
   /** Reads these sources whole, as after an event of the kernel. */
   readSoon(names: readonly string[]): void {
     for (const name of names) this.#due.set(name, 'event');

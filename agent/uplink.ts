@@ -106,6 +106,11 @@ export class Uplink {
     if (this.#session.phase === 'open') this.#reconnect('the clock of the node was set');
   }
 
+  /** Ends the connection, if there is one, and makes another: with the tokens and certificates that are there now. */
+  reconnect(reason: string): void {
+    this.#reconnect(reason);
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#retry);

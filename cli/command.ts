@@ -19,6 +19,7 @@ export interface Option {
   /** An environment variable that stands in for it. */
   readonly env?:
     | 'PORTREEVE_SERVER'
+    | 'PORTREEVE_COLLECTOR'
     | 'PORTREEVE_TOKEN_FILE'
     | 'PORTREEVE_CA_FILE'
     | 'PORTREEVE_CONTEXT'

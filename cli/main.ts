@@ -1,5 +1,5 @@
 // The command line: finds the command, reads its options, runs it, and turns whatever happens into one line and an exit code.
-import { readFileSync } from 'node:fs';
+import manifest from '../package.json' with { type: 'json' };
 import { failure } from '../shared/errors.ts';
 import { type Command, type Io, nearest, type Parsed, parseCommandLine, textOf } from './command.ts';
 import { type Entry, entries, loadCommand } from './commands/index.ts';
@@ -16,10 +16,7 @@ export async function main(words: readonly string[], io: Io): Promise<number> {
 }
 
 /** The version of package.json. */
-export function version(): string {
-  const manifest: unknown = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
-  return (manifest as { readonly version: string }).version;
-}
+export const version = (): string => manifest.version;
 
 if (import.meta.main) await runProcess(main);
 

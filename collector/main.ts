@@ -1,5 +1,6 @@
 // Runs a collector: store, state, cluster objects, the agents' connections and the API, started in order and closed in reverse.
 import { readFileSync } from 'node:fs';
+import { type FileHandle, open, writeFile } from 'node:fs/promises';
 import type { RequestListener, Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { hostname } from 'node:os';
@@ -47,6 +48,8 @@ export interface CollectorOptions {
   readonly tls?: boolean;
   /** Accepts everybody; on loopback addresses only. */
   readonly noAuth?: boolean;
+  /** File that the administrator's token of the first start is written to, instead of standard output. */
+  readonly adminTokenFile?: string;
   /** Milliseconds that a difference must last before it is a finding; absent: learned from what kube-proxy is measured to need. */
   readonly graceMs?: number;
   readonly heartbeatMs?: number;
@@ -71,6 +74,8 @@ export interface Collector {
   readonly address: string;
   /** Resolves when everything is closed. */
   readonly closed: Promise<void>;
+  /** Takes certificates and keys anew from their files; connections that stand keep theirs. */
+  reload(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -86,13 +91,14 @@ export async function runCollector(options: CollectorOptions, signal?: AbortSign
   const isEncrypted = options.tls === true || options.tlsCertificate !== undefined || !isLoopback(host);
   const log: Log = pino<string>({ name: 'collector', level: options.logLevel ?? 'info' }, pino.destination({ dest: 2, sync: true }));
   const closers: (() => unknown)[] = [];
+  const reloaders: (() => Promise<void>)[] = [];
   try {
-    const api = await start({ ...options, host, isEncrypted }, log, closers);
+    const api = await start({ ...options, host, isEncrypted, reloaders }, log, closers);
     await api.app.listen({ host, port });
     const bound = api.app.server.address() as AddressInfo;
     const address = `${isEncrypted ? 'https' : 'http'}://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`;
     log.info({ address }, 'the collector listens');
-    return running({ address, closers, log, signal });
+    return { ...running({ address, closers, log, signal }), reload: async () => void (await Promise.all(reloaders.map((reload) => reload()))) };
   } catch (error) {
     await closeAll(closers, log);
     throw listenError(error, options.listen);
@@ -104,6 +110,8 @@ type Log = Logger<string>;
 interface Started extends CollectorOptions {
   readonly host: string;
   readonly isEncrypted: boolean;
+  /** What is to be done when the operator asks to take files anew. */
+  readonly reloaders: (() => Promise<void>)[];
 }
 
 async function start(options: Started, log: Log, closers: (() => unknown)[]): Promise<Api> {
@@ -132,7 +140,7 @@ async function start(options: Started, log: Log, closers: (() => unknown)[]): Pr
   const listener = await listenerOf(options, { authority, log, closers });
   const serviceAccounts = await serviceAccountsOf(options);
   const reviewed = serviceAccounts === undefined ? {} : { serviceAccounts };
-  if (!isOpen) await tellFirstToken(store, authority);
+  if (!isOpen) await tellFirstToken(store, { authority, file: options.adminTokenFile });
   const notifier = new Notifier({ state, log, channels: await channelsOf(options, state, log) });
   closers.push(() => notifier.close());
   let ingest: Ingest | undefined;
@@ -221,16 +229,28 @@ async function listenerOf(
   const names = [...new Set([...(options.names ?? []), ...own, hostname(), 'localhost', '127.0.0.1', '::1'])];
   const listener = await TlsListener.open({ authority, files, names, now: Date.now, onNotice: (text, details) => log.info(details, text) });
   closers.push(() => listener.close());
+  options.reloaders.push(() => listener.renew());
   return listener.server;
 }
 
 const isWildcard = (host: string): boolean => host === '0.0.0.0' || host === '::';
 
-/** Told once, on standard output and not in the log: there is no default password, and nobody else can make the first token. */
-async function tellFirstToken(store: Store, authority: Authority): Promise<void> {
-  const token = await firstToken(store, Date.now());
+/** Told once, on standard output or in a file and not in the log: there is no default password, and nobody else can make the first token. */
+async function tellFirstToken(store: Store, { authority, file }: { readonly authority: Authority; readonly file: string | undefined }): Promise<void> {
+  // The file comes before the token: one that nobody could be told would let nobody in.
+  const written = file === undefined ? undefined : await openSecret(file);
+  const token = await firstToken(store, Date.now()).finally(async () => await written?.close());
   if (token === undefined) return;
+  if (file !== undefined) return await writeFile(file, `${token}\n`);
   process.stdout.write(`administrator's token (shown once): ${token}\nfingerprint of the authority: ${authority.fingerprint}\n`);
+}
+
+async function openSecret(file: string): Promise<FileHandle> {
+  try {
+    return await open(file, 'a', 0o600);
+  } catch (error) {
+    throw failure('INPUT_UNREADABLE', [file, reasonOf(error)], error);
+  }
 }
 
 async function serviceAccountsOf(options: CollectorOptions): Promise<ServiceAccounts | undefined> {
@@ -245,7 +265,17 @@ function notReady({ objects: { readAt, unread } }: CollectorState): string | und
   return missing === undefined ? undefined : `${missing} objects cannot be read: ${unread.get(missing) ?? ''}`;
 }
 
-function running({ address, closers, log, signal }: { address: string; closers: (() => unknown)[]; log: Log; signal: AbortSignal | undefined }): Collector {
+function running({
+  address,
+  closers,
+  log,
+  signal,
+}: {
+  address: string;
+  closers: (() => unknown)[];
+  log: Log;
+  signal: AbortSignal | undefined;
+}): Omit<Collector, 'reload'> {
   const { promise: closed, resolve } = Promise.withResolvers<void>();
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => {

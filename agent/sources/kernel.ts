@@ -2,6 +2,7 @@
 import { gunzipSync } from 'node:zlib';
 import { featureStates } from '../../shared/netfilter/kernel.features.ts';
 import type { Machine } from '../host/machine.ts';
+import { readHostFile } from './host-root.ts';
 import { madeFile, type Source } from './source.ts';
 
 export const kernel: Source = {
@@ -77,6 +78,6 @@ async function packed(machine: Machine): Promise<string | undefined> {
 }
 
 async function textOf(machine: Machine, path: string): Promise<string | undefined> {
-  const file = await machine.read(path);
+  const file = await readHostFile(machine, path);
   return file.kind === 'done' ? file.content.toString('latin1') : undefined;
 }

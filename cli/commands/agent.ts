@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { AgentOptions } from '../../agent/main.ts';
 import { failure } from '../../shared/errors.ts';
 import { type Command, flagOf, type Io, numberOf, outputOption, type Parsed, requiredText, textOf } from '../command.ts';
+import { startService } from '../service.ts';
 import { runDirectory, socketName, socketOf } from './agent.socket.ts';
 
 export const command: Command = {
@@ -19,7 +20,7 @@ export const command: Command = {
     'agent connections asks it for the tracked connections of one NodePort, as conntrack -L prints them.',
   ].join('\n'),
   options: [
-    { name: 'collector', value: 'URL', summary: 'wss://HOST:PORT, or ws://HOST:PORT on a loopback address' },
+    { name: 'collector', value: 'URL', summary: 'wss://HOST:PORT, or ws://HOST:PORT on a loopback address', env: 'PORTREEVE_COLLECTOR' },
     { name: 'node', value: 'NAME', summary: 'name of the Kubernetes node (default: the host name)' },
     { name: 'state', value: 'DIR', summary: 'directory for changes that wait while no collector takes them, and for the socket' },
     {
@@ -63,9 +64,13 @@ async function runHere(parsed: Parsed, io: Io): Promise<number> {
   if (joinTokenFile !== undefined && state === undefined) throw failure('USAGE', ['--join-token-file needs --state DIR, where the key is kept']);
   const spoolBytes = numberOf(parsed, 'spool-bytes', { min: 1024 * 1024, max: Number.MAX_SAFE_INTEGER });
   const metrics = textOf(parsed, 'metrics');
+  const collector = requiredText(parsed, 'collector');
+  const service = startService(io.env, io.signal);
   const options: AgentOptions = {
-    collector: requiredText(parsed, 'collector'),
+    collector,
     ...(metrics === undefined ? {} : { metrics }),
+    onReady: (told) => service.ready(told),
+    onReload: (act) => service.onReload(act),
     ...(spoolBytes === undefined ? {} : { spoolBytes }),
     ...(joinTokenFile === undefined ? {} : { joinTokenFile }),
     ...(authorityFile === undefined ? {} : { authorityFile }),
@@ -77,6 +82,10 @@ async function runHere(parsed: Parsed, io: Io): Promise<number> {
     logLevel: textOf(parsed, 'log-level') as NonNullable<AgentOptions['logLevel']>,
   };
   const { runAgent } = await import('../../agent/main.ts');
-  await runAgent(options, io.signal);
+  try {
+    await runAgent(options, io.signal);
+  } finally {
+    service.close();
+  }
   return 0;
 }

@@ -3,6 +3,7 @@
 import { version } from '../../agent/version.ts';
 import { limits } from '../../shared/limits.ts';
 import { type Command, flagOf, listOf, numberOf, requiredText, textOf } from '../command.ts';
+import { startService } from '../service.ts';
 
 export const command: Command = {
   name: 'collector',
@@ -20,6 +21,7 @@ export const command: Command = {
     { name: 'tls', summary: 'TLS on loopback addresses too; on others it is always there' },
     { name: 'name', value: 'NAME', summary: 'name or address that clients know it by, for a certificate of its own', multiple: true },
     { name: 'agent-ca', value: 'FILE', summary: 'authority of your own whose client certificates (common name: the node) let agents in' },
+    { name: 'admin-token-file', value: 'FILE', summary: "write the administrator's token of the first start to this file instead of standard output" },
     { name: 'no-auth', summary: 'let everybody in; on loopback addresses only' },
     { name: 'alertmanager', value: 'URL', summary: 'tell this Alertmanager of findings' },
     { name: 'webhook', value: 'URL', summary: 'post findings that open, change and close to this URL' },
@@ -39,7 +41,13 @@ export const command: Command = {
   async run(parsed, io) {
     const graceMs = numberOf(parsed, 'grace', { min: 0, max: 3_600_000 });
     const given = (name: string): string | undefined => textOf(parsed, name);
-    const optional = { cluster: given('cluster'), kubeconfig: given('kubeconfig'), databaseUrl: given('database-url'), graceMs };
+    const optional = {
+      cluster: given('cluster'),
+      kubeconfig: given('kubeconfig'),
+      databaseUrl: given('database-url'),
+      adminTokenFile: given('admin-token-file'),
+      graceMs,
+    };
     const encryption = {
       tlsCertificate: given('tls-cert'),
       tlsKey: given('tls-key'),
@@ -64,9 +72,16 @@ export const command: Command = {
       ...defined(told),
       ...defined(encryption),
     };
-    const collector = await runCollector(options, io.signal);
-    io.stdout.write(`collector listens on ${collector.address}\n`);
-    await collector.closed;
+    const service = startService(io.env, io.signal);
+    try {
+      const collector = await runCollector(options, io.signal);
+      io.stdout.write(`collector listens on ${collector.address}\n`);
+      service.onReload(() => collector.reload());
+      service.ready(`listening on ${collector.address}`);
+      await collector.closed;
+    } finally {
+      service.close();
+    }
     return 0;
   },
 };

@@ -49,7 +49,7 @@ export class TlsListener {
   private constructor(options: ListenerOptions, first: Secrets) {
     this.#options = options;
     this.#current = first;
-    this.#timer = setInterval(() => void this.#renew(), renewEveryMs);
+    this.#timer = setInterval(() => void this.renew(), renewEveryMs);
     this.#timer.unref();
   }
 
@@ -67,8 +67,8 @@ export class TlsListener {
     clearInterval(this.#timer);
   }
 
-  /** Exchanges certificates without a restart; connections that stand keep theirs. A file that cannot be read leaves the old ones in use. */
-  async #renew(): Promise<void> {
+  /** Exchanges certificates without a restart, if it is time to; connections that stand keep theirs. A file that cannot be read leaves the old ones in use. */
+  async renew(): Promise<void> {
     const { now, files, onNotice } = this.#options;
     const isDue = files.certificate !== undefined || now() > this.#current.renewAt;
     if (!isDue) return;

@@ -1,10 +1,13 @@
 // The store in a SQLite file: `portreeve.db` in the data directory, written by a thread of its own, so that a commit never blocks the sockets.
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { failure, reasonOf } from '../../shared/errors.ts';
 import type { StoreReply, StoreRequest } from './sqlite.messages.ts';
 import type { OpenedStore, Store } from './store.ts';
+
+// Beside this file in a checkout, beside the bundle in a package.
+const program = `./sqlite.worker${extname(import.meta.url)}`;
 
 /**
  * Opens the store in a directory (made when missing). A damaged file is set aside, and what can be read of it taken over. Throws STORE_FAILED when the directory
@@ -17,7 +20,7 @@ export async function openSqliteStore(directory: string): Promise<OpenedStore> {
   } catch (error) {
     throw failure('STORE_FAILED', [file, reasonOf(error)], error);
   }
-  const worker = new Worker(new URL('./sqlite.worker.ts', import.meta.url), { workerData: { file } });
+  const worker = new Worker(new URL(program, import.meta.url), { workerData: { file } });
   const opened = await firstReply(worker);
   if (opened.kind === 'opened')
     return { store: storeOf(new WorkerCalls(worker, file)), ...(opened.salvaged === undefined ? {} : { salvaged: opened.salvaged }) };
