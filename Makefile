@@ -9,8 +9,8 @@ arch := $(subst aarch64,arm64,$(subst x86_64,x64,$(shell uname -m)))
 export PATH := $(CURDIR)/node_modules/node-linux-$(arch)/bin:$(CURDIR)/node_modules/.bin:$(PATH):/usr/sbin:/sbin
 
 tools := iptables=iptables nft=nftables ipset=ipset ipvsadm=ipvsadm ip=iproute2 conntrack=conntrack ps=procps openssl=openssl
-# What the labs with a kernel of its own and with firewall managers, the store in PostgreSQL and tests of single sources need: they are skipped without them.
-optional := linux.uml=user-mode-linux modprobe=kmod ethtool=ethtool pg_ctlcluster=postgresql
+# What the labs with a kernel of its own and with firewall managers, the store in PostgreSQL, the page and tests of single sources need: they are skipped without them.
+optional := linux.uml=user-mode-linux modprobe=kmod ethtool=ethtool pg_ctlcluster=postgresql chromium=chromium
 # Debian starts firewalld when it is installed, which flushes the rules of the machine: only where no systemd would do so.
 optional += $(if $(wildcard /run/systemd/system),,ufw=ufw firewalld=firewalld dbus-daemon=dbus)
 # What builds agent/bpf and portreeve-watch (a command or a header, and its package): without them the agent watches without eBPF, or through other monitors.
@@ -20,7 +20,7 @@ tap := .tap/run.tap
 npm_options := --ignore-scripts --no-audit --no-fund --loglevel=error
 TESTS ?=
 
-.PHONY: help deps demo test bench soak fuzz fuzz-kernel lint build bpf watch clean
+.PHONY: help deps demo test bench soak fuzz fuzz-kernel lint build web bpf watch clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 15
@@ -52,10 +52,10 @@ node_modules/.package-lock.json: package-lock.json
 	@tap build >/dev/null
 	@touch $@
 
-demo: deps ## build a cluster of network namespaces, break it in three ways, and show what Portreeve says
+demo: deps web ## build a cluster of network namespaces, break it in three ways, and show what Portreeve says
 	@node --disable-warning=ExperimentalWarning test/labs/demo.ts
 
-test: deps bpf watch ## run the tests (TESTS="test/x.test.ts …" for some of them)
+test: deps web bpf watch ## run the tests (TESTS="test/x.test.ts …" for some of them)
 	@mkdir -p .tap; rm -f $(tap); status=0; tap run --reporter=silent --output-file=$(tap) $(TESTS) </dev/null || status=$$?; \
 	touch $(tap); node test/support/tally.ts $(tap); exit $$status
 
@@ -74,17 +74,24 @@ fuzz-kernel: deps ## judge the walk of N random rulesets by the kernel, as root 
 lint: deps ## check format, house rules and types
 	@biome check .
 	@tsc --noEmit
+	@tsc --noEmit -p collector/web
 
 # The sources run as they are. A node's agent is also made into one file without types: reading and stripping hundreds of sources takes 50 MB of memory.
 # Packages of CommonJS ask for Node's own modules by require, which a module does not have.
 bundle := esbuild --bundle --minify-whitespace --minify-syntax --platform=node --format=esm --target=node24 --log-level=warning --out-extension:.js=.mjs --outdir=dist
 require := import{createRequire}from"node:module";const require=createRequire(import.meta.url);
 
-build: deps dist/agent.mjs bpf watch ## check the types, bundle the agent into dist/ and build portreeve-bpf and portreeve-watch
+build: deps dist/agent.mjs web bpf watch ## check the types, bundle the agent into dist/ and build portreeve-bpf and portreeve-watch
 	@tsc --noEmit
 
 dist/agent.mjs: $(shell find agent shared cli -name '*.ts') package.json package-lock.json Makefile | node_modules/.package-lock.json
 	@$(bundle) --banner:js='$(require)' agent=cli/agent.program.ts describe.program=agent/host/describe.program.ts yaml.program=agent/host/yaml.program.ts
+
+web: deps dist/web/index.html ## build the page that the collector serves, into dist/web
+
+# What the page shares with the collector and the agent is bundled with it.
+dist/web/index.html: $(shell find collector/web collector/api collector/correlate collector/explain shared -name '*.ts' -o -name '*.tsx' -o -name '*.css' -o -name '*.html' -o -name '*.svg') package-lock.json | node_modules/.package-lock.json
+	@node collector/web/build.ts
 
 watch: ## build dist/portreeve-watch, where a C compiler is: without it the agent watches through nft monitor and ip monitor
 	@if command -v gcc >/dev/null && [ -e /usr/include/linux/netfilter/nf_tables.h ]; then $(MAKE) dist/portreeve-watch; \

@@ -14,6 +14,7 @@ import { freshnessOf } from './freshness.ts';
 import { LiveStreams } from './live.ts';
 import { isLoopback } from './loopback.ts';
 import { metricsText } from './metrics.ts';
+import { addPage, isView, sendView } from './page.ts';
 import { Problem, sendError, sendProblem } from './problem.ts';
 import * as schemas from './schemas.ts';
 import { addAccessCheck, addSecurityHeaders, principalOf } from './security.ts';
@@ -63,7 +64,9 @@ export async function createApi(options: ApiOptions): Promise<Api> {
     return sendError(reply, error);
   });
   app.setNotFoundHandler((request, reply) =>
-    sendProblem(reply, 404, `${request.method} ${request.url.split('?')[0] ?? ''} is no resource of this API: see /openapi.json`),
+    isView(request)
+      ? sendView(request, reply)
+      : sendProblem(reply, 404, `${request.method} ${request.url.split('?')[0] ?? ''} is no resource of this API: see /openapi.json`),
   );
   app.addHook('onRequest', refuseForeignNames);
   addSecurityHeaders(app, options);
@@ -81,6 +84,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   );
   addEnrolment(app, options.resources);
   addOperations(app, options);
+  addPage(app);
   return {
     app,
     async close() {

@@ -1,0 +1,55 @@
+// The register of NodePorts: which number belongs to which Service, who owns it, and what it is for.
+import { useAnswer } from '../data/answer.ts';
+import type { Assignment, List } from '../data/types.ts';
+import { Answer } from '../parts/states.tsx';
+import { Table, type TableColumn } from '../parts/table.tsx';
+import { Link } from '../shell/location.tsx';
+import { useTitle } from '../shell/title.ts';
+
+export function RegisterView() {
+  useTitle('Register');
+  const register = useAnswer<List<Assignment>>('register', { topics: ['services'], everyMs: 30_000 });
+  return (
+    <div class="view">
+      <h1>Register of NodePorts</h1>
+      <Answer answered={register}>
+        {({ items }) => (
+          <Table label="NodePorts" rows={items} columns={columns} keyOf={keyOf} textOf={textOf} nothing="No Service has a NodePort.">
+            <a href="/api/v1/register?format=csv" download="nodeports.csv">
+              CSV
+            </a>
+          </Table>
+        )}
+      </Answer>
+    </div>
+  );
+}
+
+const keyOf = ({ port, protocol, service, portName, kind }: Assignment): string => `${port}/${protocol} ${service} ${portName} ${kind}`;
+const textOf = (item: Assignment): string => `${keyOf(item)} ${item.owner} ${item.purpose} ${item.externalTrafficPolicy}`;
+
+const columns: readonly TableColumn<Assignment>[] = [
+  {
+    title: 'NodePort',
+    by: ({ port }) => port,
+    cell: ({ port, protocol }) => (
+      <span class="code">
+        {port}/{protocol}
+      </span>
+    ),
+  },
+  { title: 'Service', by: ({ service }) => service, cell: ({ service }) => <ServiceLink service={service} /> },
+  {
+    title: 'Port',
+    by: ({ portName }) => portName,
+    cell: ({ portName, targetPort, kind }) => (kind === 'nodePort' ? `${portName} → ${String(targetPort)}` : 'health check'),
+  },
+  { title: 'Traffic policy', by: ({ externalTrafficPolicy }) => externalTrafficPolicy, cell: ({ externalTrafficPolicy }) => externalTrafficPolicy },
+  { title: 'Owner', by: ({ owner }) => owner, cell: ({ owner }) => (owner === '' ? <span class="quiet">nobody says</span> : owner) },
+  { title: 'For', by: ({ purpose }) => purpose, class: 'wide', cell: ({ purpose }) => (purpose === '' ? <span class="quiet">–</span> : purpose) },
+];
+
+const ServiceLink = ({ service }: { readonly service: string }) => {
+  const [namespace = '', name = ''] = service.split('/');
+  return <Link to={{ view: 'service', namespace, name }}>{service}</Link>;
+};
