@@ -46,6 +46,7 @@ export function MatrixCanvas(props: CanvasProps) {
         aria-label="Nodes by NodePorts. Arrow keys move, Enter opens the story, n goes to the next fault, plus and minus change the size"
         aria-rowcount={arrangement.rows.length}
         aria-colcount={arrangement.columns.length}
+        style={{ height: `min(66vh, 760px, ${sizeOf(arrangement, cell).height} + 16px)` }}
         aria-activedescendant={`${id}-cell`}
         onKeyDown={press}
       >

@@ -19,7 +19,11 @@ interface Head {
   readonly top: number;
 }
 
-const headOf = (cell: number, width: number): Head => ({ left: Math.min(150, Math.max(72, width * 0.22)), top: cell >= namedFrom ? 64 : 18 });
+const headOf = (cell: number, width: number): Head => ({ left: Math.min(leftMax, Math.max(72, width * 0.22)), top: topOf(cell) });
+const leftMax = 150;
+/** Large cells have room for the Service beside the number. */
+const topOf = (cell: number): number => (cell >= servedFrom ? 132 : cell >= namedFrom ? 64 : 18);
+const servedFrom = 20;
 /** From this size of a cell on, each row and column has its name. */
 const namedFrom = 12;
 /** From this size on cells have shapes; smaller ones only colours. */
@@ -27,8 +31,8 @@ const shapedFrom = 12;
 
 /** The size of everything, for the scroll bars. Browsers bound the length of an element: no cluster comes near. */
 export const sizeOf = ({ rows, columns }: Arrangement, cell: number) => ({
-  width: `${columns.length * cell + 150 + 12}px`,
-  height: `${rows.length * cell + (cell >= namedFrom ? 64 : 18) + 12}px`,
+  width: `${columns.length * cell + leftMax + (cell >= namedFrom ? 60 : 0)}px`,
+  height: `${rows.length * cell + topOf(cell) + 12}px`,
 });
 
 /** The cell under a pointer; undefined over names and beside the cells. */
@@ -188,7 +192,7 @@ export class MatrixPainter {
       context.save();
       context.translate(x, head.top - 7);
       context.rotate(cell >= namedFrom ? -Math.PI / 3 : 0);
-      this.#name(portText(matrix.columns[arrangement.columns[column] as number]), { x: 0, y: 0, colours, strong: column === marked.column, font });
+      this.#name(portText(matrix.columns[arrangement.columns[column] as number], cell), { x: 0, y: 0, colours, strong: column === marked.column, font });
       context.restore();
     }
   }
@@ -217,8 +221,16 @@ function shortened(name: string, pixels: number): string {
   return name.length <= characters ? name : `…${name.slice(name.length - characters + 1)}`;
 }
 
-const portText = (column: Column | undefined): string =>
-  column === undefined ? '' : `${column.port}${column.protocol === 'tcp' ? '' : `/${column.protocol}`}`;
+function portText(column: Column | undefined, cell: number): string {
+  if (column === undefined) return '';
+  const number = `${column.port}${column.protocol === 'tcp' ? '' : `/${column.protocol}`}`;
+  const service = column.service.split(':')[0] ?? '';
+  const text = cell >= servedFrom ? `${number} ${service}` : number;
+  return text.length <= textMax ? text : `${text.slice(0, textMax - 1)}…`;
+}
+
+/** Characters that fit above a column. */
+const textMax = 20;
 
 function drawStamp(
   context: CanvasRenderingContext2D,

@@ -53,16 +53,21 @@ export function Witnesses({ answer, finding }: StoryParts) {
           ))}
         </ul>
       )}
-      {answer !== undefined && answer.explanation.notIt.length > 0 && (
-        <>
-          <h3>What it is not</h3>
-          <ul class="not-it">
-            {answer.explanation.notIt.map((text) => (
-              <li key={text}>{text}</li>
-            ))}
-          </ul>
-        </>
-      )}
+    </section>
+  );
+}
+
+/** What was looked at and is well, so that nobody looks there again. */
+export function NotIt({ answer }: StoryParts) {
+  if (answer === undefined || answer.explanation.notIt.length === 0) return null;
+  return (
+    <section class="part" aria-labelledby="not-it">
+      <h2 id="not-it">What it is not</h2>
+      <ul class="not-it">
+        {answer.explanation.notIt.map((text) => (
+          <li key={text}>{text}</li>
+        ))}
+      </ul>
     </section>
   );
 }

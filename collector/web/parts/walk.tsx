@@ -1,14 +1,22 @@
 // The packet's way through hooks and chains as a drawing. The picture is read as XML, and of it only known shapes with known attributes are made: text stays text.
 import { h, type VNode } from 'preact';
-import { useMemo } from 'preact/hooks';
+import { useEffect, useMemo, useRef } from 'preact/hooks';
 import type { WalkGraph } from '../../../shared/netfilter/walk.graph.model.ts';
 import { drawingStyle, walkSvg } from '../../../shared/netfilter/walk.svg.ts';
 
-/** The drawing in its own size; a narrow screen scrolls it. */
+/** The drawing in its own size; where it is too large for the screen, what decides is in sight first. */
 export function Walk({ graph }: { readonly graph: WalkGraph }) {
   const picture = useMemo(() => pictureOf(graph), [graph]);
+  const place = useRef<HTMLElement>(null);
+  useEffect(() => {
+    const root = place.current;
+    const deciding = root?.querySelector('.bar');
+    if (root === null || deciding === null || deciding === undefined) return;
+    const [box, own] = [deciding.getBoundingClientRect(), root.getBoundingClientRect()];
+    root.scrollTop += box.top - own.top - (own.height - box.height) / 2;
+  }, [graph.packet, graph.nodes.length]);
   return (
-    <section class="walk" tabIndex={0} aria-label="The packet's way, as a drawing">
+    <section ref={place} class="walk" tabIndex={0} aria-label="The packet's way, as a drawing">
       {picture}
     </section>
   );

@@ -6,7 +6,7 @@ import type { ExplainAnswer, FindingItem, List } from '../data/types.ts';
 import { type Subject, subjectOf } from '../model/story.ts';
 import { Answer, Nothing } from '../parts/states.tsx';
 import { StoryHead } from '../parts/story-head.tsx';
-import { AsText, OtherFindings, Remedy, WalkPart, Witnesses } from '../parts/story-parts.tsx';
+import { AsText, NotIt, OtherFindings, Remedy, WalkPart, Witnesses } from '../parts/story-parts.tsx';
 import { StoryTimeline } from '../parts/story-timeline.tsx';
 import { usePlace } from '../shell/location.tsx';
 import { useTitle } from '../shell/title.ts';
@@ -90,6 +90,7 @@ function Told({ subject, finding, answer }: ToldProps) {
         </div>
         <aside class="story-side">
           <Remedy {...parts} />
+          <NotIt {...parts} />
           <OtherFindings {...parts} />
           <AsText {...parts} />
         </aside>
