@@ -20,7 +20,7 @@ tap := .tap/run.tap
 npm_options := --ignore-scripts --no-audit --no-fund --loglevel=error
 TESTS ?=
 
-.PHONY: help deps demo test bench soak fuzz fuzz-kernel lint build web bpf watch clean
+.PHONY: help deps demo test bench soak fuzz fuzz-kernel client lint build web bpf watch clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 15
@@ -70,6 +70,9 @@ fuzz: deps ## mutate real dumps and feed them to every parser (N=1000000 SEED=1 
 
 fuzz-kernel: deps ## judge the walk of N random rulesets by the kernel, as root (N=300 SEED=random)
 	@RULESETS=$(or $(N),300) node --disable-warning=ExperimentalWarning test/labs/kernel/kernel.test.ts
+
+client: deps ## write the client's types of the API from its OpenAPI document
+	@node --disable-warning=ExperimentalWarning test/support/client-types.ts
 
 lint: deps ## check format, house rules and types
 	@biome check .

@@ -80,6 +80,10 @@ export const limits = {
   mermaidCharactersMax: 45_000,
   /** Findings, changes … in one API answer. */
   apiItemsMax: 1_000,
+  /** Server-sent events that are kept for readers who come back; who was away for longer asks anew. */
+  liveEventsKept: 5_000,
+  /** Bytes of what Alertmanager posts at once. */
+  alertsBytesMax: 4 * 1024 * 1024,
   /** Bytes of one line of portreeve-bpf; more is cut, and then makes no sense. */
   bpfLineBytesMax: 16 * 1024,
   /** Lines of portreeve-bpf in one second; more are skipped, and it is said. */

@@ -3,7 +3,7 @@ import { stringify } from 'yaml';
 import { printable } from '../../collector/causes/remedy.ts';
 import { readObjects } from '../../collector/kubernetes/objects.ts';
 import { type Lint, lintCluster, lintRules } from '../../collector/lint/index.ts';
-import { type Assignment, registerOf } from '../../collector/lint/register.ts';
+import { type Assignment, registerColumns, registerCsv, registerOf } from '../../collector/lint/register.ts';
 import { failure } from '../../shared/errors.ts';
 import { parseSysctls } from '../../shared/netfilter/host.parse.ts';
 import { readDirectory } from '../capture.directory.ts';
@@ -69,22 +69,14 @@ function lintText(items: readonly Lint[], form: string): string {
     .concat('\n');
 }
 
-const columns = ['port', 'protocol', 'service', 'portName', 'targetPort', 'externalTrafficPolicy', 'kind', 'owner', 'purpose'] as const;
-
 function registerText(items: readonly Assignment[], form: string): string {
   const list = { apiVersion: 'portreeve/v1', kind: 'NodePortRegister', items };
   if (form === 'json') return `${JSON.stringify(list, null, 2)}\n`;
   if (form === 'yaml') return stringify(list);
-  const rows = items.map((item) => columns.map((column) => String(item[column])));
-  if (form === 'csv') return [columns as readonly string[], ...rows].map((row) => `${row.map(csvCell).join(',')}\r\n`).join('');
+  if (form === 'csv') return registerCsv(items);
+  const rows = items.map((item) => registerColumns.map((column) => String(item[column])));
   return tableText(
     ['PORT', 'PROTO', 'SERVICE', 'NAME', 'TARGET', 'POLICY', 'KIND', 'OWNER', 'PURPOSE'],
     rows.map((row) => row.map((cell) => cell || '-')),
   );
-}
-
-// RFC 4180; a cell that a spreadsheet would run as a formula is made text.
-function csvCell(raw: string): string {
-  const text = printable(/^[=+\-@]/.test(raw) ? `'${raw}` : raw);
-  return /[",]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

@@ -1,99 +1,269 @@
 // The answers of the API: questions to state and store, without HTTP.
 
-import type { SequencedChange } from '../../shared/model/change.ts';
+import type { Change, SequencedChange } from '../../shared/model/change.ts';
 import type { Finding } from '../../shared/model/finding.ts';
-import { explainNodePort } from '../explain/explain.ts';
+import { type Correlation, classOf, correlate, windows } from '../correlate/index.ts';
+import { type Explanation, explainNodePort } from '../explain/explain.ts';
 import { explanationText } from '../explain/text.ts';
+import { registerOf } from '../lint/register.ts';
 import type { NodeView } from '../state/state.ts';
 import type { FindingRecord } from '../store/store.ts';
 import { type Freshness, freshnessOf } from './freshness.ts';
+import { Incidents } from './incidents.ts';
+import { pageOf, spanOf, storeCursor, timeOf } from './paging.ts';
+import { explanationAt, findingsAt, matrixAt, pastNodePorts, pastNodes } from './past.ts';
 import { Problem } from './problem.ts';
-import type { ChangesQuery, ExplainQuery, FindingsQuery, TimelineQuery, TraceBody } from './schemas.ts';
+import type {
+  ChangesQuery,
+  ExplainQuery,
+  FindingsQuery,
+  IncidentBody,
+  IncidentsQuery,
+  NodePortsQuery,
+  NodesQuery,
+  RegisterQuery,
+  ServicesQuery,
+  TimelineQuery,
+  TraceBody,
+} from './schemas.ts';
 import type { ApiOptions } from './server.ts';
-import { cellsOf, type ItemContext, nodeItem, nodePortItems, serviceItems } from './views.ts';
+import type { VerdictBook } from './verdict-book.ts';
+import { cellsOf, type ItemContext, type NodeItem, type NodePortItem, nodeItem, nodePortItems, serviceItems } from './views.ts';
 import { drawn, drawnExplanation, traced } from './walks.ts';
 
 /** One method for each resource; they throw Problem for what does not exist. */
 export type Answers = ReturnType<typeof answersOf>;
 
+/** A lane of the timeline: the class of a change, whose window an operator's playbook has. */
+export type Lane = keyof typeof windows | 'other';
+
 /** An entry of the timeline. */
 export type TimelineItem =
-  | { readonly at: number; readonly event: 'change'; readonly node: string; readonly change: SequencedChange }
+  | { readonly at: number; readonly event: 'change'; readonly node: string; readonly lane: Lane; readonly change: SequencedChange }
   | { readonly at: number; readonly event: 'finding-opened' | 'finding-closed'; readonly node: string; readonly finding: Finding };
 
 /** An open finding says since when; a closed one also until when. */
 export type FindingItem = Finding & { readonly openedAt?: number; readonly closedAt: number | null };
 
-export function answersOf({ state, store, session, view: kinds }: ApiOptions) {
-  const context = (): ItemContext => ({ objects: state.objects, latency: state.latency, now: Date.now() });
-  const viewOf = (name: string): NodeView => {
-    const view = state.node(name);
-    if (view === undefined)
-      throw new Problem(
-        404,
-        `no node ${JSON.stringify(name)}: neither the cluster nor an agent has named it. Known: ${
-          state.nodes
-            .map((node) => node.name)
-            .slice(0, 20)
-            .join(', ') || 'none'
-        }`,
-      );
-    return view;
-  };
+export interface AnswerOptions extends Pick<ApiOptions, 'state' | 'store' | 'session' | 'view'> {
+  readonly book: VerdictBook;
+}
+
+export function answersOf(options: AnswerOptions) {
+  const { state, session } = options;
+  const incidents = new Incidents(options);
   return {
-    nodes: () => ({ items: state.nodes.map((view) => nodeItem(view, context())) }),
-    node: (name: string) => {
-      const view = viewOf(name);
-      return {
-        ...nodeItem(view, context()),
-        ports: cellsOf(view),
-        facts: [...view.facts.values()],
-        open: view.findings,
-        waiting: view.pending,
-      };
+    ...nodeAnswers(options),
+    ...nodePortAnswers(options),
+    ...findingAnswers(options),
+    ...ledgerAnswers(options),
+    services: async (query: ServicesQuery) => {
+      const { namespace, name, faulty } = query;
+      const items = serviceItems(contextOf(options), state.nodes).filter(
+        (item) => (namespace ?? item.namespace) === item.namespace && item.name.includes(name ?? '') && (faulty !== true || isFaulty(item)),
+      );
+      return pageOf(items, (item) => `${item.namespace}/${item.name}`, query);
     },
-    nodePorts: () => ({ items: nodePortItems(state.nodes) }),
-    nodePort: (port: number) => {
-      const items = nodePortItems(state.nodes).filter((item) => item.port === port);
-      if (items.length === 0) throw new Problem(404, `no Service has the NodePort ${port}`);
-      return { items };
-    },
-    services: () => ({ items: serviceItems(context(), state.nodes) }),
-    findings: async (query: FindingsQuery) => {
-      const records =
-        query.state === 'open'
-          ? openRecords(state.nodes)
-          : await store.findings({ ...historyQuery(query), ...(query.state === 'closed' ? { open: false } : {}) });
-      return {
-        items: records
-          .filter((record) => fits(record, query))
-          .slice(0, query.limit)
-          .map(findingItem),
-      };
-    },
-    changes: async (query: ChangesQuery) => {
-      if (query.cursor !== undefined && !/^\d+-\d+$/.test(query.cursor)) throw new Problem(400, 'cursor is not the "next" of a page before');
-      return store.changes(query);
-    },
-    timeline: async ({ limit, ...query }: TimelineQuery) => {
-      const [{ items: changes }, records] = await Promise.all([store.changes({ ...query, limit }), store.findings({ ...query, limit })]);
-      const all = [...changes.map(changeEvent), ...records.flatMap(findingEvents)].filter(({ at }) => at >= (query.from ?? 0) && at <= (query.to ?? Infinity));
-      return { items: all.sort((a, b) => a.at - b.at).slice(-limit) };
-    },
-    explain: async ({ node, port, protocol, drawing }: ExplainQuery) => {
-      state.settle(node);
-      const view = viewOf(node);
-      const others = state.nodes.filter((other) => other !== view && other.connected).map(({ name, facts }) => ({ node: name, facts }));
-      const asked = { port, protocol: protocol ?? protocolOf(view, port), changes: state.recentChanges(node), objects: state.objects, others };
-      const answer = explain(view, asked, freshnessOf(kinds(), Date.now()));
-      return drawing === undefined ? answer : { ...answer, ...(await drawnExplanation(session, view, { explanation: answer.explanation, form: drawing })) };
-    },
+    register: ({ namespace }: RegisterQuery) => ({
+      items: registerOf(state.objects).filter(({ service }) => namespace === undefined || service.startsWith(`${namespace}/`)),
+    }),
+    explain: (query: ExplainQuery) => (query.at === undefined ? explainNow(options, query) : explainThen(options, { ...query, at: pastTime(query.at) })),
     trace: async ({ node, packet, drawing }: TraceBody) => {
-      viewOf(node);
+      viewOf(options, node);
       const result = await traced(session, node, packet);
       return drawing === undefined ? { node, result } : { node, result, drawing: drawn(node, result, { form: drawing }) };
     },
+    report: (body: IncidentBody, by: string) => incidents.report(body, by),
+    alerts: async (body: Parameters<Incidents['alerts']>[0], by: string) => ({ items: await incidents.alerts(body, by) }),
+    incident: (id: string) => incidents.get(id),
+    incidents: ({ state: lasting, from, to, cursor, ...query }: IncidentsQuery) =>
+      incidents.list({ ...query, ...spanOf(defined({ from, to })), ...storeCursor(cursor), ...(lasting === 'all' ? {} : { open: lasting === 'open' }) }),
+    matrix: async ({ at: text }: { readonly at?: string }) => {
+      if (text === undefined) return options.book.matrix();
+      const at = pastTime(text);
+      const { columns, rows } = await matrixThen(options, at);
+      return { at, columnsId: `at-${at}`, columns, rows };
+    },
   };
+}
+
+const contextOf = ({ state }: AnswerOptions): ItemContext => ({ objects: state.objects, latency: state.latency, now: Date.now() });
+const isFaulty = ({ findings }: Pick<NodeItem, 'findings'>): boolean => findings.error + findings.warning > 0;
+
+type Defined<T> = { readonly [K in keyof T]?: Exclude<T[K], undefined> };
+const defined = <T extends object>(values: T): Defined<T> =>
+  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Defined<T>;
+
+/** A time that was; nothing is believed yet of one that is to come. */
+function pastTime(text: string): number {
+  const at = timeOf('at', text);
+  if (at > Date.now()) throw new Problem(400, `at ${new Date(at).toISOString()} is yet to come: without "at" the answer is that of now`);
+  return at;
+}
+
+// What was believed a moment ago may not have been written yet.
+async function matrixThen({ book, store }: AnswerOptions, at: number) {
+  await book.written();
+  return matrixAt(store, at);
+}
+
+function viewOf({ state }: Pick<AnswerOptions, 'state'>, name: string): NodeView {
+  const view = state.node(name);
+  if (view !== undefined) return view;
+  const known = state.nodes.map((node) => node.name).slice(0, 20);
+  throw new Problem(404, `no node ${JSON.stringify(name)}: neither the cluster nor an agent has named it. Known: ${known.join(', ') || 'none'}`);
+}
+
+function nodeAnswers(options: AnswerOptions) {
+  const { state, store } = options;
+  const past = async (at: number) => {
+    const [matrix, findings] = await Promise.all([matrixThen(options, at), findingsAt(store, at)]);
+    return { items: pastNodes(matrix, findings), matrix, findings };
+  };
+  return {
+    nodes: async (query: NodesQuery) => {
+      const at = query.at === undefined ? undefined : pastTime(query.at);
+      const all = at === undefined ? state.nodes.map((view) => nodeItem(view, contextOf(options))) : (await past(at)).items;
+      const items = all.filter(
+        ({ name, agent, nodePorts }) => name.includes(query.name ?? '') && (query.agent ?? agent) === agent && (query.faulty !== true || nodePorts.fault > 0),
+      );
+      return { ...defined({ at }), ...pageOf(items, ({ name }) => name, query) };
+    },
+    node: async (name: string, text: string | undefined) => {
+      if (text === undefined) {
+        const view = viewOf(options, name);
+        return { ...nodeItem(view, contextOf(options)), ports: cellsOf(view), facts: [...view.facts.values()], open: view.findings, waiting: view.pending };
+      }
+      const at = pastTime(text);
+      const { items, matrix, findings } = await past(at);
+      const item = items.find((each) => each.name === name);
+      if (item === undefined) throw new Problem(404, `nothing is on record of node ${JSON.stringify(name)} at ${new Date(at).toISOString()}`);
+      const ports = pastNodePorts({ ...matrix, rows: matrix.rows.filter(({ node }) => node === name) }, findings).flatMap(
+        ({ port, protocol, service, nodes }) => nodes.map((cell) => ({ port, protocol, service, cell })),
+      );
+      const open = findings.filter(({ finding }) => finding.node === name).map(findingItem);
+      return { at, ...item, ports, facts: [], open, waiting: [] };
+    },
+  };
+}
+
+function nodePortAnswers(options: AnswerOptions) {
+  const { state, store } = options;
+  const all = async (at: number | undefined): Promise<NodePortItem[]> =>
+    at === undefined ? nodePortItems(state.nodes) : pastNodePorts(...(await Promise.all([matrixThen(options, at), findingsAt(store, at)])));
+  return {
+    nodePorts: async (query: NodePortsQuery) => {
+      const at = query.at === undefined ? undefined : pastTime(query.at);
+      const { namespace, service, node, state: wanted, protocol } = query;
+      const items = (await all(at))
+        .map((item) => (node === undefined ? item : { ...item, nodes: item.nodes.filter((cell) => cell.node === node) }))
+        .filter(
+          (item) =>
+            item.nodes.length > 0 &&
+            (namespace === undefined || item.service.startsWith(`${namespace}/`)) &&
+            (service === undefined || item.service === service || item.service.startsWith(`${service}:`)) &&
+            (wanted === undefined || item.nodes.some((cell) => cell.state === wanted)) &&
+            (protocol ?? item.protocol) === item.protocol,
+        );
+      return { ...defined({ at }), ...pageOf(items, ({ port, protocol: of }) => `${String(port).padStart(5, '0')}/${of}`, query) };
+    },
+    nodePort: async (port: number, text: string | undefined) => {
+      const at = text === undefined ? undefined : pastTime(text);
+      const items = (await all(at)).filter((item) => item.port === port);
+      if (items.length === 0) throw new Problem(404, `no Service has the NodePort ${port}`);
+      return { ...defined({ at }), items };
+    },
+  };
+}
+
+const severityRanks: Readonly<Record<Finding['severity'], number>> = { error: 0, warning: 1, info: 2 };
+/** Worst first, and of those the newest. */
+const openKey = ({ finding, openedAt }: FindingRecord): string =>
+  `${severityRanks[finding.severity]} ${String(9e15 - openedAt).padStart(16, '0')} ${finding.id}`;
+
+function findingAnswers({ state, store }: AnswerOptions) {
+  const past = async (query: FindingsQuery, at: number | undefined) => {
+    const when = at === undefined ? {} : { from: at, to: at };
+    const open = at !== undefined && query.state === 'open';
+    const asked = { ...spanOf(defined({ from: query.from, to: query.to })), ...when, ...defined({ node: query.node, cause: query.cause }) };
+    const kept: FindingRecord[] = [];
+    // What the store cannot filter by is filtered here, until a page is full.
+    for (let cursor = query.cursor; ; ) {
+      const limit = Math.max(1, query.limit - kept.length);
+      const page = await store.findingPage({ ...asked, ...storeCursor(cursor), limit, ...(query.state === 'closed' ? { open: false } : {}) });
+      kept.push(
+        ...page.items.filter((record) => fits(record, query) && (!open || (record.openedAt <= at && (record.closedAt === null || record.closedAt > at)))),
+      );
+      cursor = page.next;
+      if (cursor === undefined || kept.length >= query.limit) return { items: kept.map(findingItem), ...defined({ next: cursor }) };
+    }
+  };
+  return {
+    findings: async (query: FindingsQuery) => {
+      const at = query.at === undefined ? undefined : pastTime(query.at);
+      if (at !== undefined || query.state !== 'open') return { ...defined({ at }), ...(await past(query, at)) };
+      const { from, to } = spanOf(defined({ from: query.from, to: query.to }));
+      const records = openRecords(state.nodes).filter((record) => fits(record, query) && record.openedAt <= (to ?? Infinity) && (from ?? 0) <= Date.now());
+      const page = pageOf(records, openKey, query);
+      return { ...page, items: page.items.map(findingItem) };
+    },
+  };
+}
+
+function ledgerAnswers({ store }: AnswerOptions) {
+  return {
+    changes: async ({ at, from, to, cursor, ...query }: ChangesQuery) => {
+      const end = at === undefined ? to : String(pastTime(at));
+      return {
+        ...defined({ at: at === undefined ? undefined : pastTime(at) }),
+        ...(await store.changes({ ...query, ...spanOf(defined({ from, to: end })), ...storeCursor(cursor) })),
+      };
+    },
+    timeline: async ({ limit, node, service, at, ...query }: TimelineQuery) => {
+      const { from, to } = spanOf(defined({ from: query.from, to: at ?? query.to }));
+      const asked = { limit, ...defined({ node, from, to }) };
+      const [own, cluster, records] = await Promise.all([
+        store.changes(asked),
+        // What Services did belongs to the story of a node as well.
+        node === undefined || node === '' || service === undefined ? { items: [] } : store.changes({ ...asked, node: '', subject: service }),
+        store.findings(asked),
+      ]);
+      const told = records.filter(({ finding }) => service === undefined || finding.service === service || finding.service.startsWith(`${service}:`));
+      const changes = [...own.items, ...cluster.items].filter((change) => service === undefined || change.node !== '' || change.subject.includes(service));
+      const all = [...changes.map(changeEvent), ...told.flatMap(findingEvents)].filter((item) => item.at >= (from ?? 0) && item.at <= (to ?? Infinity));
+      return { items: all.sort((a, b) => a.at - b.at).slice(-limit), windows };
+    },
+  };
+}
+
+type Then = Omit<ExplainQuery, 'at'> & { readonly at: number };
+
+async function explainThen(options: AnswerOptions, { node, port, protocol, at }: Then) {
+  const { store } = options;
+  const [matrix, findings, changes] = await Promise.all([
+    matrixThen(options, at),
+    findingsAt(store, at),
+    store.changes({ from: at - dayMs, to: at, limit: ledgerMax }).then(({ items }) => [...items].reverse()),
+  ]);
+  const explanation = explanationAt({ node, port, protocol, at }, pastNodePorts(matrix, findings), findings);
+  const connected = matrix.rows.find((row) => row.node === node)?.agent === 'connected';
+  const caution = `This is what was believed at ${new Date(at).toISOString()}; the walk of the packets is not on record.`;
+  const onset = onsetOf(explanation);
+  const before = onset === undefined ? [] : beforeOf(changes, explanation, onset);
+  return { at, explanation, connected, caution, text: `${caution}\n\n${explanationText(explanation)}`, before, ...defined({ onset }) };
+}
+
+const dayMs = 86_400_000;
+const ledgerMax = 10_000;
+
+async function explainNow(options: AnswerOptions, { node, port, protocol, drawing }: ExplainQuery) {
+  const { state, session, view: kinds } = options;
+  state.settle(node);
+  const view = viewOf(options, node);
+  const others = state.nodes.filter((other) => other !== view && other.connected).map(({ name, facts }) => ({ node: name, facts }));
+  const asked = { port, protocol: protocol ?? protocolOf(view, port), changes: state.recentChanges(node), objects: state.objects, others };
+  const answer = explain(view, asked, freshnessOf(kinds(), Date.now()));
+  return drawing === undefined ? answer : { ...answer, ...(await drawnExplanation(session, view, { explanation: answer.explanation, form: drawing })) };
 }
 
 type Asked = Pick<Parameters<typeof explainNodePort>[0], 'port' | 'protocol' | 'changes' | 'objects' | 'others'>;
@@ -107,7 +277,32 @@ function explain(view: NodeView, asked: Asked, freshness: Freshness) {
   const text = `${caution === undefined ? '' : `${caution}\n\n`}${explanationText(explanation)}`;
   // An agent that has gone away cannot say that all is well.
   const kind = explanation.kind === 'healthy' && !view.connected ? 'unknown' : explanation.kind;
-  return { explanation: { ...explanation, kind }, connected: view.connected, ...(caution === undefined ? {} : { caution }), text };
+  const onset = onsetOf(explanation);
+  const before = onset === undefined ? [] : beforeOf(asked.changes, explanation, onset, view.agent?.clockOffsetMs);
+  return { explanation: { ...explanation, kind }, connected: view.connected, ...defined({ caution }), text, before, ...defined({ onset }) };
+}
+
+/** When the fault that an explanation is about began; undefined where nothing is wrong. */
+const onsetOf = ({ findings, kind }: Explanation): number | undefined => (kind === 'faulty' ? findings[0]?.since : undefined);
+
+/** Changes before the onset that are shown at most. */
+const beforeMax = 10;
+
+function beforeOf(
+  changes: readonly Change[],
+  { node, service, port, findings }: Explanation,
+  ...[at, offset = 0]: [at: number, offset?: number]
+): readonly Correlation[] {
+  const trigger = findings[0]?.trigger;
+  const { candidates } = correlate(changes, {
+    at,
+    node,
+    ...(service === '' ? {} : { service }),
+    mentions: [String(port)],
+    clockOffsetsMs: new Map([[node, offset]]),
+  });
+  const isTrigger = ({ change }: Correlation): boolean => trigger !== undefined && change.at === trigger.at && change.subject === trigger.subject;
+  return [...candidates.filter(isTrigger), ...candidates.filter((candidate) => !isTrigger(candidate))].slice(0, beforeMax);
 }
 
 // An answer that rests on an old view of the cluster says so before anything else.
@@ -129,19 +324,23 @@ const protocolOf = (view: NodeView, port: number) => view.expectations.find(({ n
 const openRecords = (nodes: readonly NodeView[]): FindingRecord[] =>
   nodes.flatMap(({ findings }) => findings.map((finding) => ({ finding, openedAt: finding.since ?? 0, closedAt: null })));
 
-function historyQuery({ node, from, to, limit }: FindingsQuery): { limit: number; node?: string; from?: number; to?: number } {
-  return { limit, ...(node === undefined ? {} : { node }), ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }) };
-}
-
-const fits = ({ finding }: FindingRecord, { node, cause, service, severity }: FindingsQuery): boolean =>
+const fits = ({ finding }: FindingRecord, { node, cause, namespace, service, severity, port }: FindingsQuery): boolean =>
   (node === undefined || finding.node === node) &&
   (cause === undefined || finding.cause === cause) &&
   (severity === undefined || finding.severity === severity) &&
+  (port === undefined || finding.port === port) &&
+  (namespace === undefined || finding.service.startsWith(`${namespace}/`)) &&
   (service === undefined || finding.service === service || finding.service.startsWith(`${service}:`));
 
 const findingItem = ({ finding, openedAt, closedAt }: FindingRecord): FindingItem => ({ ...finding, openedAt, closedAt });
 
-const changeEvent = (change: SequencedChange): TimelineItem => ({ at: change.at, event: 'change', node: change.node, change });
+const changeEvent = (change: SequencedChange): TimelineItem => ({
+  at: change.at,
+  event: 'change',
+  node: change.node,
+  lane: classOf(change) ?? 'other',
+  change,
+});
 
 function findingEvents({ finding, openedAt, closedAt }: FindingRecord): TimelineItem[] {
   const opened: TimelineItem = { at: openedAt, event: 'finding-opened', node: finding.node, finding };

@@ -9,15 +9,18 @@ import type { KindView } from '../kubernetes/source.ts';
 import type { CollectorState } from '../state/state.ts';
 import type { Store } from '../store/store.ts';
 import { type AccessResources, addAccessResources, addEnrolment } from './access-resources.ts';
-import { type Answers, answersOf } from './answers.ts';
+import { answersOf } from './answers.ts';
+import { addDocs } from './docs.ts';
 import { freshnessOf } from './freshness.ts';
 import { LiveStreams } from './live.ts';
 import { isLoopback } from './loopback.ts';
 import { metricsText } from './metrics.ts';
+import { models } from './models.ts';
 import { addPage, isView, sendView } from './page.ts';
-import { Problem, sendError, sendProblem } from './problem.ts';
-import * as schemas from './schemas.ts';
-import { addAccessCheck, addSecurityHeaders, principalOf } from './security.ts';
+import { sendError, sendProblem } from './problem.ts';
+import { addResources } from './resources.ts';
+import { addAccessCheck, addSecurityHeaders } from './security.ts';
+import { VerdictBook } from './verdict-book.ts';
 
 export interface ApiOptions {
   readonly state: CollectorState;
@@ -71,27 +74,60 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   app.addHook('onRequest', refuseForeignNames);
   addSecurityHeaders(app, options);
   await app.register(swagger, {
-    openapi: { openapi: '3.1.0', info: { title: 'Portreeve collector', version: 'v1', description: 'Nodes, NodePorts, findings and changes of a cluster.' } },
+    openapi: {
+      openapi: '3.1.0',
+      info: { title: 'Portreeve collector', version: 'v1', description: 'Nodes, NodePorts, findings and changes of a cluster.' },
+      components: {
+        securitySchemes: { token: { type: 'http', scheme: 'bearer', description: 'portreeve token create --role view, or a token of Kubernetes.' } },
+      },
+      security: [{ token: [] }],
+    },
+    transformObject: (documentObject) =>
+      withoutRequiredDefaults('openapiObject' in documentObject ? documentObject.openapiObject : documentObject.swaggerObject),
+    // Every schema that others refer to has its name as $id.
+    refResolver: { buildLocalReference: ({ $id }) => String($id) },
   });
-  const live = new LiveStreams(options.state);
+  for (const [name, schema] of Object.entries(models)) app.addSchema({ ...schema, $id: name });
+  const book = new VerdictBook({
+    state: options.state,
+    store: options.store,
+    onError: (error) => options.log.error({ reason: String(error) }, 'what is believed of NodePorts could not be added to the history'),
+  });
+  const live = new LiveStreams({ state: options.state, book, freshness: () => freshnessOf(options.view(), Date.now()) });
   await app.register(
     async (scope) => {
       addAccessCheck(scope, options.access);
-      addResources(scope, { answers: answersOf(options), live, view: options.view });
+      addResources(scope, { answers: answersOf({ ...options, book }), live, view: options.view });
       addAccessResources(scope, options.resources);
     },
     { prefix: '/api/v1' },
   );
   addEnrolment(app, options.resources);
   addOperations(app, options);
+  addDocs(app);
   addPage(app);
   return {
     app,
     async close() {
       live.closeAll();
+      await book.close();
       await app.close();
     },
   };
+}
+
+// What has a default need not be given, though the schema of the question, to which the default is added first, has it.
+function withoutRequiredDefaults<Document extends object>(document: Document): Document {
+  const { paths } = document as { readonly paths?: Readonly<Record<string, Readonly<Record<string, { readonly parameters?: readonly Parameter[] }>>>> };
+  const parameters = Object.values(paths ?? {}).flatMap((methods) => Object.values(methods).flatMap((operation) => operation.parameters ?? []));
+  for (const parameter of parameters) if (parameter.in === 'query' && parameter.schema?.default !== undefined) parameter.required = false;
+  return document;
+}
+
+interface Parameter {
+  readonly in: string;
+  required?: boolean;
+  readonly schema?: { readonly default?: unknown };
 }
 
 // A page that a browser loads from anywhere can make its own host name point at 127.0.0.1; the Host header then gives it away.
@@ -101,141 +137,6 @@ async function refuseForeignNames(request: FastifyRequest, reply: FastifyReply):
   const name = host === undefined ? '' : (URL.parse(`http://${host}`)?.hostname ?? '');
   if (isLoopback(bound) && !isLoopback(name))
     await sendProblem(reply, 403, `this collector is asked on a loopback address under the foreign name ${JSON.stringify(name)}`);
-}
-
-interface Resource {
-  readonly url: string;
-  readonly summary: string;
-  readonly kind: string;
-  readonly list?: boolean;
-  readonly method?: 'GET' | 'POST';
-  readonly schema?: { readonly params?: object; readonly querystring?: object; readonly body?: object };
-  readonly answer: (request: FastifyRequest) => unknown;
-  /**
-   * The namespace of an item of the list (of the answer itself, where it is no list): who may see some namespaces only gets those. Absent: the resource tells of
-   * all, and only who may see all may ask.
-   */
-  readonly namespaceOf?: (item: never) => string;
-}
-
-const namespaceOfService = ({ service }: { readonly service: string }): string => service.split('/')[0] as string;
-
-interface Serving {
-  readonly answers: Answers;
-  readonly live: LiveStreams;
-  readonly view: ApiOptions['view'];
-}
-
-function addResources(app: FastifyInstance, { answers, live, view }: Serving): void {
-  for (const resource of resourcesOf(answers)) addResource(app, resource, view);
-  app.get('/live', { schema: { summary: 'Server-sent events: findings, changes, agents.' } }, (request, reply) => {
-    if (!principalOf(request).seesAll) throw new Problem(403, 'the event stream tells of Services in all namespaces, and wants the right to list them all');
-    live.begin(reply);
-  });
-}
-
-function resourcesOf(answers: Answers): readonly Resource[] {
-  return [
-    { url: '/nodes', summary: 'All nodes.', kind: 'NodeList', list: true, answer: () => answers.nodes() },
-    {
-      url: '/nodes/:name',
-      summary: 'One node with its facts, NodePorts and findings.',
-      kind: 'Node',
-      schema: { params: schemas.nodeParameters },
-      answer: ({ params }) => answers.node((params as { name: string }).name),
-    },
-    {
-      url: '/nodeports',
-      summary: 'All NodePorts with their state on each node.',
-      kind: 'NodePortList',
-      list: true,
-      namespaceOf: namespaceOfService,
-      answer: () => answers.nodePorts(),
-    },
-    {
-      url: '/nodeports/:port',
-      summary: 'The NodePorts of one number, one for each protocol.',
-      kind: 'NodePortList',
-      list: true,
-      schema: { params: schemas.portParameters },
-      namespaceOf: namespaceOfService,
-      answer: ({ params }) => answers.nodePort((params as { port: number }).port),
-    },
-    {
-      url: '/services',
-      summary: 'Services that own a NodePort.',
-      kind: 'ServiceList',
-      list: true,
-      namespaceOf: ({ namespace }: { readonly namespace: string }) => namespace,
-      answer: () => answers.services(),
-    },
-    {
-      url: '/findings',
-      summary: 'Findings: open ones, or the history.',
-      kind: 'FindingList',
-      list: true,
-      schema: { querystring: schemas.findingsQuery },
-      namespaceOf: namespaceOfService,
-      answer: ({ query }) => answers.findings(query as schemas.FindingsQuery),
-    },
-    {
-      url: '/changes',
-      summary: 'The ledger, newest first.',
-      kind: 'ChangeList',
-      list: true,
-      schema: { querystring: schemas.changesQuery },
-      answer: ({ query }) => answers.changes(query as schemas.ChangesQuery),
-    },
-    {
-      url: '/timeline',
-      summary: 'Changes and the beginnings and ends of findings in order of time, oldest first.',
-      kind: 'EventList',
-      list: true,
-      schema: { querystring: schemas.timelineQuery },
-      answer: ({ query }) => answers.timeline(query as schemas.TimelineQuery),
-    },
-    {
-      url: '/explain',
-      summary: 'Why a NodePort answers or does not on a node; with ?drawing= also the walk as a drawing.',
-      kind: 'Explanation',
-      schema: { querystring: schemas.explainQuery },
-      answer: ({ query }) => answers.explain(query as schemas.ExplainQuery),
-    },
-    {
-      url: '/trace',
-      method: 'POST',
-      summary: "Walks a packet on a node's live ruleset.",
-      kind: 'Trace',
-      schema: { body: schemas.traceBody },
-      answer: ({ body }) => answers.trace(body as schemas.TraceBody),
-    },
-  ];
-}
-
-/** What of an answer may be seen; throws 403 where that is nothing. */
-async function visible(answered: { readonly items?: readonly unknown[] }, request: FastifyRequest, { list, namespaceOf }: Resource): Promise<object> {
-  const principal = principalOf(request);
-  if (principal.seesAll) return answered;
-  const denied = new Problem(403, `${principal.who} may not see this: it tells of Services in all namespaces, and wants the right to list them all`);
-  if (namespaceOf === undefined || list !== true) throw denied;
-  const seen = await Promise.all((answered.items ?? []).map((item) => principal.sees(namespaceOf(item as never))));
-  return { ...answered, items: answered.items?.filter((_, i) => seen[i]) };
-}
-
-function addResource(app: FastifyInstance, resource: Resource, view: ApiOptions['view']): void {
-  const { url, method = 'GET', summary, kind, list, schema, answer } = resource;
-  const response = { 200: list === true ? schemas.listOf(kind) : schemas.objectOf(kind), default: schemas.problem };
-  app.route({
-    method,
-    url,
-    schema: { summary, ...schema, response },
-    handler: async (request) => {
-      const answered = await visible((await answer(request)) as object, request, resource);
-      const { items, next } = answered as { items?: readonly unknown[]; next?: string };
-      const head = { apiVersion: schemas.apiVersion, kind, view: freshnessOf(view(), Date.now()) };
-      return list === true ? { ...head, items, ...(next === undefined ? {} : { next }) } : { ...head, ...(answered as object) };
-    },
-  });
 }
 
 /** Metrics tell of nodes and causes: they are for those who may view. */

@@ -1,11 +1,14 @@
 // What the API shows of nodes, NodePorts and Services, made from the state. Pure.
 import { servicePortText } from '../../shared/model/expectation.ts';
-import { type Fact, nodePortFactKey, type Protocol } from '../../shared/model/fact.ts';
+import { type Fact, type NodePortKey, nodePortFactKey, type Protocol } from '../../shared/model/fact.ts';
 import type { Finding } from '../../shared/model/finding.ts';
 import { type Symptom, symptomOf } from '../../shared/model/outcome.ts';
 import type { ClusterObjects, EndpointSlice, Service } from '../kubernetes/objects.ts';
 import type { LatencySummary, ProgrammingLatency } from '../state/programming.ts';
 import type { NodeView } from '../state/state.ts';
+import type { CellState } from './matrix.ts';
+
+export type { CellState } from './matrix.ts';
 
 interface Counts {
   readonly error: number;
@@ -35,9 +38,6 @@ export interface NodeItem {
   /** Sources that could not be read. */
   readonly failedSources: readonly { readonly source: string; readonly reason: string }[];
 }
-
-/** `fault`: a finding shuts clients out or will. `by-design`: clients are not served, and should not be. `pending`: differs, but for less than the grace period. */
-export type CellState = 'ok' | 'fault' | 'by-design' | 'pending' | 'unknown';
 
 /** One NodePort on one node in one family. */
 export interface Cell {
@@ -156,8 +156,10 @@ export function cellsOf(view: NodeView): { readonly port: number; readonly proto
     const { port, protocol, family } = expectation.nodePort;
     const key = nodePortFactKey(expectation.nodePort);
     const findings = open.get(key) ?? [];
-    const symptom = symptomOfFact(view.facts.get(key));
-    const unknown = !view.connected || unjudged.has(key) || symptom === 'unknown';
+    const seen = symptomOfFact(view.facts.get(key));
+    // A finding of before a restart says what clients met, until its node reports again.
+    const symptom = seen === 'unknown' ? (findings.find(({ severity }) => severity !== 'info')?.symptom ?? seen) : seen;
+    const unknown = !view.connected || unjudged.has(key) || seen === 'unknown';
     const state = stateOf({ findings, pending: pending.has(key), unknown, expect: expectation.expect, symptom });
     const cell: Cell = {
       node: view.name,
@@ -192,17 +194,19 @@ export function symptomOfFact(fact: Fact | undefined): Symptom {
 
 function findingsByKey(findings: readonly Finding[], view: NodeView): ReadonlyMap<string, readonly Finding[]> {
   const byKey = new Map<string, Finding[]>();
-  for (const finding of findings) for (const key of keysOf(finding, view)) byKey.set(key, [...(byKey.get(key) ?? []), finding]);
+  if (findings.length === 0) return byKey;
+  const byPort = Map.groupBy(
+    view.expectations.map(({ nodePort }) => nodePort),
+    ({ port }) => port,
+  );
+  for (const finding of findings) for (const key of keysOf(finding, byPort.get(finding.port) ?? [])) byKey.set(key, [...(byKey.get(key) ?? []), finding]);
   return byKey;
 }
 
-function keysOf(finding: Finding, view: NodeView): ReadonlySet<string> {
-  const own = view.expectations
-    .map(({ nodePort }) => nodePort)
-    .filter(
-      ({ port, protocol, family }) =>
-        port === finding.port && (finding.protocol === '' || finding.protocol === protocol) && (finding.family === 0 || finding.family === family),
-    );
+function keysOf(finding: Finding, nodePorts: readonly NodePortKey[]): ReadonlySet<string> {
+  const own = nodePorts.filter(
+    ({ protocol, family }) => (finding.protocol === '' || finding.protocol === protocol) && (finding.family === 0 || finding.family === family),
+  );
   return new Set([...own.map(nodePortFactKey), ...(finding.consequences ?? [])]);
 }
 
@@ -211,7 +215,7 @@ export function countFindings(findings: readonly Finding[]): Counts {
   return { error: count('error'), warning: count('warning'), info: count('info') };
 }
 
-function worst(states: readonly CellState[]): CellState {
+export function worst(states: readonly CellState[]): CellState {
   const order: readonly CellState[] = ['fault', 'pending', 'unknown', 'by-design', 'ok'];
   return order.find((state) => states.includes(state)) ?? 'unknown';
 }

@@ -1,6 +1,7 @@
 // The register of NodePorts: which number belongs to which Service, and who owns it. Pure.
 
 import type { Protocol } from '../../shared/model/fact.ts';
+import { printable } from '../causes/remedy.ts';
 import type { ClusterObjects, Service } from '../kubernetes/objects.ts';
 
 /** One assignment of a NodePort. */
@@ -57,3 +58,17 @@ function ownerOf({ labels, annotations = {}, managers }: Service): string {
 /** What a Service says it is for; empty when it does not. */
 export const purposeOf = ({ annotations = {} }: Pick<Service, 'annotations'>): string =>
   purposeKeys.map((key) => annotations[key]).find((value) => value !== undefined && value !== '') ?? '';
+
+/** Columns of the register, in order. */
+export const registerColumns = ['port', 'protocol', 'service', 'portName', 'targetPort', 'externalTrafficPolicy', 'kind', 'owner', 'purpose'] as const;
+
+/** The register as CSV of RFC 4180 with a head; a cell that a spreadsheet would run as a formula is made text. */
+export function registerCsv(items: readonly Assignment[]): string {
+  const rows = items.map((item) => registerColumns.map((column) => String(item[column])));
+  return [registerColumns as readonly string[], ...rows].map((row) => `${row.map(csvCell).join(',')}\r\n`).join('');
+}
+
+function csvCell(raw: string): string {
+  const text = printable(/^[=+\-@]/.test(raw) ? `'${raw}` : raw);
+  return /[",]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}

@@ -55,6 +55,8 @@ export type LiveEvent =
   | { readonly kind: 'change'; readonly change: SequencedChange }
   | { readonly kind: 'node'; readonly node: string; readonly connected: boolean; readonly at: number }
   | { readonly kind: 'objects'; readonly objects: ClusterObjects; readonly touched: Touched }
+  /** A node was looked at: what is known of its NodePorts may be other than before. */
+  | { readonly kind: 'judged'; readonly node: string }
   | { readonly kind: 'failed'; readonly node: string; readonly error: unknown };
 
 export interface StateOptions {
@@ -412,6 +414,7 @@ export class CollectorState {
     const { episodes, open, pending, events } = stepEpisodes(node.episodes, { found, now, graceMs: this.graceMs });
     Object.assign(node, { episodes, findings: open, pending });
     for (const event of events) this.#tell(event);
+    this.#tell({ kind: 'judged', node: name });
     if (episodes.dueAt !== undefined) this.#schedule(node, Math.max(this.#debounceMs, episodes.dueAt - now));
   }
 

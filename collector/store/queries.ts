@@ -2,6 +2,7 @@
 import { type Kysely, type Selectable, sql } from 'kysely';
 import type { Actor, Change, SequencedChange } from '../../shared/model/change.ts';
 import type { Finding } from '../../shared/model/finding.ts';
+import { forgetOperations, operationsQueries } from './operations.queries.ts';
 import type {
   AuditRecord,
   ChangePage,
@@ -13,6 +14,7 @@ import type {
   Gap,
   GapQuery,
   IdentityRecord,
+  Page,
   Retention,
 } from './records.ts';
 import type { StoreQueries } from './store.ts';
@@ -44,7 +46,9 @@ export function queriesOn(db: Kysely<Tables>, engine: Engine): StoreQueries {
         .where('closed_at', 'is', null)
         .execute();
     },
-    findings: (query) => findingRecords(db, query),
+    findings: async (query) => (await findingPage(db, query)).items,
+    findingPage: (query) => findingPage(db, query),
+    ...operationsQueries(db),
     ...nodeQueries(db),
     recordGaps: async (gaps) => {
       if (gaps.length === 0) return;
@@ -134,6 +138,9 @@ async function changePage(db: Kysely<Tables>, engine: Engine, query: ChangeQuery
   if (query.node !== undefined) select = select.where('node', '=', query.node);
   if (query.kind !== undefined) select = select.where('kind', '=', query.kind);
   if (query.subject !== undefined) select = select.where(contains(engine, 'subject', query.subject));
+  if (query.owner !== undefined) select = select.where('owner', '=', query.owner);
+  const { text } = query;
+  if (text !== undefined) select = select.where(({ or }) => or(['subject', 'before', 'after', 'actor'].map((column) => contains(engine, column, text))));
   if (query.from !== undefined) select = select.where('at', '>=', query.from);
   if (query.to !== undefined) select = select.where('at', '<=', query.to);
   if (cursor !== null) select = select.where(sql<boolean>`(at, id) < (${Number(cursor[1])}, ${Number(cursor[2])})`);
@@ -179,15 +186,27 @@ async function upsertFinding(db: Kysely<Tables>, { finding, openedAt }: { readon
     .execute();
 }
 
-async function findingRecords(db: Kysely<Tables>, query: FindingQuery): Promise<readonly FindingRecord[]> {
-  let select = db.selectFrom('findings').select(['opened_at', 'closed_at', 'body']);
-  const { node, open, from, to } = query;
+async function findingPage(db: Kysely<Tables>, query: FindingQuery): Promise<Page<FindingRecord>> {
+  let select = db.selectFrom('findings').select(['episode', 'opened_at', 'closed_at', 'body']);
+  const { node, open, from, to, cause } = query;
+  const cursor = /^(\d+)-(\d+)$/.exec(query.cursor ?? '');
   if (node !== undefined) select = select.where('node', '=', node);
+  if (cause !== undefined) select = select.where('cause', '=', cause);
   if (open !== undefined) select = select.where('closed_at', open ? 'is' : 'is not', null);
   if (from !== undefined) select = select.where(({ or, eb }) => or([eb('closed_at', 'is', null), eb('closed_at', '>=', from)]));
   if (to !== undefined) select = select.where('opened_at', '<=', to);
-  const rows = await select.orderBy('opened_at', 'desc').orderBy('episode', 'desc').limit(query.limit).execute();
-  return rows.map(({ opened_at, closed_at, body }) => ({ finding: JSON.parse(body) as Finding, openedAt: opened_at, closedAt: closed_at }));
+  if (cursor !== null) select = select.where(sql<boolean>`(opened_at, episode) < (${Number(cursor[1])}, ${Number(cursor[2])})`);
+  const rows = await select
+    .orderBy('opened_at', 'desc')
+    .orderBy('episode', 'desc')
+    .limit(query.limit + 1)
+    .execute();
+  const page = rows.slice(0, query.limit);
+  const last = page.at(-1);
+  return {
+    items: page.map(({ opened_at, closed_at, body }) => ({ finding: JSON.parse(body) as Finding, openedAt: opened_at, closedAt: closed_at })),
+    ...(rows.length > page.length && last !== undefined ? { next: `${last.opened_at}-${last.episode}` } : {}),
+  };
 }
 
 function nodeQueries(db: Kysely<Tables>): Pick<StoreQueries, 'saveNode' | 'node' | 'nodes'> {
@@ -316,6 +335,7 @@ async function forget(db: Kysely<Tables>, engine: Engine, { before, bytesMax }: 
   const gaps = await deleted(db.deleteFrom('gaps').where('to_at', '<', before));
   const audit = await deleted(db.deleteFrom('audit').where('at', '<', before));
   await db.deleteFrom('credentials').where('expires_at', '<', before).execute();
+  await forgetOperations(db, before);
   const over = bytesMax !== undefined && (await sizeOf(db, engine)) > bytesMax;
   return { changes: changes + (over ? await forgetOldest(db) : 0), findings, gaps, audit };
 }

@@ -1,6 +1,8 @@
 // What the store keeps, as the rest of the collector sees it. Times are milliseconds since 1970.
 import type { GapReason, SequencedChange } from '../../shared/model/change.ts';
+import type { Protocol } from '../../shared/model/fact.ts';
 import type { Finding } from '../../shared/model/finding.ts';
+import type { RankedCause } from '../correlate/incident.ts';
 
 /** A finding with the time it lasted. */
 export interface FindingRecord {
@@ -41,6 +43,9 @@ export interface ChangeQuery {
   readonly kind?: string;
   /** Text that the subject contains. */
   readonly subject?: string;
+  readonly owner?: string;
+  /** Text that the subject, the state before or after, or the actor contains. */
+  readonly text?: string;
   readonly from?: number;
   readonly to?: number;
   readonly limit: number;
@@ -55,7 +60,10 @@ export interface FindingQuery {
   readonly from?: number;
   /** … to here. */
   readonly to?: number;
+  readonly cause?: string;
   readonly limit: number;
+  /** `next` of the page before. */
+  readonly cursor?: string;
 }
 
 export interface GapQuery {
@@ -129,4 +137,65 @@ export interface Forgotten {
   readonly findings: number;
   readonly gaps: number;
   readonly audit: number;
+}
+
+/** Somebody, or Alertmanager, said that clients could not get in, and what was found to that. */
+export interface Incident {
+  readonly id: string;
+  /** When it failed. */
+  readonly at: number;
+  /** Null while it lasts, as far as was told. */
+  readonly endedAt: number | null;
+  readonly createdAt: number;
+  readonly createdBy: string;
+  readonly origin: 'report' | 'alertmanager';
+  /** `namespace/name`; empty when no Service is known. */
+  readonly service: string;
+  /** Empty: any node. */
+  readonly node: string;
+  /** 0: any NodePort of the Service. */
+  readonly port: number;
+  readonly protocol: Protocol | '';
+  /** Address of the client; empty when it was not told. */
+  readonly source: string;
+  /** What was told, for a person. */
+  readonly text: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Most likely first. */
+  readonly causes: readonly RankedCause[];
+  /** What was looked for and is not on record, one sentence each. */
+  readonly notFound: readonly string[];
+}
+
+export interface IncidentQuery {
+  readonly service?: string;
+  readonly node?: string;
+  readonly open?: boolean;
+  readonly from?: number;
+  readonly to?: number;
+  readonly limit: number;
+  readonly cursor?: string;
+}
+
+export interface Page<Item> {
+  /** Newest first. */
+  readonly items: readonly Item[];
+  /** Cursor of the next page; absent on the last. */
+  readonly next?: string;
+}
+
+/** What was believed of all NodePorts of one node since a time, as codes in the order of columns. */
+export interface VerdictRow {
+  readonly node: string;
+  readonly at: number;
+  readonly agent: 'connected' | 'disconnected' | 'never';
+  /** Id of the columns. */
+  readonly columns: string;
+  readonly codes: string;
+}
+
+/** Columns that rows refer to: JSON text, and its hash as id. */
+export interface VerdictColumns {
+  readonly id: string;
+  readonly body: string;
 }

@@ -12,8 +12,13 @@ import type {
   Gap,
   GapQuery,
   IdentityRecord,
+  Incident,
+  IncidentQuery,
   NodeRecord,
+  Page,
   Retention,
+  VerdictColumns,
+  VerdictRow,
 } from './records.ts';
 
 export * from './records.ts';
@@ -30,6 +35,16 @@ export interface StoreQueries {
   closeFindings(ids: readonly string[], at: number): Promise<void>;
   /** Newest first. */
   findings(query: FindingQuery): Promise<readonly FindingRecord[]>;
+  /** The same page by page. */
+  findingPage(query: FindingQuery): Promise<Page<FindingRecord>>;
+  /** Adds an incident, or writes what is newer of one with the same id. */
+  saveIncident(incident: Incident): Promise<void>;
+  incident(id: string): Promise<Incident | undefined>;
+  incidents(query: IncidentQuery): Promise<Page<Incident>>;
+  /** Adds rows to the history of what was believed, and the columns that they refer to where those are new. */
+  appendVerdicts(rows: readonly VerdictRow[], columns: readonly VerdictColumns[]): Promise<void>;
+  /** The last row of each node at a time, and the columns that they refer to. */
+  verdictsAt(at: number): Promise<{ readonly rows: readonly VerdictRow[]; readonly columns: readonly VerdictColumns[] }>;
   saveNode(node: Omit<NodeRecord, 'firstSeenAt'>): Promise<void>;
   node(name: string): Promise<NodeRecord | undefined>;
   nodes(): Promise<readonly NodeRecord[]>;

@@ -81,11 +81,33 @@ export interface Tables {
     readonly outcome: string;
     readonly address: string;
   };
+  readonly incidents: {
+    readonly id: string;
+    readonly at: number;
+    readonly ended_at: number | null;
+    readonly service: string;
+    readonly node: string;
+    /** JSON of the incident. */
+    readonly body: string;
+  };
+  readonly verdicts: {
+    readonly id: Generated<number>;
+    readonly node: string;
+    readonly at: number;
+    readonly agent: string;
+    readonly columns: string;
+    readonly codes: string;
+  };
+  readonly verdict_columns: {
+    readonly id: string;
+    readonly body: string;
+  };
 }
 
 /** The steps in order. One that has been released is never changed: a new one is added behind it. */
 export const migrationsFor = (engine: Engine): MigrationProvider => ({
-  getMigrations: async () => ({ '0001-ledger': ledger(engine), '0002-access': access(engine) }) satisfies Record<string, Migration>,
+  getMigrations: async () =>
+    ({ '0001-ledger': ledger(engine), '0002-access': access(engine), '0003-operations': operations(engine) }) satisfies Record<string, Migration>,
 });
 
 function ledger(engine: Engine): Migration {
@@ -181,6 +203,37 @@ function access(engine: Engine): Migration {
         .addColumn('address', 'text', (column) => column.notNull())
         .execute();
       await db.schema.createIndex('audit_at').on('audit').columns(['at', 'id']).execute();
+    },
+  };
+}
+
+function operations(engine: Engine): Migration {
+  return {
+    async up(db: Kysely<never>) {
+      const long = longOf(engine);
+      await db.schema
+        .createTable('incidents')
+        .addColumn('id', 'text', (column) => column.primaryKey())
+        .addColumn('at', long, (column) => column.notNull())
+        .addColumn('ended_at', long)
+        .addColumn('service', 'text', (column) => column.notNull())
+        .addColumn('node', 'text', (column) => column.notNull())
+        .addColumn('body', 'text', (column) => column.notNull())
+        .execute();
+      await db.schema.createIndex('incidents_at').on('incidents').columns(['at', 'id']).execute();
+      await numbered(db, engine, ['verdicts', 'id'])
+        .addColumn('node', 'text', (column) => column.notNull())
+        .addColumn('at', long, (column) => column.notNull())
+        .addColumn('agent', 'text', (column) => column.notNull())
+        .addColumn('columns', 'text', (column) => column.notNull())
+        .addColumn('codes', 'text', (column) => column.notNull())
+        .execute();
+      await db.schema.createIndex('verdicts_node_at').on('verdicts').columns(['node', 'at', 'id']).execute();
+      await db.schema
+        .createTable('verdict_columns')
+        .addColumn('id', 'text', (column) => column.primaryKey())
+        .addColumn('body', 'text', (column) => column.notNull())
+        .execute();
     },
   };
 }

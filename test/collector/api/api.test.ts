@@ -241,7 +241,7 @@ t.test('live events', async (t) => {
   const collector = await startCollector(t.testdir());
   t.teardown(() => collector.close());
   let text = '';
-  const request = get(`${collector.address}/api/v1/live`, (response) =>
+  const request = get(`${collector.address}/api/v1/live?events=node,change,finding-opened`, (response) =>
     response.on('data', (chunk: Buffer) => {
       text += chunk.toString();
     }),
