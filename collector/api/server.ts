@@ -12,6 +12,7 @@ import { type AccessResources, addAccessResources, addEnrolment } from './access
 import { answersOf } from './answers.ts';
 import { addDocs } from './docs.ts';
 import { freshnessOf } from './freshness.ts';
+import { addGaps } from './gaps.ts';
 import { LiveStreams } from './live.ts';
 import { isLoopback } from './loopback.ts';
 import { metricsText } from './metrics.ts';
@@ -99,6 +100,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
       addAccessCheck(scope, options.access);
       addResources(scope, { answers: answersOf({ ...options, book }), live, view: options.view });
       addAccessResources(scope, options.resources);
+      addGaps(scope, { store: options.store, view: () => freshnessOf(options.view(), Date.now()) });
     },
     { prefix: '/api/v1' },
   );

@@ -1,4 +1,6 @@
 // Asks the collector that served this page.
+import { type Call, callOf, type OperationName } from '../../api/client.ts';
+import type { Answers } from './types.ts';
 
 /** An answer that is an error: what the collector says of it, or that none came. */
 export class AskError extends Error {
@@ -10,30 +12,75 @@ export class AskError extends Error {
   }
 }
 
-/** The answer to a GET below /api/v1. Throws AskError, or the signal's reason when it is aborted. */
-export async function ask<T>(path: string, signal?: AbortSignal): Promise<T> {
-  const response = await answerOf(path, signal);
-  if (!response.ok) throw new AskError(response.status, await detailOf(response));
-  return (await response.json()) as T;
+/** A question: an operation of the API and what is given with it, as the path below /api/v1. */
+export interface Question<Name extends OperationName> {
+  readonly name: Name;
+  readonly path: string;
 }
 
-async function answerOf(path: string, signal: AbortSignal | undefined): Promise<Response> {
-  try {
-    return await fetch(`/api/v1/${path}`, { credentials: 'same-origin', headers: { accept: 'application/json' }, ...(signal === undefined ? {} : { signal }) });
-  } catch (error) {
-    if (signal?.aborted === true) throw error;
-    throw new AskError(0, 'The collector does not answer. What is shown may be old; it is asked again by itself.');
+export const questionOf = <Name extends OperationName>(name: Name, given: Parameters<typeof callOf<Name>>[1]): Question<Name> => ({
+  name,
+  path: callOf(name, given).path,
+});
+
+/** An answer, and the tag by which the collector knows it again. */
+export interface Tagged<Answer> {
+  readonly answer: Answer;
+  readonly tag: string | undefined;
+}
+
+/** Asks for something; `undefined` when it is what `known` is the tag of. Throws AskError, or the signal's reason when it is aborted. */
+export async function ask<Name extends OperationName>(
+  { path }: Question<Name>,
+  { known, signal }: { readonly known?: string | undefined; readonly signal?: AbortSignal } = {},
+): Promise<Tagged<Answers<Name>> | undefined> {
+  const headers = { accept: 'application/json', ...(known === undefined ? {} : { 'if-none-match': known }) };
+  const response = await send(path, { headers, ...(signal === undefined ? {} : { signal }) });
+  if (response.status === 304) return undefined;
+  return { answer: (await response.json()) as Answers<Name>, tag: response.headers.get('etag') ?? undefined };
+}
+
+/** All pages of a list as one answer, up to so many items. */
+export async function askAll<Name extends OperationName>(
+  question: Question<Name>,
+  { most, ...options }: { readonly most: number; readonly known?: string | undefined; readonly signal?: AbortSignal },
+): Promise<Tagged<Answers<Name>> | undefined> {
+  const first = await ask(question, options);
+  const { items, next } = (first?.answer ?? {}) as Page;
+  if (first === undefined || items === undefined || next === undefined) return first;
+  const all = [...items];
+  for (let cursor: string | undefined = next; cursor !== undefined && all.length < most; ) {
+    const page = (await ask(pageAfter(question, cursor), options.signal === undefined ? {} : { signal: options.signal })) as Tagged<Page>;
+    all.push(...(page.answer.items ?? []));
+    cursor = page.answer.next;
   }
+  // The tag is that of the first page alone: of several pages it says nothing.
+  return { answer: { ...(first.answer as object), items: all, next: undefined } as Answers<Name>, tag: undefined };
 }
 
-async function detailOf(response: Response): Promise<string> {
-  const body = (await response.json().catch(() => undefined)) as { readonly detail?: unknown } | undefined;
-  return typeof body?.detail === 'string' ? body.detail : `${response.status} ${response.statusText}`;
+interface Page {
+  readonly items?: readonly unknown[];
+  readonly next?: string;
 }
 
-/** `nodes?at=1`, leaving out what is undefined or empty. */
-export function query(path: string, values: Readonly<Record<string, string | number | undefined>>): string {
-  const given = Object.entries(values).filter(([, value]) => value !== undefined && value !== '');
-  const text = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
-  return text === '' ? path : `${path}?${text}`;
+/** The page after a cursor. */
+export const pageAfter = <Name extends OperationName>({ name, path }: Question<Name>, cursor: string): Question<Name> => ({
+  name,
+  path: `${path}${path.includes('?') ? '&' : '?'}cursor=${encodeURIComponent(cursor)}`,
+});
+
+/** Sends what is no question: a packet to walk, a failure to look into. */
+export async function post<Name extends OperationName>({ method, path, body }: Call, _name: Name): Promise<Answers<Name>> {
+  const response = await send(path, { method, headers: { accept: 'application/json', 'content-type': 'application/json' }, body: JSON.stringify(body) });
+  return (await response.json()) as Answers<Name>;
+}
+
+async function send(path: string, options: RequestInit): Promise<Response> {
+  const response = await fetch(`/api/v1/${path}`, { credentials: 'same-origin', cache: 'no-store', ...options }).catch((error: unknown) => {
+    if (options.signal?.aborted === true) throw error;
+    throw new AskError(0, 'The collector does not answer. What is shown may be old; it is asked again by itself.');
+  });
+  if (response.ok || response.status === 304) return response;
+  const told = (await response.json().catch(() => undefined)) as { readonly detail?: unknown } | undefined;
+  throw new AskError(response.status, typeof told?.detail === 'string' ? told.detail : `${response.status} ${response.statusText}`);
 }

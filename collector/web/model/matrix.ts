@@ -1,6 +1,6 @@
 // Nodes × NodePorts as a field of bytes, its order, and what of it stands where on the screen. Pure.
 import type { Protocol } from '../../../shared/model/fact.ts';
-import type { Cell, NodePortItem } from '../../api/views.ts';
+import type { Cell } from '../../api/client.types.ts';
 
 /**
  * What clients meet at a cell, from nothing to worst: the node is not asked to serve the NodePort; it answers; it does not, by design; it differs, but for less than the
@@ -21,16 +21,24 @@ export interface Column {
 export interface Matrix {
   readonly nodes: readonly string[];
   readonly columns: readonly Column[];
+  /** The column of each place of a packed row: both families of a NodePort share one. */
+  readonly places: readonly number[];
   /** Index into `verdicts`, node by node: `field[node * columns.length + column]`. */
   readonly field: Uint8Array;
 }
 
-export const noMatrix: Matrix = { nodes: [], columns: [], field: new Uint8Array() };
+export const noMatrix: Matrix = { nodes: [], columns: [], places: [], field: new Uint8Array() };
 
-/** A matrix as the API gives it: a row for each node, in which runs of equal letters are counted (`o998t2`), and a column for each family of a NodePort. */
+/** One node of a matrix as the API gives it: runs of equal letters are counted (`o998t2`). */
+export interface PackedRow {
+  readonly node: string;
+  readonly codes: string;
+}
+
+/** A matrix as the API gives it: a row for each node, and a column for each family of a NodePort. */
 export interface PackedMatrix {
   readonly columns: readonly (Column & { readonly family: 4 | 6 })[];
-  readonly rows: readonly { readonly node: string; readonly codes: string }[];
+  readonly rows: readonly PackedRow[];
 }
 
 /** Unpacks a matrix; of both families of a NodePort the worse counts. What is no known letter is taken for unknown. */
@@ -45,7 +53,20 @@ export function matrixOf({ columns, rows: unsorted }: PackedMatrix): Matrix {
   });
   const field = new Uint8Array(rows.length * distinct.size);
   for (const [row, { codes }] of rows.entries()) unpack(codes, { field, start: row * distinct.size, places });
-  return { nodes: rows.map(({ node }) => node), columns: [...distinct.values()].map(({ column }) => column), field };
+  return { nodes: rows.map(({ node }) => node), columns: [...distinct.values()].map(({ column }) => column), places, field };
+}
+
+/** The matrix with newer rows. The field is written in place, as a copy of millions of cells for one row would be felt; the matrix is another object. */
+export function withRows(matrix: Matrix, rows: readonly PackedRow[]): Matrix {
+  const { nodes, columns, places, field } = matrix;
+  const at = new Map(nodes.map((node, index) => [node, index]));
+  for (const { node, codes } of rows) {
+    const row = at.get(node);
+    if (row === undefined) continue;
+    field.fill(0, row * columns.length, (row + 1) * columns.length);
+    unpack(codes, { field, start: row * columns.length, places });
+  }
+  return { ...matrix };
 }
 
 function unpack(codes: string, { field, start, places }: { readonly field: Uint8Array; readonly start: number; readonly places: readonly number[] }): void {
@@ -58,19 +79,6 @@ function unpack(codes: string, { field, start, places }: { readonly field: Uint8
       if (code > (field[place] as number)) field[place] = code;
     }
   }
-}
-
-/** The same from the list of NodePorts, which is larger and tells more of each cell. */
-export function matrixOfList(items: readonly NodePortItem[]): Matrix {
-  const nodes = [...new Set(items.flatMap((item) => item.nodes.map(({ node }) => node)))].sort(byName);
-  const places = new Map(nodes.map((node, index) => [node, index]));
-  const field = new Uint8Array(nodes.length * items.length);
-  for (const [column, item] of items.entries())
-    for (const cell of item.nodes) {
-      const at = (places.get(cell.node) as number) * items.length + column;
-      field[at] = Math.max(field[at] as number, verdicts.indexOf(verdictOf(cell)));
-    }
-  return { nodes, columns: items.map(({ port, protocol, service }) => ({ port, protocol, service })), field };
 }
 
 /** The verdict of a cell of the list. */

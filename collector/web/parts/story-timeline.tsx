@@ -1,8 +1,8 @@
 // The timeline of a story: what changed on the node and in the cluster before it began.
 import { useMemo } from 'preact/hooks';
 import { useAnswer } from '../data/answer.ts';
-import { query } from '../data/client.ts';
-import type { List, SequencedChange } from '../data/types.ts';
+import { questionOf } from '../data/client.ts';
+import type { SequencedChange } from '../data/types.ts';
 import { shownMin } from '../model/lanes.ts';
 import { usePlace } from '../shell/location.tsx';
 import { LanesView } from './lanes.tsx';
@@ -36,8 +36,8 @@ export function StoryTimeline({ subject, finding, answer }: StoryParts) {
 
 /** The changes of the node, and those of cluster objects, which have no node. */
 function useChanges(node: string, onset: number): readonly SequencedChange[] {
-  const span = { from: Math.floor(onset - shownMin.before * minuteMs), to: Math.ceil(onset + shownMin.after * minuteMs), limit: 1_000 };
-  const own = useAnswer<List<SequencedChange>>(query('changes', { ...span, node }), { topics: ['change'] }).answer;
-  const cluster = useAnswer<List<SequencedChange>>(`${query('changes', span)}&node=`, { topics: ['change'] }).answer;
+  const span = { from: String(Math.floor(onset - shownMin.before * minuteMs)), to: String(Math.ceil(onset + shownMin.after * minuteMs)), limit: 1_000 };
+  const own = useAnswer(questionOf('GET /changes', { query: { ...span, node } }), { topics: ['change'] }).answer;
+  const cluster = useAnswer(questionOf('GET /changes', { query: { ...span, node: '' } }), { topics: ['change'] }).answer;
   return useMemo(() => [...(own?.items ?? []), ...(cluster?.items ?? [])], [own, cluster]);
 }

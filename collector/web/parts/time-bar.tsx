@@ -1,9 +1,8 @@
 // The time slider of all views: what was open and what changed along a span, and the moment of it that is shown.
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { useAnswer } from '../data/answer.ts';
-import { query } from '../data/client.ts';
+import { questionOf } from '../data/client.ts';
 import { findingTopics } from '../data/live.ts';
-import type { FindingItem, List, TimelineItem } from '../data/types.ts';
 import { historyOf, neighbour } from '../model/history.ts';
 import { clockText, isoText, parseTime } from '../model/time.ts';
 import { useClock } from '../shell/clock.ts';
@@ -62,8 +61,8 @@ const Arrow = ({ path }: { readonly path: string }) => (
 /** What happened in the span; the most recent of it where it is too much for one answer. */
 function useTimeline(from: number, to: number) {
   const watching = { topics: [...findingTopics, 'change'] as const, everyMs: 60_000 };
-  const events = useAnswer<List<TimelineItem>>(query('timeline', { from: Math.floor(from), limit: 1_000 }), watching).answer;
-  const open = useAnswer<List<FindingItem>>('findings?limit=1000', watching).answer;
+  const events = useAnswer(questionOf('GET /timeline', { query: { from: String(Math.floor(from)), limit: 1_000 } }), watching).answer;
+  const open = useAnswer(questionOf('GET /findings', { query: { limit: 1_000 } }), watching).answer;
   return useMemo(() => {
     const items = events?.items ?? [];
     return { items, history: historyOf(items, { from, to, openNow: open?.items.length ?? 0, bins }) };

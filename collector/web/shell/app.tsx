@@ -3,7 +3,6 @@ import { useEffect, useState } from 'preact/hooks';
 import { type LiveStatus, live } from '../data/live.ts';
 import { TimeBar } from '../parts/time-bar.tsx';
 import { ViewOf } from '../views/index.tsx';
-import { useClock } from './clock.ts';
 import { Jump } from './jump.tsx';
 import { Link, LocationProvider, usePlace } from './location.tsx';
 import { mainViewOf, mainViews } from './routes.ts';
@@ -109,13 +108,11 @@ function ThemeSwitch() {
 
 function AtBanner() {
   const { at, set } = usePlace();
-  const now = useClock(10_000);
   if (at === undefined) return null;
   return (
     <div class="past-banner" role="status">
       <span>
-        As it was known at <strong>{new Date(at).toISOString().replace('T', ' ').slice(0, 19)} UTC</strong>
-        {at > now ? ', which is yet to come' : ''}.
+        As it was known at <strong>{new Date(at).toISOString().replace('T', ' ').slice(0, 19)} UTC</strong>.
       </span>
       <button type="button" onClick={() => set({ at: undefined })}>
         Back to now

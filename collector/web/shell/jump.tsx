@@ -1,8 +1,7 @@
 // Goes to a node, a Service or a NodePort by its name or number, from anywhere (/).
 import { useEffect, useId, useMemo, useRef, useState } from 'preact/hooks';
 import { useAnswer } from '../data/answer.ts';
-import { query } from '../data/client.ts';
-import type { List, NodeItem, ServiceItem } from '../data/types.ts';
+import { questionOf } from '../data/client.ts';
 import { type Found, search } from '../model/search.ts';
 import { usePlace } from './location.tsx';
 
@@ -77,10 +76,8 @@ export function Jump() {
 
 /** What the text names; nothing is asked before somebody looks. */
 function useFound(open: boolean, text: string): readonly Found[] {
-  const { at } = usePlace();
-  const path = (name: string): string | undefined => (open ? query(name, { at }) : undefined);
-  const nodes = useAnswer<List<NodeItem>>(path('nodes')).answer;
-  const services = useAnswer<List<ServiceItem>>(path('services')).answer;
+  const nodes = useAnswer(open ? questionOf('GET /nodes', { query: { limit: 1_000 } }) : undefined, { most: 20_000 }).answer;
+  const services = useAnswer(open ? questionOf('GET /services', { query: { limit: 1_000 } }) : undefined, { most: 20_000 }).answer;
   return useMemo(() => search(text, { nodes: nodes?.items ?? [], services: services?.items ?? [] }), [text, nodes, services]);
 }
 

@@ -1,7 +1,7 @@
 // Where the page is: the route and the query of its address, and links that change them without loading it anew.
 import { type ComponentChildren, createContext } from 'preact';
 import { useCallback, useContext, useEffect, useMemo, useState } from 'preact/hooks';
-import { parseTime } from '../model/time.ts';
+import { isoText, parseTime } from '../model/time.ts';
 import { pathOf, type Route, routeOf } from './routes.ts';
 
 export interface Place {
@@ -9,6 +9,8 @@ export interface Place {
   readonly query: URLSearchParams;
   /** The time that every view shows, in milliseconds since 1970; undefined: now. */
   readonly at: number | undefined;
+  /** The same as every question of the API takes it; nothing for now. */
+  readonly asOf: { readonly at?: string };
   /** Goes to a view; the time stays. */
   readonly go: (route: Route, query?: Readonly<Record<string, string>>) => void;
   /** Changes the query of this view; an undefined value removes its name. The way back does not hold what was typed letter by letter: `replace`. */
@@ -43,11 +45,14 @@ export function LocationProvider({ children }: { readonly children: ComponentChi
 function placeOf(href: string, move: (target: string, how: 'push' | 'replace') => void): Place {
   const [path = '/', search = ''] = href.split('?');
   const query = new URLSearchParams(search);
-  const at = parseTime(query.get('at') ?? '', Date.now());
+  const asked = parseTime(query.get('at') ?? '', Date.now());
+  // Nothing is believed yet of what is to come.
+  const at = asked === undefined || asked > Date.now() ? undefined : asked;
   return {
     route: routeOf(path),
     query,
     at,
+    asOf: at === undefined ? {} : { at: isoText(at) },
     go: (route, given = {}) => {
       move(hrefOf(route, query, given), 'push');
       scrollTo(0, 0);

@@ -2,7 +2,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { actorText } from '../../../shared/model/change.ts';
 import { useAnswer } from '../data/answer.ts';
-import { type AskError, ask, query } from '../data/client.ts';
+import { type AskError, ask, pageAfter, type Question, questionOf } from '../data/client.ts';
 import type { List, SequencedChange } from '../data/types.ts';
 import { clockText, isoText } from '../model/time.ts';
 import { Diff } from '../parts/diff.tsx';
@@ -18,16 +18,20 @@ const kinds = 'rule chain policy set table listener interface address route sysc
 
 export function ChangesView() {
   useTitle('Changes');
-  const { query: given, at } = usePlace();
-  const filters = { text: given.get('text') ?? '', node: given.get('node') ?? '', kind: given.get('kind') ?? '' };
+  const { query, asOf } = usePlace();
+  const filters = { text: query.get('text') ?? '', node: query.get('node') ?? '', kind: query.get('kind') ?? '' };
   const sought = useSettled(filters.text);
-  const path = query('changes', { text: sought, node: filters.node, kind: filters.kind, to: at, limit: pageSize });
-  const first = useAnswer<List<SequencedChange>>(path, { topics: ['change'] });
+  const given = (name: string, value: string): object => (value === '' ? {} : { [name]: value });
+  const asked = { ...asOf, ...given('text', sought), ...given('node', filters.node), ...given('kind', filters.kind), limit: pageSize };
+  const question = questionOf('GET /changes', { query: asked });
+  const first = useAnswer(question, { topics: ['change'] });
   return (
     <div class="view changes">
       <h1>Changes</h1>
       <Filters {...filters} />
-      <Answer answered={first}>{(page) => <Pages key={path} path={path} first={page} isFiltered={filters.text + filters.node + filters.kind !== ''} />}</Answer>
+      <Answer answered={first}>
+        {(page) => <Pages key={question.path} question={question} first={page} isFiltered={filters.text + filters.node + filters.kind !== ''} />}
+      </Answer>
     </div>
   );
 }
@@ -74,23 +78,23 @@ function Filters({ text, node, kind }: { readonly text: string; readonly node: s
 }
 
 interface PagesProps {
-  readonly path: string;
+  readonly question: Question<'GET /changes'>;
   readonly first: List<SequencedChange>;
   readonly isFiltered: boolean;
 }
 
 /** The first page is live; older ones are added when they are asked for. */
-function Pages({ path, first, isFiltered }: PagesProps) {
+function Pages({ question, first, isFiltered }: PagesProps) {
   const [older, setOlder] = useState<{ readonly items: readonly SequencedChange[]; readonly next: string | undefined } | undefined>(undefined);
   const [problem, setProblem] = useState('');
   const items = distinct([...first.items, ...(older?.items ?? [])]);
   const next = older === undefined ? first.next : older.next;
   const more = async (): Promise<void> => {
-    const page = await ask<List<SequencedChange>>(`${path}&cursor=${encodeURIComponent(next ?? '')}`).catch((error: AskError) => {
+    const page = await ask(pageAfter(question, next ?? '')).catch((error: AskError) => {
       setProblem(error.message);
       return undefined;
     });
-    if (page !== undefined) setOlder({ items: [...items, ...page.items], next: page.next });
+    if (page !== undefined) setOlder({ items: [...items, ...page.answer.items], next: page.answer.next });
   };
   if (items.length === 0) return <Nothing>{isFiltered ? 'No change holds this.' : 'Nothing has changed since the ledger began.'}</Nothing>;
   return (

@@ -1,10 +1,11 @@
 // What is not known: nodes without an agent, sources that could not be read, cells that nobody can judge, times of which the ledger does not tell all, and old objects.
 import type { ComponentChildren } from 'preact';
 import { useAnswer } from '../data/answer.ts';
-import { query } from '../data/client.ts';
+import { questionOf } from '../data/client.ts';
 import { findingTopics } from '../data/live.ts';
-import type { List, NodeItem, SequencedChange } from '../data/types.ts';
-import { gapReasons, spanText } from '../model/gaps.ts';
+import { useNodes } from '../data/nodes.ts';
+import type { Gap, List, NodeItem } from '../data/types.ts';
+import { gapTitles, spanText } from '../model/gaps.ts';
 import { durationText } from '../model/time.ts';
 import { Answer } from '../parts/states.tsx';
 import { counted, Time } from '../parts/text.tsx';
@@ -13,11 +14,17 @@ import { Link, usePlace } from '../shell/location.tsx';
 import { useTitle } from '../shell/title.ts';
 import { agentTexts } from './nodes.tsx';
 
+/** Gaps that are shown; the newest. */
+const gapsMax = 500;
+
 export function GapsView() {
   useTitle('Gaps');
   const { at } = usePlace();
-  const nodes = useAnswer<List<NodeItem>>(query('nodes', { at }), { topics: [...findingTopics, 'node', 'nodeports', 'heartbeat'], everyMs: 15_000 });
-  const gaps = useAnswer<List<SequencedChange>>(query('changes', { kind: 'gap', to: at, limit: 200 }), { topics: ['change'] });
+  const nodes = useNodes({ topics: [...findingTopics, 'node', 'nodeports', 'heartbeat'] });
+  const gaps = useAnswer(questionOf('GET /gaps', { query: { ...(at === undefined ? {} : { to: String(at) }), limit: gapsMax } }), {
+    topics: ['change', 'node'],
+    everyMs: 30_000,
+  });
   return (
     <div class="view gaps">
       <h1>What is not known</h1>
@@ -121,14 +128,14 @@ function Unjudged({ nodes }: { readonly nodes: readonly NodeItem[] }) {
   );
 }
 
-function Ledger({ gaps }: { readonly gaps: readonly SequencedChange[] }) {
+function Ledger({ gaps }: { readonly gaps: readonly Gap[] }) {
   const now = useClock(30_000);
   return (
     <Part id="ledger" title="Times of which the ledger does not tell all" count={gaps.length} none="The ledger is whole as far as it reaches.">
-      {gaps.map(({ node, stream, seq, gap, at, after, subject }) => (
-        <li key={`${node} ${stream} ${seq}`}>
-          {node === '' ? 'cluster' : <Link to={{ view: 'node', node }}>{node}</Link>} <Time at={gap?.from ?? at} now={now} />
-          {gap !== undefined && <span> for {spanText(gap)}</span>} <span class="quiet">{gap === undefined ? (after ?? subject) : gapReasons[gap.reason]}</span>
+      {gaps.map(({ node, reason, from, to, detail, seqs }) => (
+        <li key={`${node} ${reason} ${from} ${to} ${seqs?.from ?? ''}`}>
+          {node === '' ? 'cluster' : <Link to={{ view: 'node', node }}>{node}</Link>} <Time at={from} now={now} />
+          <span>for {spanText({ from, to })}</span> <strong>{gapTitles[reason]}</strong> <span class="quiet">{detail}</span>
         </li>
       ))}
     </Part>

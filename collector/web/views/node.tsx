@@ -1,7 +1,7 @@
 // One node: its agent, its NodePorts, what was found, what its sources read, and its facts.
 import type { ComponentChildren } from 'preact';
 import { useAnswer } from '../data/answer.ts';
-import { query } from '../data/client.ts';
+import { questionOf } from '../data/client.ts';
 import { findingTopics } from '../data/live.ts';
 import type { Fact, Finding, NodeAnswer } from '../data/types.ts';
 import { verdictOf } from '../model/matrix.ts';
@@ -18,8 +18,11 @@ import { storyOf } from './now.tsx';
 
 export function NodeView({ name }: { readonly name: string }) {
   useTitle(name);
-  const { at } = usePlace();
-  const node = useAnswer<NodeAnswer>(query(`nodes/${encodeURIComponent(name)}`, { at }), { topics: [...findingTopics, 'node', 'nodeports'], everyMs: 10_000 });
+  const { asOf } = usePlace();
+  const node = useAnswer(questionOf('GET /nodes/{name}', { path: { name }, query: asOf }), {
+    topics: [...findingTopics, 'node', 'nodeports'],
+    everyMs: 10_000,
+  });
   return (
     <div class="view node">
       <p class="crumbs">

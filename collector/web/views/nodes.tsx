@@ -1,19 +1,17 @@
 // Every node: whether its agent speaks, what its NodePorts do, and how fast its rules follow.
-import { useAnswer } from '../data/answer.ts';
-import { query } from '../data/client.ts';
 import { findingTopics } from '../data/live.ts';
-import type { List, NodeItem } from '../data/types.ts';
+import { useNodes } from '../data/nodes.ts';
+import type { NodeItem } from '../data/types.ts';
 import { durationText } from '../model/time.ts';
 import { CellBar } from '../parts/standing.tsx';
 import { Answer } from '../parts/states.tsx';
 import { Table, type TableColumn } from '../parts/table.tsx';
-import { Link, usePlace } from '../shell/location.tsx';
+import { Link } from '../shell/location.tsx';
 import { useTitle } from '../shell/title.ts';
 
 export function NodesView() {
   useTitle('Nodes');
-  const { at } = usePlace();
-  const nodes = useAnswer<List<NodeItem>>(query('nodes', { at }), { topics: [...findingTopics, 'node', 'nodeports'], everyMs: 10_000 });
+  const nodes = useNodes({ topics: [...findingTopics, 'node', 'nodeports'] });
   return (
     <div class="view">
       <h1>Nodes</h1>

@@ -3,9 +3,10 @@ import { useMemo } from 'preact/hooks';
 import { actorText } from '../../../shared/model/change.ts';
 import type { Severity } from '../../../shared/model/finding.ts';
 import { useAnswer } from '../data/answer.ts';
-import { query } from '../data/client.ts';
+import { questionOf } from '../data/client.ts';
 import { findingTopics } from '../data/live.ts';
-import type { Finding, FindingItem, List, NodeItem } from '../data/types.ts';
+import { useNodes } from '../data/nodes.ts';
+import type { Finding, List, NodeItem } from '../data/types.ts';
 import { type Incident, incidentsOf } from '../model/incidents.ts';
 import { durationText, isoText } from '../model/time.ts';
 import { severityTitles, VerdictMark, verdictOfFinding } from '../parts/marks.tsx';
@@ -21,9 +22,9 @@ import { useTitle } from '../shell/title.ts';
 const findingsMax = 1_000;
 
 export function NowView() {
-  const { at } = usePlace();
-  const findings = useAnswer<List<FindingItem>>(query('findings', { at, limit: findingsMax }), { topics: findingTopics, everyMs: 30_000 });
-  const nodes = useAnswer<List<NodeItem>>(query('nodes', { at }), { topics: [...findingTopics, 'node', 'nodeports', 'heartbeat'], everyMs: 5_000 });
+  const { asOf } = usePlace();
+  const findings = useAnswer(questionOf('GET /findings', { query: { ...asOf, limit: findingsMax } }), { topics: findingTopics, everyMs: 30_000 });
+  const nodes = useNodes({ topics: [...findingTopics, 'node', 'nodeports', 'heartbeat'] });
   const incidents = useMemo(() => incidentsOf(findings.answer?.items ?? []), [findings.answer]);
   const bad = incidents.filter(({ severity }) => severity === 'error').length;
   useTitle(bad === 0 ? 'Now' : `(${bad}) Now`);

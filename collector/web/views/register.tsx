@@ -1,6 +1,7 @@
 // The register of NodePorts: which number belongs to which Service, who owns it, and what it is for.
 import { useAnswer } from '../data/answer.ts';
-import type { Assignment, List } from '../data/types.ts';
+import { questionOf } from '../data/client.ts';
+import type { Assignment } from '../data/types.ts';
 import { Answer } from '../parts/states.tsx';
 import { Table, type TableColumn } from '../parts/table.tsx';
 import { Link } from '../shell/location.tsx';
@@ -8,7 +9,7 @@ import { useTitle } from '../shell/title.ts';
 
 export function RegisterView() {
   useTitle('Register');
-  const register = useAnswer<List<Assignment>>('register', { topics: ['services'], everyMs: 30_000 });
+  const register = useAnswer(questionOf('GET /register', {}), { topics: ['services'], everyMs: 30_000 });
   return (
     <div class="view">
       <h1>Register of NodePorts</h1>

@@ -1,9 +1,9 @@
 // One Service: its ports, its endpoints, and what its NodePorts do on each node.
 import { useMemo } from 'preact/hooks';
 import { useAnswer } from '../data/answer.ts';
-import { query } from '../data/client.ts';
+import { questionOf } from '../data/client.ts';
 import { findingTopics } from '../data/live.ts';
-import type { FindingItem, List, NodePortItem, ServiceItem } from '../data/types.ts';
+import type { NodePortItem, ServiceItem } from '../data/types.ts';
 import { verdictOf } from '../model/matrix.ts';
 import { VerdictMark, verdictTitles } from '../parts/marks.tsx';
 import { Answer, Nothing } from '../parts/states.tsx';
@@ -20,11 +20,11 @@ interface ServiceViewProps {
 export function ServiceView({ namespace, name }: ServiceViewProps) {
   const full = `${namespace}/${name}`;
   useTitle(full);
-  const { at } = usePlace();
+  const { asOf } = usePlace();
   const watching = { topics: [...findingTopics, 'services', 'nodeports', 'node'] as const, everyMs: 15_000 };
-  const services = useAnswer<List<ServiceItem>>('services', watching);
-  const ports = useAnswer<List<NodePortItem>>(query('nodeports', { service: full, at }), watching);
-  const findings = useAnswer<List<FindingItem>>(query('findings', { service: full, at, limit: 500 }), watching);
+  const services = useAnswer(questionOf('GET /services', { query: { namespace, name } }), watching);
+  const ports = useAnswer(questionOf('GET /nodeports', { query: { ...asOf, service: full } }), watching);
+  const findings = useAnswer(questionOf('GET /findings', { query: { ...asOf, service: full, limit: 500 } }), watching);
   const service = services.answer?.items.find((item) => item.namespace === namespace && item.name === name);
   return (
     <div class="view service">

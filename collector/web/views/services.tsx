@@ -1,8 +1,8 @@
 // Every Service that owns a NodePort.
 import { useAnswer } from '../data/answer.ts';
-import { query } from '../data/client.ts';
+import { questionOf } from '../data/client.ts';
 import { findingTopics } from '../data/live.ts';
-import type { List, ServiceItem } from '../data/types.ts';
+import type { ServiceItem } from '../data/types.ts';
 import { durationText } from '../model/time.ts';
 import { Answer } from '../parts/states.tsx';
 import { Table, type TableColumn } from '../parts/table.tsx';
@@ -12,7 +12,11 @@ import { useTitle } from '../shell/title.ts';
 export function ServicesView() {
   useTitle('Services');
   const { at } = usePlace();
-  const services = useAnswer<List<ServiceItem>>(query('services', { at }), { topics: [...findingTopics, 'services', 'change'], everyMs: 15_000 });
+  const services = useAnswer(questionOf('GET /services', { query: { limit: 1_000 } }), {
+    topics: [...findingTopics, 'services'],
+    everyMs: 15_000,
+    most: 20_000,
+  });
   return (
     <div class="view">
       <h1>Services</h1>

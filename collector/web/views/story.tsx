@@ -1,8 +1,8 @@
 // One finding, or one NodePort on one node: what clients meet, which rule decides and who made it, what each witness says, what changed before, and what opens it.
 import { useAnswer } from '../data/answer.ts';
-import { query } from '../data/client.ts';
+import { questionOf } from '../data/client.ts';
 import { findingTopics } from '../data/live.ts';
-import type { ExplainAnswer, FindingItem, List } from '../data/types.ts';
+import type { ExplainAnswer, FindingItem } from '../data/types.ts';
 import { type Subject, subjectOf } from '../model/story.ts';
 import { Answer, Nothing } from '../parts/states.tsx';
 import { StoryHead } from '../parts/story-head.tsx';
@@ -13,12 +13,12 @@ import { useTitle } from '../shell/title.ts';
 
 /** The story of a finding, open or closed. */
 export function FindingView({ id }: { readonly id: string }) {
-  const { at } = usePlace();
+  const { asOf } = usePlace();
   const node = id.split('/')[0] ?? '';
-  const open = useAnswer<List<FindingItem>>(query('findings', { node, at, limit: 1_000 }), { topics: findingTopics, everyMs: 15_000 });
+  const open = useAnswer(questionOf('GET /findings', { query: { ...asOf, node, limit: 1_000 } }), { topics: findingTopics, everyMs: 15_000 });
   const found = open.answer?.items.find((item) => item.id === id);
-  const past = useAnswer<List<FindingItem>>(
-    open.answer !== undefined && found === undefined ? query('findings', { node, state: 'all', limit: 1_000 }) : undefined,
+  const past = useAnswer(
+    open.answer !== undefined && found === undefined ? questionOf('GET /findings', { query: { node, state: 'all', limit: 1_000 } }) : undefined,
     {
       topics: findingTopics,
     },
@@ -61,11 +61,12 @@ interface StoryProps {
 }
 
 function Story({ subject, finding }: StoryProps) {
-  const { at } = usePlace();
+  const { at, asOf } = usePlace();
   const { node, port, protocol } = subject;
-  const path = port === undefined ? undefined : query('explain', { node, port, protocol, drawing: at === undefined ? 'graph' : undefined, at });
-  const explained = useAnswer<ExplainAnswer>(path, { topics: findingTopics, everyMs: 20_000 });
-  if (path === undefined && finding !== undefined) return <Told finding={finding} subject={subject} />;
+  const asked =
+    port === undefined ? undefined : { node, port, protocol: protocol as 'tcp', ...asOf, ...(at === undefined ? { drawing: 'graph' as const } : {}) };
+  const explained = useAnswer(asked === undefined ? undefined : questionOf('GET /explain', { query: asked }), { topics: findingTopics, everyMs: 20_000 });
+  if (asked === undefined && finding !== undefined) return <Told finding={finding} subject={subject} />;
   return <Answer answered={explained}>{(answer) => <Told subject={subject} answer={answer} {...(finding === undefined ? {} : { finding })} />}</Answer>;
 }
 
