@@ -27,8 +27,6 @@ export interface Matrix {
   readonly field: Uint8Array;
 }
 
-export const noMatrix: Matrix = { nodes: [], columns: [], places: [], field: new Uint8Array() };
-
 /** One node of a matrix as the API gives it: runs of equal letters are counted (`o998t2`). */
 export interface PackedRow {
   readonly node: string;
@@ -98,6 +96,18 @@ export function countVerdicts({ field }: Pick<Matrix, 'field'>): Readonly<Record
   const counts = new Uint32Array(verdicts.length);
   for (const code of field) counts[code] = (counts[code] as number) + 1;
   return Object.fromEntries(verdicts.map((verdict, code) => [verdict, counts[code] as number])) as Record<MatrixVerdict, number>;
+}
+
+/** The first cells of the given verdicts, in their order. */
+export function worstCells(matrix: Matrix, wanted: readonly MatrixVerdict[], most: number) {
+  const { nodes, columns, field } = matrix;
+  const found: { readonly node: string; readonly column: Column; readonly verdict: MatrixVerdict }[] = [];
+  for (const verdict of wanted) {
+    const code = verdicts.indexOf(verdict);
+    for (let at = field.indexOf(code); at >= 0 && found.length < most; at = field.indexOf(code, at + 1))
+      found.push({ node: nodes[Math.floor(at / columns.length)] as string, column: columns[at % columns.length] as Column, verdict });
+  }
+  return found;
 }
 
 export interface Arranging {

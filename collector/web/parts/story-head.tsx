@@ -3,8 +3,7 @@ import type { ExplainAnswer, Finding, FindingItem } from '../data/types.ts';
 import type { MatrixVerdict } from '../model/matrix.ts';
 import { type Subject, standOf } from '../model/story.ts';
 import { durationText } from '../model/time.ts';
-import { useClock } from '../shell/clock.ts';
-import { Link } from '../shell/location.tsx';
+import { Link, usePresent } from '../shell/location.tsx';
 import { VerdictMark, verdictOfFinding } from './marks.tsx';
 import { CauseTag, Time } from './text.tsx';
 
@@ -65,7 +64,7 @@ interface ParticularsProps {
 }
 
 function Particulars({ finding, who, showsCause }: ParticularsProps) {
-  const now = useClock(1_000);
+  const now = usePresent(1_000);
   if (finding === undefined || !showsCause) return null;
   const { cause, title, confidence, severity, since } = finding;
   const closedAt = 'closedAt' in finding ? finding.closedAt : null;

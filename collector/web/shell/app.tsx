@@ -69,15 +69,10 @@ const Portcullis = () => (
 const liveTexts: Readonly<Record<LiveStatus, string>> = { connecting: 'Connecting', live: 'Live', lost: 'Not live' };
 
 function LivePill() {
-  const { at, set } = usePlace();
+  const { at } = usePlace();
   const [status, setStatus] = useState(live.status);
   useEffect(() => live.watchStatus(setStatus), []);
-  if (at !== undefined)
-    return (
-      <button type="button" class="pill past" onClick={() => set({ at: undefined })}>
-        Back to now
-      </button>
-    );
+  if (at !== undefined) return <span class="pill past">Past</span>;
   return (
     <span class={`pill ${status}`} role="status">
       <span class="dot" aria-hidden="true" />

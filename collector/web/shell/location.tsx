@@ -2,6 +2,7 @@
 import { type ComponentChildren, createContext } from 'preact';
 import { useCallback, useContext, useEffect, useMemo, useState } from 'preact/hooks';
 import { isoText, parseTime } from '../model/time.ts';
+import { useClock } from './clock.ts';
 import { pathOf, type Route, routeOf } from './routes.ts';
 
 export interface Place {
@@ -24,6 +25,13 @@ export function usePlace(): Place {
   const place = useContext(Context);
   if (place === undefined) throw new Error('the place is asked for outside of the page');
   return place;
+}
+
+/** The moment that is shown: the time of the slider, else now, told anew every so often. */
+export function usePresent(everyMs: number): number {
+  const { at } = usePlace();
+  const clock = useClock(everyMs);
+  return at ?? clock;
 }
 
 export function LocationProvider({ children }: { readonly children: ComponentChildren }) {

@@ -7,8 +7,7 @@ import type { List, SequencedChange } from '../data/types.ts';
 import { clockText, isoText } from '../model/time.ts';
 import { Diff } from '../parts/diff.tsx';
 import { Answer, Nothing } from '../parts/states.tsx';
-import { useClock } from '../shell/clock.ts';
-import { Link, usePlace } from '../shell/location.tsx';
+import { Link, usePlace, usePresent } from '../shell/location.tsx';
 import { useTitle } from '../shell/title.ts';
 
 const pageSize = 100;
@@ -118,7 +117,7 @@ const placeOf = ({ node, stream, seq }: SequencedChange): string => `${node} ${s
 const distinct = (changes: readonly SequencedChange[]): SequencedChange[] => [...new Map(changes.map((change) => [placeOf(change), change])).values()];
 
 function Entry({ change }: { readonly change: SequencedChange }) {
-  const now = useClock(60_000);
+  const now = usePresent(60_000);
   const { at, node, kind, subject, before, after, actor, owner, folded } = change;
   const by = actorText(actor);
   return (

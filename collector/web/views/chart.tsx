@@ -1,7 +1,7 @@
 // Nodes × NodePorts at a glance: every cell by its verdict, in colour and shape; a click or Enter opens its story.
 import { useMemo, useState } from 'preact/hooks';
 import { useMatrix } from '../data/matrix.ts';
-import { type Arranging, arrange, columnText, countVerdicts, type Matrix, type MatrixVerdict, type Place, verdictAt, verdicts } from '../model/matrix.ts';
+import { type Arranging, arrange, columnText, countVerdicts, type Matrix, type MatrixVerdict, type Place, verdicts, worstCells } from '../model/matrix.ts';
 import { VerdictMark, verdictTitles } from '../parts/marks.tsx';
 import { MatrixCanvas } from '../parts/matrix-canvas.tsx';
 import { Answer, Nothing } from '../parts/states.tsx';
@@ -98,16 +98,23 @@ function Legend({ matrix }: { readonly matrix: Matrix }) {
 
 /** Cells that are told as a list, for who does not see the picture. */
 const listedMax = 200;
-const amiss: ReadonlySet<MatrixVerdict> = new Set(['pending', 'warning', 'unknown', 'refused', 'unreachable', 'timeout']);
+/** Worst first. */
+const amiss: readonly MatrixVerdict[] = ['timeout', 'unreachable', 'refused', 'unknown', 'warning', 'pending'];
 
 function Troubled({ matrix }: { readonly matrix: Matrix }) {
-  const cells = useMemo(() => troubledOf(matrix), [matrix]);
-  if (cells.length === 0) return null;
+  const [open, setOpen] = useState(false);
+  const counts = useMemo(() => countVerdicts(matrix), [matrix]);
+  const total = amiss.reduce((sum, verdict) => sum + counts[verdict], 0);
+  // Of millions of cells none is looked through for a list that nobody has opened.
+  const cells = useMemo(() => (open ? worstCells(matrix, amiss, listedMax) : []), [matrix, open]);
+  if (total === 0) return null;
   return (
-    <details class="troubled">
-      <summary>What is amiss, as a list</summary>
+    <details class="troubled" open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>
+        What is amiss, as a list <span class="count">{total.toLocaleString('en')}</span>
+      </summary>
       <ul>
-        {cells.slice(0, listedMax).map(({ node, column, verdict }) => (
+        {cells.map(({ node, column, verdict }) => (
           <li key={`${node} ${columnText(column)}`}>
             <VerdictMark verdict={verdict} size={14} label="" />{' '}
             <Link to={{ view: 'story', node, port: column.port, protocol: column.protocol }}>
@@ -116,18 +123,8 @@ function Troubled({ matrix }: { readonly matrix: Matrix }) {
             <span class="quiet">{verdictTitles[verdict]}</span>
           </li>
         ))}
-        {cells.length > listedMax && <li class="quiet">… and {(cells.length - listedMax).toLocaleString('en')} more</li>}
+        {total > cells.length && <li class="quiet">… and {(total - cells.length).toLocaleString('en')} more</li>}
       </ul>
     </details>
   );
-}
-
-function troubledOf(matrix: Matrix) {
-  const found = [];
-  for (let row = 0; row < matrix.nodes.length; row++)
-    for (let column = 0; column < matrix.columns.length; column++) {
-      const verdict = verdictAt(matrix, row, column);
-      if (amiss.has(verdict)) found.push({ node: matrix.nodes[row] as string, column: matrix.columns[column] as Matrix['columns'][number], verdict });
-    }
-  return found.sort((a, b) => verdicts.indexOf(b.verdict) - verdicts.indexOf(a.verdict));
 }

@@ -9,8 +9,7 @@ import { gapTitles, spanText } from '../model/gaps.ts';
 import { durationText } from '../model/time.ts';
 import { Answer } from '../parts/states.tsx';
 import { counted, Time } from '../parts/text.tsx';
-import { useClock } from '../shell/clock.ts';
-import { Link, usePlace } from '../shell/location.tsx';
+import { Link, usePlace, usePresent } from '../shell/location.tsx';
 import { useTitle } from '../shell/title.ts';
 import { agentTexts } from './nodes.tsx';
 
@@ -75,7 +74,7 @@ function Part({ id, title, count, none, children }: PartProps) {
 }
 
 function Away({ nodes }: { readonly nodes: readonly NodeItem[] }) {
-  const now = useClock(1_000);
+  const now = usePresent(1_000);
   return (
     <Part id="away" title="Nodes without an agent that speaks" count={nodes.length} none="Every node's agent is connected.">
       {nodes.map(({ name, agent, since, nodePorts }) => (
@@ -129,7 +128,7 @@ function Unjudged({ nodes }: { readonly nodes: readonly NodeItem[] }) {
 }
 
 function Ledger({ gaps }: { readonly gaps: readonly Gap[] }) {
-  const now = useClock(30_000);
+  const now = usePresent(30_000);
   return (
     <Part id="ledger" title="Times of which the ledger does not tell all" count={gaps.length} none="The ledger is whole as far as it reaches.">
       {gaps.map(({ node, reason, from, to, detail, seqs }) => (

@@ -10,8 +10,7 @@ import { VerdictMark, verdictOfFinding } from '../parts/marks.tsx';
 import { CellBar } from '../parts/standing.tsx';
 import { Answer, Nothing } from '../parts/states.tsx';
 import { CauseTag, counted, Time } from '../parts/text.tsx';
-import { useClock } from '../shell/clock.ts';
-import { Link, usePlace } from '../shell/location.tsx';
+import { Link, usePlace, usePresent } from '../shell/location.tsx';
 import { useTitle } from '../shell/title.ts';
 import { agentTexts } from './nodes.tsx';
 import { storyOf } from './now.tsx';
@@ -50,7 +49,7 @@ export function NodeView({ name }: { readonly name: string }) {
 }
 
 function Particulars({ node }: { readonly node: NodeAnswer }) {
-  const now = useClock(1_000);
+  const now = usePresent(1_000);
   const { agent, since, version, addresses, proxy, ready, clockOffsetMs, programming, nodePorts, stateAt } = node;
   return (
     <dl class="particulars">
@@ -97,7 +96,7 @@ const Item = ({ title, children }: { readonly title: string; readonly children: 
 
 /** Findings as a short list, each leading to its story. */
 export function FindingList({ findings }: { readonly findings: readonly Finding[] }) {
-  const now = useClock(5_000);
+  const now = usePresent(5_000);
   if (findings.length === 0) return null;
   return (
     <section aria-labelledby="found">

@@ -13,8 +13,7 @@ import { severityTitles, VerdictMark, verdictOfFinding } from '../parts/marks.ts
 import { Standing } from '../parts/standing.tsx';
 import { Answer } from '../parts/states.tsx';
 import { CauseTag, counted, Time } from '../parts/text.tsx';
-import { useClock } from '../shell/clock.ts';
-import { Link, usePlace } from '../shell/location.tsx';
+import { Link, usePlace, usePresent } from '../shell/location.tsx';
 import type { Route } from '../shell/routes.ts';
 import { useTitle } from '../shell/title.ts';
 
@@ -105,7 +104,7 @@ function Drifting({ nodes }: { readonly nodes: readonly NodeItem[] }) {
 }
 
 function IncidentRow({ incident }: { readonly incident: Incident }) {
-  const now = useClock(1_000);
+  const now = usePresent(1_000);
   const { findings, severity, since } = incident;
   const [finding] = findings as readonly [Finding];
   const { symptom, cause, title, confidence, summary } = finding;

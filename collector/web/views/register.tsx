@@ -4,15 +4,17 @@ import { questionOf } from '../data/client.ts';
 import type { Assignment } from '../data/types.ts';
 import { Answer } from '../parts/states.tsx';
 import { Table, type TableColumn } from '../parts/table.tsx';
-import { Link } from '../shell/location.tsx';
+import { Link, usePlace } from '../shell/location.tsx';
 import { useTitle } from '../shell/title.ts';
 
 export function RegisterView() {
   useTitle('Register');
+  const { at } = usePlace();
   const register = useAnswer(questionOf('GET /register', {}), { topics: ['services'], everyMs: 30_000 });
   return (
     <div class="view">
       <h1>Register of NodePorts</h1>
+      {at !== undefined && <p class="caution">The register is shown as it is now: the history holds findings and changes, not objects.</p>}
       <Answer answered={register}>
         {({ items }) => (
           <Table label="NodePorts" rows={items} columns={columns} keyOf={keyOf} textOf={textOf} nothing="No Service has a NodePort.">
