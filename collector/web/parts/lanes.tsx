@@ -23,7 +23,7 @@ export function LanesView({ changes, onset, isFault }: LanesProps) {
   const shown = picked ?? firstOf(lanes);
   return (
     <div class="lanes">
-      <ul class="lane-rows">
+      <ul class="lane-list">
         {lanes.lanes.map((lane) => (
           <LaneRow key={lane.name} lane={lane} onsetX={lanes.onset} at={onset.at} shown={shown} pick={setPicked} />
         ))}
@@ -63,7 +63,7 @@ interface LaneRowProps {
 function LaneRow({ lane: { name, windowMin, windowFrom, marks }, onsetX, at, shown, pick }: LaneRowProps) {
   const within = marks.filter(({ isWithin }) => isWithin).reduce((sum, { changes }) => sum + changes.length, 0);
   return (
-    <li class="lane">
+    <li class="lane-row">
       <span class="lane-name">
         {name}
         <span class="only-said">

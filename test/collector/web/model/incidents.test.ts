@@ -72,7 +72,7 @@ const node = (given: object) => ({
   failedSources: [],
   ...given,
 });
-const fresh = { objectsAgeMs: 500, stale: false, doubts: [] };
+const fresh: { readonly objectsAgeMs: number | null; readonly stale: boolean; readonly doubts: string[] } = { objectsAgeMs: 500, stale: false, doubts: [] };
 const cells = (given: object) => ({ nodePorts: { ok: 0, fault: 0, 'by-design': 0, pending: 0, unknown: 0, ...given } });
 const standing = (nodes: readonly object[], findings: readonly Finding[] = [], view = fresh): Standing =>
   standingOf({ items: nodes.map(node), view }, incidentsOf(findings));
