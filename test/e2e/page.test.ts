@@ -12,6 +12,8 @@ const obstacle = browserObstacle() ?? (await labObstacle());
 const hostile = `<img src=x onerror="document.title='taken'"><script>document.title='taken'</script>`;
 const rule = ['-p', 'tcp', '-m', 'tcp', '--dport', '8080', '-m', 'comment', '--comment', hostile, '-j', 'DROP'];
 
+t.setTimeout(120_000);
+
 t.test('the page', { skip: obstacle ?? false }, async (t) => {
   const cluster = await buildCluster();
   t.teardown(() => cluster.close());

@@ -8,7 +8,8 @@ import type { Answers } from './types.ts';
 /** More nodes than any cluster has. */
 const nodesMax = 20_000;
 
-export function useNodes({ topics }: { readonly topics: readonly Topic[] }): Answered<Answers<'GET /nodes'>> {
+/** With `isAsked` false nothing is asked. */
+export function useNodes({ topics, isAsked = true }: { readonly topics: readonly Topic[]; readonly isAsked?: boolean }): Answered<Answers<'GET /nodes'>> {
   const { asOf } = usePlace();
-  return useAnswer(questionOf('GET /nodes', { query: { ...asOf, limit: 1_000 } }), { topics, everyMs: 5_000, most: nodesMax });
+  return useAnswer(isAsked ? questionOf('GET /nodes', { query: { ...asOf, limit: 1_000 } }) : undefined, { topics, everyMs: 5_000, most: nodesMax });
 }

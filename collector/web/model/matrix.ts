@@ -1,6 +1,6 @@
 // Nodes × NodePorts as a field of bytes, its order, and what of it stands where on the screen. Pure.
 import type { Protocol } from '../../../shared/model/fact.ts';
-import type { Cell } from '../../api/client.types.ts';
+import type { Cell, Node } from '../../api/client.types.ts';
 
 /**
  * What clients meet at a cell, from nothing to worst: the node is not asked to serve the NodePort; it answers; it does not, by design; it differs, but for less than the
@@ -20,6 +20,7 @@ export interface Column {
 
 export interface Matrix {
   readonly nodes: readonly string[];
+  readonly agents: readonly Agent[];
   readonly columns: readonly Column[];
   /** The column of each place of a packed row: both families of a NodePort share one. */
   readonly places: readonly number[];
@@ -30,8 +31,12 @@ export interface Matrix {
 /** One node of a matrix as the API gives it: runs of equal letters are counted (`o998t2`). */
 export interface PackedRow {
   readonly node: string;
+  readonly agent: Agent;
   readonly codes: string;
 }
+
+/** Whether the agent of a node speaks, has spoken, or never did. */
+export type Agent = 'connected' | 'disconnected' | 'never';
 
 /** A matrix as the API gives it: a row for each node, and a column for each family of a NodePort. */
 export interface PackedMatrix {
@@ -51,20 +56,28 @@ export function matrixOf({ columns, rows: unsorted }: PackedMatrix): Matrix {
   });
   const field = new Uint8Array(rows.length * distinct.size);
   for (const [row, { codes }] of rows.entries()) unpack(codes, { field, start: row * distinct.size, places });
-  return { nodes: rows.map(({ node }) => node), columns: [...distinct.values()].map(({ column }) => column), places, field };
+  return {
+    nodes: rows.map(({ node }) => node),
+    agents: rows.map(({ agent }) => agent),
+    columns: [...distinct.values()].map(({ column }) => column),
+    places,
+    field,
+  };
 }
 
 /** The matrix with newer rows. The field is written in place, as a copy of millions of cells for one row would be felt; the matrix is another object. */
 export function withRows(matrix: Matrix, rows: readonly PackedRow[]): Matrix {
   const { nodes, columns, places, field } = matrix;
   const at = new Map(nodes.map((node, index) => [node, index]));
-  for (const { node, codes } of rows) {
+  const agents = [...matrix.agents];
+  for (const { node, agent, codes } of rows) {
     const row = at.get(node);
     if (row === undefined) continue;
+    agents[row] = agent;
     field.fill(0, row * columns.length, (row + 1) * columns.length);
     unpack(codes, { field, start: row * columns.length, places });
   }
-  return { ...matrix };
+  return { ...matrix, agents };
 }
 
 function unpack(codes: string, { field, start, places }: { readonly field: Uint8Array; readonly start: number; readonly places: readonly number[] }): void {
@@ -96,6 +109,23 @@ export function countVerdicts({ field }: Pick<Matrix, 'field'>): Readonly<Record
   const counts = new Uint32Array(verdicts.length);
   for (const code of field) counts[code] = (counts[code] as number) + 1;
   return Object.fromEntries(verdicts.map((verdict, code) => [verdict, counts[code] as number])) as Record<MatrixVerdict, number>;
+}
+
+/** The same in the words of the lists: what clients are shut out of, in whatever way, is a fault. */
+export function countStates(counts: Readonly<Record<MatrixVerdict, number>>): Node['nodePorts'] {
+  const { ok, pending, unknown, warning, refused, unreachable, timeout } = counts;
+  return { ok, pending, unknown, 'by-design': counts['by-design'], fault: warning + refused + unreachable + timeout };
+}
+
+/** Nodes that have cells of a verdict, with how many. */
+export function nodesWith({ nodes, columns, field }: Matrix, verdict: MatrixVerdict): { readonly node: string; readonly count: number }[] {
+  const code = verdicts.indexOf(verdict);
+  const counts = new Map<number, number>();
+  for (let at = field.indexOf(code); at >= 0; at = field.indexOf(code, at + 1)) {
+    const row = Math.floor(at / columns.length);
+    counts.set(row, (counts.get(row) ?? 0) + 1);
+  }
+  return [...counts].map(([row, count]) => ({ node: nodes[row] as string, count }));
 }
 
 /** The first cells of the given verdicts, in their order. */

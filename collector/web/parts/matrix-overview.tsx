@@ -1,6 +1,7 @@
 // All of the matrix in one small picture, the worst of what falls on each pixel, with a frame around what is seen; a click goes there.
 import { useEffect, useRef } from 'preact/hooks';
 import { type Arrangement, type Matrix, overview, verdicts } from '../model/matrix.ts';
+import { pixelOf } from '../model/pixels.ts';
 import type { Frame } from './matrix-paint.ts';
 
 interface OverviewProps {
@@ -40,17 +41,8 @@ function paint(canvas: HTMLCanvasElement, picture: Uint8Array, { width, height }
   const context = canvas.getContext('2d');
   if (context === null || width === 0 || height === 0) return;
   const style = getComputedStyle(canvas);
-  const palette = verdicts.map((verdict) => rgbOf(style.getPropertyValue(`--v-${verdict}`).trim()));
+  const palette = Uint32Array.from(verdicts, (verdict, code) => (code === 0 ? 0 : pixelOf(style.getPropertyValue(`--v-${verdict}`).trim())));
   const image = context.createImageData(width, height);
-  for (let at = 0; at < picture.length; at++) {
-    const code = picture[at] as number;
-    image.data.set(code === 0 ? [0, 0, 0, 0] : [...(palette[code] as readonly number[]), 255], at * 4);
-  }
+  new Uint32Array(image.data.buffer).set(Uint32Array.from(picture, (code) => palette[code] as number));
   context.putImageData(image, 0, 0);
-}
-
-/** Of `#rrggbb`; grey for anything else. */
-function rgbOf(colour: string): readonly number[] {
-  const [, red, green, blue] = /^#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})$/i.exec(colour) ?? [];
-  return red === undefined ? [128, 128, 128] : [red, green, blue].map((part) => Number.parseInt(part as string, 16));
 }

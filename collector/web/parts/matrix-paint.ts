@@ -1,5 +1,6 @@
 // Paints what is seen of the matrix: cells from stamps that are made once for each size and theme, names at the left and the top.
 import { type Arrangement, type Column, type Matrix, type MatrixVerdict, type Place, seen, verdicts } from '../model/matrix.ts';
+import { type PixelFrame, paintPixels, pixelOf } from '../model/pixels.ts';
 import { shapes } from './marks.tsx';
 
 /** What is seen: the part of the scroller that holds cells, and how far it is scrolled, in pixels. */
@@ -65,6 +66,14 @@ interface Scene {
   readonly root: HTMLElement;
 }
 
+/** How it is seen. */
+interface Seeing {
+  readonly frame: Frame;
+  readonly colours: Colours;
+  /** Pixels of the screen for one of the page. */
+  readonly ratio: number;
+}
+
 interface Colours {
   readonly ink: string;
   readonly faint: string;
@@ -118,36 +127,57 @@ export class MatrixPainter {
     this.#canvas.style.height = `${height}px`;
   }
 
-  #cells(
-    { matrix, arrangement, focus, hovered, root }: Scene,
-    { frame, colours, ratio }: { readonly frame: Frame; readonly colours: Colours; readonly ratio: number },
-  ): void {
+  #cells(scene: Scene, seeing: Seeing): void {
+    const { frame, colours } = seeing;
     const { cell, head, left, top, width, height } = frame;
     const context = this.#context;
-    const [fromRow, toRow] = seen({ scroll: top, length: height, cell, count: arrangement.rows.length });
-    const [fromColumn, toColumn] = seen({ scroll: left, length: width, cell, count: arrangement.columns.length });
-    const stamps = verdicts.map((verdict) => this.#stamp(verdict, { cell, ratio, colours }));
+    if (cell < shapedFrom) this.#small(scene, seeing);
     context.save();
     context.beginPath();
     context.rect(head.left, head.top, width, height);
     context.clip();
-    for (let row = fromRow; row < toRow; row++) {
-      const start = (arrangement.rows[row] as number) * matrix.columns.length;
-      const y = head.top + row * cell - top;
-      for (let column = fromColumn; column < toColumn; column++) {
-        const code = matrix.field[start + (arrangement.columns[column] as number)] as number;
-        if (code !== 0) context.drawImage(stamps[code] as HTMLCanvasElement, head.left + column * cell - left, y, cell, cell);
-      }
-    }
+    if (cell >= shapedFrom) this.#shaped(scene, seeing);
     const outline = (place: Place | undefined, colour: string): void => {
       if (place === undefined) return;
       context.strokeStyle = colour;
       context.lineWidth = 2;
       context.strokeRect(head.left + place.column * cell - left + 1, head.top + place.row * cell - top + 1, Math.max(2, cell - 2), Math.max(2, cell - 2));
     };
-    outline(hovered, colours.faint);
-    if (document.activeElement === root) outline(focus, colours.accent);
+    outline(scene.hovered, colours.faint);
+    if (document.activeElement === scene.root) outline(scene.focus, colours.accent);
     context.restore();
+  }
+
+  #shaped({ matrix, arrangement }: Scene, { frame, colours, ratio }: Seeing): void {
+    const { cell, head, left, top, width, height } = frame;
+    const [fromRow, toRow] = seen({ scroll: top, length: height, cell, count: arrangement.rows.length });
+    const [fromColumn, toColumn] = seen({ scroll: left, length: width, cell, count: arrangement.columns.length });
+    const stamps = verdicts.map((verdict) => this.#stamp(verdict, { cell, ratio, colours }));
+    for (let row = fromRow; row < toRow; row++) {
+      const start = (arrangement.rows[row] as number) * matrix.columns.length;
+      const y = head.top + row * cell - top;
+      for (let column = fromColumn; column < toColumn; column++) {
+        const code = matrix.field[start + (arrangement.columns[column] as number)] as number;
+        if (code !== 0) this.#context.drawImage(stamps[code] as HTMLCanvasElement, head.left + column * cell - left, y, cell, cell);
+      }
+    }
+  }
+
+  #small(scene: Scene, { frame, colours, ratio }: Seeing): void {
+    const { cell, head, left, top } = frame;
+    const [width, height] = [Math.max(1, Math.round(frame.width * ratio)), Math.max(1, Math.round(frame.height * ratio))];
+    const image = this.#context.createImageData(width, height);
+    const pixels: PixelFrame = {
+      left: left * ratio,
+      top: top * ratio,
+      width,
+      height,
+      cell: cell * ratio,
+      gap: cell >= 5 ? Math.max(1, Math.round((cell * ratio) / 8)) : 0,
+    };
+    const palette = Uint32Array.from(verdicts, (verdict, code) => pixelOf(code === 0 ? colours.ground : colours.verdicts[verdict]));
+    paintPixels(new Uint32Array(image.data.buffer), scene, { frame: pixels, palette });
+    this.#context.putImageData(image, Math.round(head.left * ratio), Math.round(head.top * ratio));
   }
 
   /** A cell of each verdict is drawn once, then stamped. */
@@ -158,7 +188,7 @@ export class MatrixPainter {
     const stamp = document.createElement('canvas');
     stamp.width = stamp.height = Math.round(cell * ratio);
     const context = stamp.getContext('2d');
-    if (context !== null) drawStamp(context, verdict, { pixels: stamp.width, cell, colours });
+    if (context !== null) drawStamp(context, verdict, { pixels: stamp.width, colours });
     this.#stamps.set(key, stamp);
     return stamp;
   }
@@ -235,14 +265,9 @@ const textMax = 20;
 function drawStamp(
   context: CanvasRenderingContext2D,
   verdict: MatrixVerdict,
-  { pixels, cell, colours }: { readonly pixels: number; readonly cell: number; readonly colours: Colours },
+  { pixels, colours }: { readonly pixels: number; readonly colours: Colours },
 ): void {
   context.fillStyle = colours.verdicts[verdict];
-  if (cell < shapedFrom) {
-    const gap = cell >= 5 ? Math.max(1, Math.round(pixels / 8)) : 0;
-    context.fillRect(0, 0, pixels - gap, pixels - gap);
-    return;
-  }
   const scale = (pixels * 0.78) / 16;
   context.translate(pixels * 0.11, pixels * 0.11);
   context.scale(scale, scale);

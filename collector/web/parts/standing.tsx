@@ -1,30 +1,31 @@
 // Where the cluster stands, in one sentence and four figures, with the age of what it rests on.
-import type { List, NodeItem } from '../data/types.ts';
+import { useMemo } from 'preact/hooks';
+import type { NodeItem } from '../data/types.ts';
 import type { Incident } from '../model/incidents.ts';
-import { type Standing as Judged, standingOf } from '../model/standing.ts';
+import { type Standing as Judged, type Known, standingOf } from '../model/standing.ts';
 import { durationText } from '../model/time.ts';
 import { useClock } from '../shell/clock.ts';
 import { Link, usePlace } from '../shell/location.tsx';
 import { VerdictMark } from './marks.tsx';
 
 interface StandingProps {
-  readonly list: List<NodeItem>;
+  readonly known: Known;
   readonly incidents: readonly Incident[];
-  /** When the list was answered, by the browser's clock. */
-  readonly askedAt: number;
 }
 
-export function Standing({ list, incidents, askedAt }: StandingProps) {
+export function Standing({ known, incidents }: StandingProps) {
   const { at } = usePlace();
   const now = useClock(1_000);
-  const standing = standingOf(list, incidents);
+  const standing = useMemo(() => standingOf(known, incidents), [known.matrix, known.view, known.nodes, incidents]);
+  // Ages grow from the moment on at which they were told.
+  const told = useMemo(() => Date.now(), [known.view, known.nodes]);
   return (
     <section class={`standing is-${standing.tone}`} aria-labelledby="standing">
       <div class="standing-said">
         <VerdictMark verdict={marks[standing.tone]} size={34} label="" />
         <div>
           <h1 id="standing">{standing.title}</h1>
-          <p>{at === undefined ? ageText(standing, now - askedAt) : 'From the history: what was believed then.'}</p>
+          <p>{at === undefined ? ageText(standing, now - told) : 'From the history: what was believed then.'}</p>
           {standing.cautions.map((text) => (
             <p key={text} class="caution">
               {text}
@@ -40,9 +41,10 @@ export function Standing({ list, incidents, askedAt }: StandingProps) {
 const marks = { bad: 'timeout', warn: 'warning', open: 'unknown', good: 'ok' } as const;
 
 /** All green says so with the age of the data. */
-function ageText({ nodesAgeMs, objectsAgeMs }: Judged, sinceAskedMs: number): string {
-  const age = (ms: number | undefined): string => (ms === undefined ? 'not known yet' : `${durationText(ms + Math.max(0, sinceAskedMs))} old`);
-  return `What nodes do is ${age(nodesAgeMs)} at most · what the cluster asks for is ${age(objectsAgeMs)}`;
+function ageText({ nodesAgeMs, objectsAgeMs }: Judged, sinceToldMs: number): string {
+  const age = (ms: number): string => `${durationText(ms + Math.max(0, sinceToldMs))} old`;
+  const nodes = nodesAgeMs === undefined ? 'What connected nodes do is told at once' : `What nodes do is ${age(nodesAgeMs)} at most`;
+  return `${nodes} · what the cluster asks for is ${objectsAgeMs === undefined ? 'not known yet' : age(objectsAgeMs)}`;
 }
 
 function Figures({ standing: { nodes, cells } }: { readonly standing: Judged }) {

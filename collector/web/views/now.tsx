@@ -5,9 +5,11 @@ import type { Severity } from '../../../shared/model/finding.ts';
 import { useAnswer } from '../data/answer.ts';
 import { questionOf } from '../data/client.ts';
 import { findingTopics } from '../data/live.ts';
+import { useMatrix } from '../data/matrix.ts';
 import { useNodes } from '../data/nodes.ts';
-import type { Finding, List, NodeItem } from '../data/types.ts';
+import type { Finding } from '../data/types.ts';
 import { type Incident, incidentsOf } from '../model/incidents.ts';
+import { type Matrix, nodesWith } from '../model/matrix.ts';
 import { durationText, isoText } from '../model/time.ts';
 import { severityTitles, VerdictMark, verdictOfFinding } from '../parts/marks.tsx';
 import { Standing } from '../parts/standing.tsx';
@@ -17,33 +19,37 @@ import { Link, usePlace, usePresent } from '../shell/location.tsx';
 import type { Route } from '../shell/routes.ts';
 import { useTitle } from '../shell/title.ts';
 
+/** Up to so many nodes are asked for in full, every few seconds; of more only what the matrix tells. */
+const nodesMax = 200;
+/** Nodes that are named as drifting. */
+const driftingMax = 20;
 /** Findings in one answer at most; of a cluster with more, the worst are enough to begin with. */
 const findingsMax = 1_000;
 
 export function NowView() {
-  const { asOf } = usePlace();
+  const { at, asOf } = usePlace();
   const findings = useAnswer(questionOf('GET /findings', { query: { ...asOf, limit: findingsMax } }), { topics: findingTopics, everyMs: 30_000 });
-  const nodes = useNodes({ topics: [...findingTopics, 'node', 'nodeports', 'heartbeat'] });
+  const matrix = useMatrix(at);
+  const isSmall = (matrix.answer?.matrix.nodes.length ?? nodesMax + 1) <= nodesMax;
+  const nodes = useNodes({ topics: ['node', 'heartbeat'], isAsked: isSmall }).answer?.items;
   const incidents = useMemo(() => incidentsOf(findings.answer?.items ?? []), [findings.answer]);
   const bad = incidents.filter(({ severity }) => severity === 'error').length;
   useTitle(bad === 0 ? 'Now' : `(${bad}) Now`);
   return (
     <div class="view now">
-      <Answer answered={nodes}>{(list) => <Standing list={list} incidents={incidents} askedAt={nodes.at ?? Date.now()} />}</Answer>
-      <Answer answered={findings}>{() => <Incidents incidents={incidents} drifting={driftingOf(nodes.answer)} />}</Answer>
+      <Answer answered={matrix}>{({ matrix: cells, view }) => <Standing known={{ matrix: cells, view, nodes }} incidents={incidents} />}</Answer>
+      <Answer answered={findings}>{() => <Incidents incidents={incidents} matrix={matrix.answer?.matrix} />}</Answer>
     </div>
   );
 }
 
-const driftingOf = (nodes: List<NodeItem> | undefined): readonly NodeItem[] => nodes?.items.filter(({ pending }) => pending > 0) ?? [];
-
-function Incidents({ incidents, drifting }: { readonly incidents: readonly Incident[]; readonly drifting: readonly NodeItem[] }) {
+function Incidents({ incidents, matrix }: { readonly incidents: readonly Incident[]; readonly matrix: Matrix | undefined }) {
   const of = (severity: Severity): readonly Incident[] => incidents.filter((incident) => incident.severity === severity);
   return (
     <>
       <Group severity="error" incidents={of('error')} />
       <Group severity="warning" incidents={of('warning')} />
-      <Drifting nodes={drifting} />
+      {matrix !== undefined && <Drifting matrix={matrix} />}
       {of('info').length > 0 && (
         <details class="by-design">
           <summary>
@@ -78,23 +84,24 @@ function Group({ severity, incidents }: { readonly severity: Severity; readonly 
 }
 
 /** Differences that kube-proxy may still settle by itself. */
-function Drifting({ nodes }: { readonly nodes: readonly NodeItem[] }) {
+function Drifting({ matrix }: { readonly matrix: Matrix }) {
+  const nodes = useMemo(() => nodesWith(matrix, 'pending'), [matrix]);
   if (nodes.length === 0) return null;
-  const count = nodes.reduce((sum, { pending }) => sum + pending, 0);
+  const total = nodes.reduce((sum, { count }) => sum + count, 0);
   return (
     <section aria-labelledby="group-drifting">
       <h2 id="group-drifting">
-        Drifting <span class="count">{count}</span>
+        Drifting <span class="count">{total}</span>
       </h2>
       <ol class="incidents">
-        {nodes.map(({ name, pending }) => (
-          <li key={name} class="incident is-pending">
+        {nodes.slice(0, driftingMax).map(({ node, count }) => (
+          <li key={node} class="incident is-pending">
             <VerdictMark verdict="pending" size={20} label="" />
             <div class="incident-what">
               <h3>
-                <Link to={{ view: 'node', node: name }}>{name}</Link>
+                <Link to={{ view: 'node', node }}>{node}</Link>
               </h3>
-              <p>{counted(pending, 'difference')} younger than the grace period: kube-proxy may still settle it by itself.</p>
+              <p>{counted(count, 'difference')} younger than the grace period: kube-proxy may still settle it by itself.</p>
             </div>
           </li>
         ))}

@@ -1,7 +1,9 @@
 // Findings grouped by their root, worst first, and the sentence that says where the cluster stands.
 import t from 'tap';
+import type { Node } from '../../../../collector/api/client.types.ts';
 import { incidentsOf } from '../../../../collector/web/model/incidents.ts';
-import { type Standing, standingOf } from '../../../../collector/web/model/standing.ts';
+import { matrixOf } from '../../../../collector/web/model/matrix.ts';
+import { type Known, type Standing, standingOf } from '../../../../collector/web/model/standing.ts';
 import type { Change } from '../../../../shared/model/change.ts';
 import type { Finding } from '../../../../shared/model/finding.ts';
 
@@ -54,9 +56,9 @@ t.test('worst first: by severity, by how much is broken, then the newest', async
   t.same(order, ['C03', 'C02', 'C01', 'B01', 'D01']);
 });
 
-const node = (given: object) => ({
-  name: 'node1',
-  agent: 'connected' as const,
+const node = (name: string, given: Partial<Node> = {}): Node => ({
+  name,
+  agent: 'connected',
   since: 0,
   version: '1',
   clockOffsetMs: 0,
@@ -72,30 +74,40 @@ const node = (given: object) => ({
   failedSources: [],
   ...given,
 });
-const fresh: { readonly objectsAgeMs: number | null; readonly stale: boolean; readonly doubts: string[] } = { objectsAgeMs: 500, stale: false, doubts: [] };
-const cells = (given: object) => ({ nodePorts: { ok: 0, fault: 0, 'by-design': 0, pending: 0, unknown: 0, ...given } });
-const standing = (nodes: readonly object[], findings: readonly Finding[] = [], view = fresh): Standing =>
-  standingOf({ items: nodes.map(node), view }, incidentsOf(findings));
+const fresh = { objectsAgeMs: 500, stale: false, doubts: [] };
+
+/** Rows as `CODES` or `CODES away`, of node1, node2 …; two NodePorts each. */
+function standing(rows: readonly string[], findings: readonly Finding[] = [], known: Partial<Known> = {}): Standing {
+  const columns = (rows[0] ?? '') === '' ? [] : [30080, 30081].map((port) => ({ port, protocol: 'tcp' as const, family: 4 as const, service: 'shop/web' }));
+  const packed = rows.map((row, index) => ({
+    node: `node${index + 1}`,
+    agent: row.includes('away') ? ('disconnected' as const) : ('connected' as const),
+    codes: row.split(' ')[0] ?? '',
+  }));
+  return standingOf({ matrix: matrixOf({ columns, rows: packed }), view: fresh, nodes: undefined, ...known }, incidentsOf(findings));
+}
 
 t.test('where the cluster stands', async (t) => {
-  t.match(standing([{}, { name: 'node2', viewAgeMs: 4_000 }]), {
+  t.match(standing(['oo', 'oo'], [], { nodes: [node('node1'), node('node2', { viewAgeMs: 4_000 })] }), {
     tone: 'good',
     title: 'All 4 NodePorts on 2 nodes answer',
     nodesAgeMs: 4_000,
     objectsAgeMs: 500,
   });
-  t.match(standing([cells({ ok: 1, 'by-design': 1 })]), { tone: 'good', title: 'All 1 NodePort on 1 node answer; 1 by design does not' });
-  t.match(standing([cells({ fault: 2 })], [finding({})]), { tone: 'bad', title: '1 fault shuts clients out of 2 NodePorts' });
-  t.match(standing([cells({ ok: 2 })], [finding({ severity: 'warning' })]), { tone: 'warn' });
-  t.match(standing([cells({ pending: 1, ok: 1 })]), { tone: 'warn', title: '1 NodePort differs since a moment' });
+  t.match(standing(['od']), { tone: 'good', title: 'All 1 NodePort on 1 node answer; 1 by design does not', nodesAgeMs: undefined });
+  t.match(standing(['tr'], [finding({})]), { tone: 'bad', title: '1 fault shuts clients out of 2 NodePorts' });
+  t.match(standing(['oo'], [finding({ severity: 'warning' })]), { tone: 'warn' });
+  t.match(standing(['op']), { tone: 'warn', title: '1 NodePort differs since a moment' });
   t.match(standing([]), { tone: 'open', title: 'No node is known yet' });
-  t.match(standing([cells({})]), { tone: 'open', title: 'No Service asks for a NodePort' });
+  t.match(standing(['']), { tone: 'open', title: 'No Service asks for a NodePort' });
 });
 
 t.test('what is not known is never green', async (t) => {
-  const { tone, cautions } = standing([{ agent: 'disconnected', ...cells({ unknown: 2 }) }]);
-  t.equal(tone, 'open');
-  t.same(cautions, ['node1 has no agent that speaks: nothing is known of it.']);
-  t.match(standing([{}], [], { objectsAgeMs: 400_000, stale: true, doubts: ['Service objects are 400 s old'] }).cautions, [/old/, /400 s/]);
-  t.match(standing([{ failedSources: [{ source: 'iptables', reason: 'x' }] }]).cautions, [/On node1 not every source/]);
+  t.match(standing(['?? away', 'oo']), {
+    tone: 'open',
+    cautions: ['node1 has no agent that speaks: nothing is known of it.'],
+    nodes: { connected: 1, total: 2 },
+  });
+  t.match(standing(['oo'], [], { view: { objectsAgeMs: 400_000, stale: true, doubts: ['Service objects are 400 s old'] } }).cautions, [/old/, /400 s/]);
+  t.match(standing(['oo'], [], { nodes: [node('node1', { failedSources: [{ source: 'iptables', reason: 'x' }] })] }).cautions, [/On node1 not every source/]);
 });

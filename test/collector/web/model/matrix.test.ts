@@ -4,11 +4,13 @@ import t from 'tap';
 import { packCodes } from '../../../../collector/api/matrix.ts';
 import {
   arrange,
+  countStates,
   countVerdicts,
   type Matrix,
   matrixOf,
   moved,
   nextFault,
+  nodesWith,
   overview,
   seen,
   verdictAt,
@@ -20,7 +22,7 @@ import {
 
 const column = (port: number, family: 4 | 6 = 4) => ({ port, protocol: 'tcp' as const, family, service: `shop/s${port}:http` });
 const packed = (rows: Readonly<Record<string, string>>, columns = [30080, 30081, 30082].map((port) => column(port))): Matrix =>
-  matrixOf({ columns, rows: Object.entries(rows).map(([node, codes]) => ({ node, codes })) });
+  matrixOf({ columns, rows: Object.entries(rows).map(([node, codes]) => ({ node, agent: 'connected', codes })) });
 const shown = (matrix: Matrix): Record<string, string> =>
   Object.fromEntries(matrix.nodes.map((node, row) => [node, matrix.columns.map((_, at) => verdictAt(matrix, row, at)).join(' ')]));
 const all = { order: 'name', only: 'all', text: '' } as const;
@@ -58,11 +60,12 @@ t.test('what the collector packs is unpacked cell by cell', async () => {
 t.test('a newer row takes the place of the one before', async (t) => {
   const before = packed({ node1: 'o3', node2: 't3' });
   const after = withRows(before, [
-    { node: 'node2', codes: 'o2d' },
-    { node: 'node9', codes: 't3' },
+    { node: 'node2', agent: 'disconnected', codes: 'o2d' },
+    { node: 'node9', agent: 'connected', codes: 't3' },
   ]);
   t.not(after, before, 'another object, so that it is drawn anew');
   t.same(shown(after), { node1: 'ok ok ok', node2: 'ok ok by-design' });
+  t.same(after.agents, ['connected', 'disconnected']);
 });
 
 t.test('rows and columns are arranged', async (t) => {
@@ -124,6 +127,8 @@ t.test('the next fault is found, round the end too', async (t) => {
 t.test('cells are counted and listed, worst first', async (t) => {
   const matrix = packed({ node1: 'ot?', node2: 'o2t' });
   t.match(countVerdicts(matrix), { ok: 3, timeout: 2, unknown: 1, none: 0 });
+  t.same(countStates(countVerdicts(matrix)), { ok: 3, fault: 2, unknown: 1, pending: 0, 'by-design': 0 });
+  t.same(nodesWith(matrix, 'unknown'), [{ node: 'node1', count: 1 }]);
   t.same(
     worstCells(matrix, ['timeout', 'unknown'], 2).map(({ node, column: { port } }) => `${node} ${port}`),
     ['node1 30081', 'node2 30082'],
