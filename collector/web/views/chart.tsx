@@ -16,7 +16,7 @@ export function ChartView() {
     <div class="view chart">
       <h1 class="only-said">Nodes and NodePorts</h1>
       <Answer answered={answered}>
-        {(matrix) => (matrix.field.length === 0 ? <Nothing>No node is asked to serve a NodePort.</Nothing> : <Chart matrix={matrix} />)}
+        {({ matrix }) => (matrix.field.length === 0 ? <Nothing>No node is asked to serve a NodePort.</Nothing> : <Chart matrix={matrix} />)}
       </Answer>
     </div>
   );
