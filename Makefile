@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/node_modules/node-linux-$(arch)/bin:$(CURDIR)/node_modu
 
 tools := perl=perl-base iptables=iptables nft=nftables ipset=ipset ipvsadm=ipvsadm ip=iproute2 conntrack=conntrack ps=procps openssl=openssl
 # What the labs with a kernel of its own and with firewall managers, the store in PostgreSQL and tests of single sources need: they are skipped without them.
-optional := linux.uml=user-mode-linux modprobe=kmod ethtool=ethtool pg_ctlcluster=postgresql zsh=zsh fish=fish man=man-db groff=groff
+optional := linux.uml=user-mode-linux modprobe=kmod ethtool=ethtool pg_ctlcluster=postgresql chromium=chromium zsh=zsh fish=fish man=man-db groff=groff
 # What packages are checked and made with: Debian's own check, the template engine of Helm, root file systems of images, executables for arm64.
 optional += lintian=lintian /usr/lib/go-1.19/bin/go=golang-1.19-go /usr/share/gocode/src/github.com/Masterminds/sprig=golang-github-masterminds-sprig-dev
 optional += /usr/share/gocode/src/sigs.k8s.io/yaml=golang-k8s-sigs-yaml-dev mmdebstrap=mmdebstrap setcap=libcap2-bin
@@ -24,7 +24,7 @@ tap := .tap/run.tap
 npm_options := --ignore-scripts --no-audit --no-fund --loglevel=error
 TESTS ?=
 
-.PHONY: help deps demo test bench soak fuzz fuzz-kernel client lint build pages bpf watch launch debs packages clean
+.PHONY: help deps demo test bench soak fuzz fuzz-kernel client lint build web pages bpf watch launch debs packages clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 15
@@ -56,10 +56,10 @@ node_modules/.package-lock.json: package-lock.json
 	@tap build >/dev/null
 	@touch $@
 
-demo: deps ## build a cluster of network namespaces, break it in three ways, and show what Portreeve says
+demo: deps web ## build a cluster of network namespaces, break it in three ways, and show what Portreeve says
 	@node --disable-warning=ExperimentalWarning test/labs/demo.ts
 
-test: deps bpf watch debs ## run the tests (TESTS="test/x.test.ts …" for some of them)
+test: deps web bpf watch debs ## run the tests (TESTS="test/x.test.ts …" for some of them)
 	@mkdir -p .tap; rm -f $(tap); status=0; tap run --reporter=silent --output-file=$(tap) $(TESTS) </dev/null || status=$$?; \
 	touch $(tap); node test/support/tally.ts $(tap); exit $$status
 
@@ -81,13 +81,14 @@ client: deps ## write the client's types of the API from its OpenAPI document
 lint: deps ## check format, house rules and types
 	@biome check .
 	@tsc --noEmit
+	@tsc --noEmit -p collector/web
 
 # The sources run as they are. A node's agent is also made into one file without types: reading and stripping hundreds of sources takes 50 MB of memory.
 # Packages of CommonJS ask for Node's own modules by require, which a module does not have.
 bundle := esbuild --bundle --minify-whitespace --minify-syntax --platform=node --format=esm --target=node24 --log-level=warning --out-extension:.js=.mjs --outdir=dist
 require := import{createRequire}from"node:module";const require=createRequire(import.meta.url);
 
-build: deps dist/agent.mjs bpf watch launch pages ## check the types, bundle the agent into dist/ and build portreeve-bpf, portreeve-watch, manual pages and completion scripts
+build: deps dist/agent.mjs web bpf watch launch pages ## check the types, bundle the agent into dist/ and build portreeve-bpf, portreeve-watch, manual pages and completion scripts
 	@tsc --noEmit
 
 dist/agent.mjs: $(shell find agent shared cli -name '*.ts') package.json package-lock.json Makefile | node_modules/.package-lock.json
@@ -122,6 +123,12 @@ dist/debs/built: dist/agent.mjs dist/portreeve/portreeve.mjs $(wildcard dist/por
 
 packages: build dist/portreeve/portreeve.mjs ## build packages into dist/packages
 	@node --disable-warning=ExperimentalWarning packaging/main.ts debs
+
+web: deps dist/web/index.html ## build the page that the collector serves, into dist/web
+
+# What the page shares with the collector and the agent is bundled with it.
+dist/web/index.html: $(shell find collector/web collector/api collector/correlate collector/explain shared -name '*.ts' -o -name '*.tsx' -o -name '*.css' -o -name '*.html' -o -name '*.svg') package-lock.json | node_modules/.package-lock.json
+	@node collector/web/build.ts
 
 watch: ## build dist/portreeve-watch, where a C compiler is: without it the agent watches through nft monitor and ip monitor
 	@if command -v gcc >/dev/null && [ -e /usr/include/linux/netfilter/nf_tables.h ]; then $(MAKE) dist/portreeve-watch; \

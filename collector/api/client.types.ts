@@ -681,4 +681,20 @@ export interface Operations {
     readonly body: undefined;
     readonly answer: unknown;
   };
+  /** Times of which the ledger does not tell everything, newest first. */
+  'GET /gaps': {
+    readonly path: undefined;
+    readonly query: { readonly node?: string | undefined; readonly from?: string | undefined; readonly to?: string | undefined; readonly limit?: number | undefined };
+    readonly body: undefined;
+    readonly answer: {
+      readonly apiVersion: 'portreeve/v1';
+      readonly kind: 'GapList';
+      readonly view: View;
+      /** The time that was asked for. */
+      readonly at?: number;
+      readonly items: readonly Gap[];
+      /** Cursor of the next page. */
+      readonly next?: string;
+    };
+  };
 }

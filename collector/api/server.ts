@@ -13,10 +13,12 @@ import { type AccessResources, addAccessResources, addEnrolment } from './access
 import { answersOf } from './answers.ts';
 import { addDocs } from './docs.ts';
 import { freshnessOf } from './freshness.ts';
+import { addGaps } from './gaps.ts';
 import { LiveStreams } from './live.ts';
 import { isLoopback } from './loopback.ts';
 import { metricsText } from './metrics.ts';
 import { models } from './models.ts';
+import { addPage, isView, sendView } from './page.ts';
 import { sendError, sendProblem } from './problem.ts';
 import { addResources } from './resources.ts';
 import { addAccessCheck, addSecurityHeaders } from './security.ts';
@@ -73,7 +75,9 @@ export async function createApi(options: ApiOptions): Promise<Api> {
     return sendError(reply, error);
   });
   app.setNotFoundHandler((request, reply) =>
-    sendProblem(reply, 404, `${request.method} ${request.url.split('?')[0] ?? ''} is no resource of this API: see /openapi.json`),
+    isView(request)
+      ? sendView(request, reply)
+      : sendProblem(reply, 404, `${request.method} ${request.url.split('?')[0] ?? ''} is no resource of this API: see /openapi.json`),
   );
   app.addHook('onRequest', refuseForeignNames);
   addSecurityHeaders(app, options);
@@ -105,12 +109,14 @@ export async function createApi(options: ApiOptions): Promise<Api> {
       addAccessCheck(scope, options.access);
       addResources(scope, { answers: answersOf({ ...options, book, telemetry }), live, view: options.view });
       addAccessResources(scope, options.resources);
+      addGaps(scope, { store: options.store, view: () => freshnessOf(options.view(), Date.now()) });
     },
     { prefix: '/api/v1' },
   );
   addEnrolment(app, options.resources);
   addOperations(app, options, { book, live, telemetry });
   addDocs(app);
+  addPage(app);
   return {
     app,
     async close() {

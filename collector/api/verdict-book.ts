@@ -1,9 +1,9 @@
 // What is believed of every NodePort on every node, as rows of codes: kept up as nodes are judged, told to whoever listens, and written to the history.
 import { createHash } from 'node:crypto';
-import type { CollectorState, NodeView } from '../state/state.ts';
+import type { CollectorState } from '../state/state.ts';
 import type { Store } from '../store/store.ts';
 import { byColumn, codeOf, columnKey, type MatrixColumn, type MatrixRow, packCodes } from './matrix.ts';
-import { cellsOf } from './views.ts';
+import { agentOf, cellsOf } from './views.ts';
 
 /** A row that differs from the one before, or that the columns are others than before. */
 export type VerdictEvent =
@@ -212,5 +212,4 @@ export class VerdictBook {
 }
 
 const rowOf = (node: string, { agent, packed }: Kept): MatrixRow => ({ node, agent, codes: packed });
-const agentOf = ({ connected, agent }: NodeView): MatrixRow['agent'] => (connected ? 'connected' : agent === undefined ? 'never' : 'disconnected');
 const idOf = (columns: readonly MatrixColumn[]): string => createHash('sha256').update(columns.map(columnKey).join('\n')).digest('hex').slice(0, 16);

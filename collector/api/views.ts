@@ -79,6 +79,10 @@ export interface ItemContext {
   readonly now: number;
 }
 
+/** Whether the agent of a node speaks, has spoken, or never did in this run. */
+export const agentOf = (view: Pick<NodeView, 'connected' | 'agent'>): NodeItem['agent'] =>
+  view.connected ? 'connected' : view.agent === undefined ? 'never' : 'disconnected';
+
 /** One node, as `nodes` lists it. */
 export function nodeItem(view: NodeView, { objects, latency, now }: ItemContext): NodeItem {
   const node = objects.nodes.get(view.name);
@@ -87,7 +91,7 @@ export function nodeItem(view: NodeView, { objects, latency, now }: ItemContext)
   const count = (state: CellState): number => states.filter((each) => each === state).length;
   return {
     name: view.name,
-    agent: view.connected ? 'connected' : view.agent === undefined ? 'never' : 'disconnected',
+    agent: agentOf(view),
     since: view.since ?? null,
     version: view.agent?.version ?? null,
     clockOffsetMs: view.agent?.clockOffsetMs ?? null,

@@ -5,7 +5,7 @@ import t from 'tap';
 
 const root = new URL('../..', import.meta.url).pathname;
 const rooms = ['agent', 'collector', 'shared', 'cli'];
-const sources = rooms.flatMap((room) => globSync(`${room}/**/*.ts`, { cwd: root })).sort();
+const sources = rooms.flatMap((room) => globSync(`${room}/**/*.{ts,tsx}`, { cwd: root })).sort();
 const tests = globSync('test/**/*.ts', { cwd: root, exclude: (name) => name === 'fixtures' }).sort();
 const text = (file: string): string => readFileSync(join(root, file), 'utf8');
 

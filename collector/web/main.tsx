@@ -1,0 +1,11 @@
+// Begins the page.
+import { render } from 'preact';
+import { App } from './shell/app.tsx';
+import { applyTheme } from './shell/theme.ts';
+
+applyTheme();
+const root = document.getElementById('page');
+if (root !== null) {
+  root.textContent = '';
+  render(<App />, root);
+}
