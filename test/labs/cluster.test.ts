@@ -52,7 +52,7 @@ t.test('clients of the lab meet what clients of the captured cluster met', { ski
 });
 
 async function until<T>(read: () => Promise<T>, wanted: T): Promise<T> {
-  const deadline = Date.now() + 5_000;
+  const deadline = Date.now() + 20_000;
   for (;;) {
     const found = await read();
     if (found === wanted || Date.now() > deadline) return found;

@@ -132,7 +132,7 @@ function explainFaults({ stdout }: { readonly stdout: string }, finding: Finding
 
 // kube-proxy needs a moment to write what follows from changed objects, so the client tries again until it meets what it must, or gives up after 5 s.
 async function meetUntil(cluster: Cluster, outcome: Meeting['outcome']): Promise<Meeting | undefined> {
-  for (const deadline = Date.now() + 5_000; ; await sleep(100)) {
+  for (const deadline = Date.now() + 20_000; ; await sleep(100)) {
     const [met] = await cluster.meet([probe]);
     if (met?.outcome === outcome || Date.now() > deadline) return met;
   }

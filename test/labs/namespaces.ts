@@ -153,10 +153,10 @@ function follow(child: Child): Running {
 async function untilPrinted(running: Running, ready: RegExp, command: string): Promise<void> {
   let over = false;
   void running.ended.then(() => (over = true));
-  const deadline = Date.now() + 20_000;
+  const deadline = Date.now() + 60_000;
   while (!ready.test(running.output())) {
     if (over) throw new Error(`${command} ended before it was ready:\n${running.output()}`);
-    if (Date.now() > deadline) throw new Error(`${command} was not ready after 20 s:\n${running.output()}`);
+    if (Date.now() > deadline) throw new Error(`${command} was not ready after 60 s:\n${running.output()}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

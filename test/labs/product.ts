@@ -97,7 +97,7 @@ async function startAgent(
 async function untilAnswers(url: string, collector: Running): Promise<void> {
   let over = false;
   void collector.ended.then(() => (over = true));
-  for (const deadline = Date.now() + 15_000; ; await sleep(50)) {
+  for (const deadline = Date.now() + 40_000; ; await sleep(50)) {
     const answered = await fetch(`${url}/healthz`).then(
       (response) => response.ok,
       () => false,
