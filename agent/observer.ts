@@ -47,6 +47,8 @@ const reloadMs = 120;
 const monitorsMs = 300;
 /** Sources that can appear without an event are looked for this often, and what was spent is counted. */
 const lookMs = 2_000;
+/** Memory is asked for this often: for each process it costs as much as a small reading. */
+const memoryMs = 20_000;
 /** A source whose looks show nothing new is read all the same after this long, or in proportion to what that costs. */
 const glanceMs = 60_000;
 
@@ -394,8 +396,11 @@ export class Observer {
   }
 
   #standing(all: ReadonlyMap<string, Pace>): Standing {
-    return { paces: all, share: this.#governor.share, pauseMs: this.#governor.pauseMs(this.#roundMs), bytes: residentBytes(this.#running) };
+    const now = performance.now();
+    if (now - this.#resident.at >= memoryMs) this.#resident = { at: now, bytes: residentBytes(this.#running) };
+    return { paces: all, share: this.#governor.share, pauseMs: this.#governor.pauseMs(this.#roundMs), bytes: this.#resident.bytes };
   }
+  #resident = { at: Number.NEGATIVE_INFINITY, bytes: 0 };
 
   /** Process ids of all that was started and runs on. */
   get #running(): readonly number[] {

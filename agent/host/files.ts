@@ -76,16 +76,51 @@ export interface ProcessGlimpse {
   readonly argv?: readonly string[];
   /** systemd unit or container of its control group. */
   readonly unit?: string;
+  readonly uid?: number;
+  /** Who started it, the parent first. */
+  readonly parents?: readonly { readonly pid: number; readonly comm: string }[];
 }
 
-/** Looks at a process at once, without giving the event loop a chance to let it end first. */
+/** The pid namespace that the machine began with has this number on every kernel (PROC_PID_INIT_INO). */
+const firstPidNamespace = 'pid:[4026531836]';
+
+/** Whether the numbers of processes that the kernel tells are those of /proc here: not so in a container without the host's processes. */
+export const seesAllProcesses = (): boolean => linkOf('/proc/self/ns/pid') === firstPidNamespace;
+
+/** Looks at a process at once, without giving the event loop a chance to let it end first. `pid` is a number of the machine: where /proc has others, nothing is said. */
 export function glimpse(pid: number): ProcessGlimpse {
+  if (!seesAllProcesses()) return {};
   const comm = readNow(`/proc/${pid}/comm`)?.trim();
   const argv = readNow(`/proc/${pid}/cmdline`)
     ?.split('\0')
     .filter((word) => word !== '');
   const unit = unitOf(readNow(`/proc/${pid}/cgroup`) ?? '');
-  return { ...(comm ? { comm } : {}), ...(argv === undefined || argv.length === 0 ? {} : { argv }), ...(unit === undefined ? {} : { unit }) };
+  const status = statusOf(pid);
+  return {
+    ...(comm ? { comm } : {}),
+    ...(argv === undefined || argv.length === 0 ? {} : { argv }),
+    ...(unit === undefined ? {} : { unit }),
+    ...(status === undefined ? {} : { uid: status.uid, parents: ancestorsOf(status.parentPid) }),
+  };
+}
+
+const ancestorsMax = 6;
+
+function ancestorsOf(pid: number): { pid: number; comm: string }[] {
+  const found: { pid: number; comm: string }[] = [];
+  for (let at = pid; at > 0 && found.length < ancestorsMax; ) {
+    const status = statusOf(at);
+    if (status === undefined) break;
+    found.push({ pid: at, comm: status.name });
+    at = status.parentPid;
+  }
+  return found;
+}
+
+function statusOf(pid: number): { readonly name: string; readonly parentPid: number; readonly uid: number } | undefined {
+  const text = readNow(`/proc/${pid}/status`);
+  const field = (name: string): string => new RegExp(`^${name}:\\t(\\S+)`, 'm').exec(text ?? '')?.[1] ?? '';
+  return text === undefined ? undefined : { name: /^Name:\t(.*)$/m.exec(text)?.[1] ?? '', parentPid: Number(field('PPid')), uid: Number(field('Uid')) };
 }
 
 /** The unit (`ssh.service`) or container id that the text of /proc/PID/cgroup names; undefined when it names neither. */

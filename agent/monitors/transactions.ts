@@ -121,6 +121,8 @@ function look(pid: number, comm: string): Actor {
     comm: seen.comm,
     ...(seen.argv === undefined ? {} : { argv: seen.argv.slice(0, argumentsMax).map((word) => word.slice(0, argumentLengthMax)) }),
     ...(seen.unit === undefined ? {} : { unit: seen.unit.slice(0, 256) }),
+    ...(seen.parents === undefined ? {} : { parents: seen.parents }),
+    ...(seen.uid === undefined ? {} : { uid: seen.uid }),
     how: 'nft-generation',
   };
 }

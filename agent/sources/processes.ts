@@ -1,5 +1,5 @@
 // Processes that write rules or carry pods' traffic (kube-proxy, k3s, the network plugins, firewalls, Docker), from /proc, with the unit or container of each.
-import { linkOf, unitOf } from '../host/files.ts';
+import { linkOf, seesAllProcesses, unitOf } from '../host/files.ts';
 import type { Machine } from '../host/machine.ts';
 import { hasEnded, type ProcessEntry, readProcess } from './processes.parse.ts';
 import { madeFile, type Source } from './source.ts';
@@ -81,9 +81,12 @@ export const processes: Source = {
     const bootedAt = stat.kind === 'done' ? Number(/^btime (\d+)/m.exec(stat.content.toString('latin1'))?.[1]) * 1000 : Number.NaN;
     const found = await Promise.all(names.filter((name) => /^\d+$/.test(name)).map((pid) => readWatched(machine, Number(pid), bootedAt)));
     const entries = found.filter((entry) => entry !== undefined).sort((a, b) => a.pid - b.pid);
-    return madeFile('processes.json', `${JSON.stringify(entries)}\n`, '/proc/PID/{comm,cmdline,stat,cgroup}');
+    return { ...madeFile('processes.json', `${JSON.stringify(entries)}\n`, '/proc/PID/{comm,cmdline,stat,cgroup}'), ...notTheHosts() };
   },
 };
+
+const notTheHosts = (): { readonly lacks?: string } =>
+  seesAllProcesses() ? {} : { lacks: 'processes of the machine outside this container, also those that change rules (hostPID gives them)' };
 
 // On a machine that carries several nodes (kind, k3d) the programs of all are seen; what is in another network writes no rules of this one.
 function isElsewhere(pid: number): boolean {

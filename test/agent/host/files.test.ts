@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import t from 'tap';
-import { glimpse, inodeOf, linkOf, readText, unitOf } from '../../../agent/host/files.ts';
+import { glimpse, inodeOf, linkOf, readText, seesAllProcesses, unitOf } from '../../../agent/host/files.ts';
 
 t.test('a file of /proc, which says no size', async (t) => {
   const read = await readText('/proc/self/status');
@@ -31,7 +31,17 @@ t.test('this very process', async (t) => {
   const seen = glimpse(process.pid);
   t.ok((seen.comm ?? '').length > 0);
   t.match(seen.argv?.join(' '), /files\.test\.ts/);
+  t.equal(seen.parents?.[0]?.pid, process.ppid);
+  t.equal(seen.uid, process.getuid?.());
   t.strictSame(glimpse(2 ** 22 + 1), {});
+});
+
+t.test('where /proc has other numbers than the kernel tells', { skip: process.getuid?.() !== 0 && 'needs root' }, async (t) => {
+  const files = new URL('../../../agent/host/files.ts', import.meta.url).pathname;
+  const script = `import { glimpse, seesAllProcesses } from '${files}'; console.log(seesAllProcesses(), JSON.stringify(glimpse(1)))`;
+  const inside = ['--pid', '--fork', '--mount-proc', process.execPath, '--disable-warning=ExperimentalWarning', '--input-type=module', '-e', script];
+  t.equal(execFileSync('unshare', inside, { encoding: 'utf8' }), 'false {}\n');
+  t.ok(seesAllProcesses());
 });
 
 const units = [
