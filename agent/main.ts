@@ -58,7 +58,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const log = pino({ name: 'agent', level: options.logLevel ?? 'info' }, pino.destination({ fd: 2, sync: true }));
   const node = options.node ?? hostname();
   const notice = (text: string, details: Readonly<Record<string, unknown>>) => log.info(details, text);
-  const run = { stream: randomUUID(), startedAt: Date.now() };
+  const run = { stream: randomUUID(), startedAt: Date.now(), begunAt: performance.now() };
   const identity = await openIdentity(options, { node, signal, notice });
   const spool = await openSpool(options, { node, run, notice });
   const commands = new AbortController();
@@ -68,7 +68,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     if (signal.aborted) return;
     const uplink = new Uplink({
       collector: options.collector,
-      identity: { node, version, bootId: boot, ...run, capabilities: ['trace'] },
+      identity: { node, version, bootId: boot, stream: run.stream, startedAt: run.startedAt, capabilities: ['trace'] },
+      begunAt: run.begunAt,
       ...(spool === undefined ? {} : { spool }),
       ...(options.tokenFile === undefined ? {} : { tokenFile: options.tokenFile }),
       ...(identity === undefined ? {} : { secrets: () => identity.secrets }),
@@ -143,7 +144,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
 
 interface Started {
   readonly node: string;
-  readonly run: { readonly stream: string; readonly startedAt: number };
+  /** `begunAt`: what performance.now() said when it was `startedAt`. */
+  readonly run: { readonly stream: string; readonly startedAt: number; readonly begunAt: number };
   readonly notice: (text: string, details: Readonly<Record<string, unknown>>) => void;
 }
 
@@ -152,7 +154,8 @@ async function openSpool(options: AgentOptions, { node, run, notice }: Started):
   if (options.state === undefined) return undefined;
   const disk = await openDisk(join(options.state, 'spool', encodeURIComponent(node)));
   const bytes = options.spoolBytes === undefined ? {} : { bytesMax: options.spoolBytes };
-  return await Spool.open(disk, { ...bytes, run, node, now: Date.now, onNotice: notice });
+  const now = (): number => run.startedAt + (performance.now() - run.begunAt);
+  return await Spool.open(disk, { ...bytes, run: { stream: run.stream, startedAt: run.startedAt }, node, now, onNotice: notice });
 }
 
 /** The certificate of this machine, where it enrols by a join token or has done so; the authorities of a file, where one is given. */

@@ -14,6 +14,8 @@ export interface UplinkOptions {
   /** `ws://` on loopback addresses, `wss://` anywhere; `/agent` is added where the URL has no path. */
   readonly collector: string;
   readonly identity: Identity;
+  /** What performance.now() said at `identity.startedAt`. */
+  readonly begunAt: number;
   /** File with a bearer token; read at each connection, because tokens of service accounts are renewed in place. */
   readonly tokenFile?: string;
   /** What a connection by TLS needs; asked at each connection, because certificates are renewed. Absent: the authorities of the system, and no certificate. */
@@ -60,8 +62,6 @@ export class Uplink {
   #alive: NodeJS.Timeout | undefined;
   /** What the collector understands, while it is connected. */
   #peer: readonly string[] = [];
-  /** Milliseconds of performance.now(). */
-  readonly #begunAt = performance.now();
   /** Sent on this connection. */
   #frames = 0;
   #tries = 0;
@@ -172,10 +172,10 @@ export class Uplink {
   }
 
   #opened(socket: WebSocket): void {
-    this.#step({ kind: 'connected', clock: Date.now(), ranMs: performance.now() - this.#begunAt });
+    this.#frames = 0;
+    this.#step({ kind: 'connected', clock: Date.now(), ranMs: performance.now() - this.#options.begunAt });
     this.#welcome = setTimeout(() => this.#cut(socket, 'no welcome came'), welcomeTimeoutMs);
     socket.on('ping', (asked: Buffer) => socket.pong(pongText(this.#session, { asked: asked.toString('latin1'), frames: this.#frames })));
-    this.#frames = 0;
     let answered = true;
     socket.on('pong', () => {
       answered = true;

@@ -5,12 +5,13 @@ import type { SpoolRecord } from './record.ts';
 /** What the first pass learns: for each object of each node its first and last change, and how many there are. */
 export class FoldPlan {
   readonly #objects = new Map<string, Seen>();
+  /** How many signs of life of each run there are. */
   readonly #alive = new Map<string, number>();
   #bytes = 0;
 
   /** Takes the next record in order. `bytes` is its length as a line. */
   see(record: SpoolRecord, bytes: number): void {
-    if (record.kind === 'alive') this.#alive.set(record.stream, record.at);
+    if (record.kind === 'alive') this.#alive.set(record.stream, (this.#alive.get(record.stream) ?? 0) + 1);
     if (record.kind !== 'change') return;
     const { change } = record;
     const key = keyOf(change);
@@ -36,8 +37,9 @@ export class FoldPlan {
     return change.kind === 'gap' || seen === undefined || seen.first === place || seen.last === place;
   }
 
-  isLastSign(stream: string, at: number): boolean {
-    return this.#alive.get(stream) === at;
+  /** `number`: of the signs of this run, from 1. */
+  isLastSign(stream: string, number: number): boolean {
+    return this.#alive.get(stream) === number;
   }
 }
 
@@ -59,6 +61,7 @@ export class Folding {
   /** Seqs that the next record of a stream stands for. */
   readonly #covered = new Map<string, number>();
   readonly #runs = new Set<string>();
+  readonly #signs = new Map<string, number>();
   #dropped: { first: SequencedChange; last: SequencedChange; count: number } | undefined;
 
   constructor(plan: FoldPlan, dropBytes = 0) {
@@ -67,7 +70,11 @@ export class Folding {
   }
 
   next(record: SpoolRecord, bytes: number): readonly SpoolRecord[] {
-    if (record.kind === 'alive') return this.#plan.isLastSign(record.stream, record.at) ? [record] : [];
+    if (record.kind === 'alive') {
+      const number = (this.#signs.get(record.stream) ?? 0) + 1;
+      this.#signs.set(record.stream, number);
+      return this.#plan.isLastSign(record.stream, number) ? [record] : [];
+    }
     if (record.kind === 'replaces') return [];
     if (record.kind === 'run') return this.#firstOf(record);
     const { change } = record;

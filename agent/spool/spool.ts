@@ -17,7 +17,7 @@ export interface SpoolOptions {
   /** This run of the agent; milliseconds since 1970. */
   readonly run: { readonly stream: string; readonly startedAt: number };
   readonly node: string;
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970 when the run began, and how long it has lasted by a clock that nobody sets: runs keep their length whatever is done to the clock. */
   readonly now: () => number;
   readonly onNotice: (text: string, details: Readonly<Record<string, unknown>>) => void;
 }
@@ -84,19 +84,24 @@ export class Spool {
 
   /** Resolves when the changes are safe on disk; rejects when they are not, and they are then to be given again. Calls are done in order. */
   append(changes: readonly SequencedChange[]): Promise<void> {
+    const sign = this.#sign();
     return this.#inOrder(async () => {
       if (this.bytes > this.#options.bytesMax * foldAt) await this.#fold();
       this.#isBehind = true;
-      await this.#write(changes.map((change): SpoolRecord => ({ kind: 'change', change })));
+      await this.#write([...changes.map((change): SpoolRecord => ({ kind: 'change', change })), sign]);
       this.#isBehind = false;
     });
   }
 
   /** Notes that the run is alive and that everything until now is here; not while it is not. A failure is told of and ends nothing. */
   alive(): Promise<void> {
-    const at = this.#options.now();
-    const sign: SpoolRecord = { kind: 'alive', stream: this.#options.run.stream, at };
+    const sign = this.#sign();
     return this.#inOrder(async () => (this.#isBehind ? undefined : await this.#write([sign]))).catch(() => {});
+  }
+
+  /** Until now everything is here, once this is. */
+  #sign(): SpoolRecord {
+    return { kind: 'alive', stream: this.#options.run.stream, at: this.#options.now() };
   }
 
   /**
@@ -393,12 +398,16 @@ function note(segment: Segment, records: readonly SpoolRecord[]): void {
 
 function noteRun(runs: Map<string, EarlierRun>, record: SpoolRecord): void {
   if (record.kind === 'replaces') return;
-  const [stream, at] =
-    record.kind === 'change' ? [record.change.stream, record.change.at] : [record.stream, record.kind === 'run' ? record.startedAt : record.at];
+  if (record.kind === 'change') {
+    // Its time is that of the clock on the wall; it says that there was such a run, and not for how long.
+    const { stream, at } = record.change;
+    if (!runs.has(stream)) runs.set(stream, { stream, startedAt: at, aliveAt: at });
+    return;
+  }
+  const { stream } = record;
   const known = runs.get(stream);
-  const startedAt = record.kind === 'run' ? record.startedAt : (known?.startedAt ?? at);
-  // The last record, not the highest time: a clock that was set back must not make the run seem to last longer.
-  runs.set(stream, { stream, startedAt, aliveAt: at });
+  if (record.kind === 'alive') runs.set(stream, { stream, startedAt: known?.startedAt ?? record.at, aliveAt: record.at });
+  else runs.set(stream, { stream, startedAt: record.startedAt, aliveAt: Math.max(record.startedAt, known?.aliveAt ?? 0) });
 }
 
 const isAt = (change: SequencedChange, place: Place | undefined): boolean => place !== undefined && change.stream === place.stream && change.seq === place.seq;

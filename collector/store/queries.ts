@@ -56,12 +56,7 @@ export function queriesOn(db: Kysely<Tables>, engine: Engine): StoreQueries {
       await db
         .insertInto('gaps')
         .values(rows)
-        .onConflict((conflict) =>
-          conflict
-            .columns(['node', 'reason', 'stream', 'from_seq', 'from_at'])
-            .doUpdateSet(({ ref }) => ({ to_at: ref('excluded.to_at'), detail: ref('excluded.detail') }))
-            .where(({ eb, ref }) => eb(ref('gaps.to_at'), '<', ref('excluded.to_at'))),
-        )
+        .onConflict((conflict) => conflict.columns(['node', 'reason', 'stream', 'from_seq', 'from_at']).doNothing())
         .execute();
     },
     gaps: (query) => gapRecords(db, query),
@@ -232,19 +227,44 @@ function nodeQueries(db: Kysely<Tables>): Pick<StoreQueries, 'saveNode' | 'node'
   };
 }
 
-/** Rows of those that are not there yet, each once. A gap of numbers is known by them: its times differ when an agent tells of it on another connection. */
-async function newGaps(db: Kysely<Tables>, gaps: readonly Gap[]): Promise<readonly ReturnType<typeof rowOfGap>[]> {
-  const rows = new Map(
-    gaps.map(rowOfGap).map((row) => [`${row.reason} ${row.stream} ${row.from_seq} ${row.stream === '' ? row.from_at : ''} ${row.node}`, row]),
-  );
-  const fresh: ReturnType<typeof rowOfGap>[] = [];
-  for (const row of rows.values()) if (row.stream === '' || !(await isGapKnown(db, row))) fresh.push(row);
+type GapRow = ReturnType<typeof rowOfGap>;
+
+/**
+ * Rows of those that are not there yet. A gap of numbers is known by them, as its times differ when an agent tells of it on another connection; one of time alone
+ * grows by what overlaps it.
+ */
+async function newGaps(db: Kysely<Tables>, gaps: readonly Gap[]): Promise<readonly GapRow[]> {
+  const fresh: GapRow[] = [];
+  for (const row of gaps.map(rowOfGap)) {
+    const isRepeated = fresh.some((each) => each.node === row.node && each.reason === row.reason && isSamePlace(each, row));
+    if (!isRepeated && !(await (row.stream === '' ? isGapGrown(db, row) : isGapKnown(db, row)))) fresh.push(row);
+  }
   return fresh;
 }
 
-async function isGapKnown(db: Kysely<Tables>, { node, reason, stream, from_seq }: ReturnType<typeof rowOfGap>): Promise<boolean> {
+const isSamePlace = (a: GapRow, b: GapRow): boolean => a.stream === b.stream && a.from_seq === b.from_seq && (a.stream !== '' || a.from_at === b.from_at);
+
+async function isGapKnown(db: Kysely<Tables>, { node, reason, stream, from_seq }: GapRow): Promise<boolean> {
   const query = db.selectFrom('gaps').select('id').where('node', '=', node).where('reason', '=', reason).where('stream', '=', stream);
   return (await query.where('from_seq', '=', from_seq).executeTakeFirst()) !== undefined;
+}
+
+/** Makes one of all that a gap overlaps; false when it overlaps none. */
+async function isGapGrown(db: Kysely<Tables>, { node, reason, from_at, to_at, detail }: GapRow): Promise<boolean> {
+  const query = db.selectFrom('gaps').select(['id', 'from_at', 'to_at']).where('node', '=', node).where('reason', '=', reason).where('stream', '=', '');
+  const [first, ...others] = await query.where('from_at', '<=', to_at).where('to_at', '>=', from_at).orderBy('id').execute();
+  if (first === undefined) return false;
+  const known = [first, ...others];
+  const [from, to] = [Math.min(from_at, ...known.map((each) => each.from_at)), Math.max(to_at, ...known.map((each) => each.to_at))];
+  if (from === first.from_at && to === first.to_at) return true;
+  for (const { id } of others) await db.deleteFrom('gaps').where('id', '=', id).execute();
+  const isLonger = to_at - from_at > first.to_at - first.from_at;
+  await db
+    .updateTable('gaps')
+    .set({ from_at: from, to_at: to, ...(isLonger ? { detail } : {}) })
+    .where('id', '=', first.id)
+    .execute();
+  return true;
 }
 
 function rowOfGap({ node, reason, from, to, detail, seqs }: Gap) {

@@ -48,7 +48,7 @@ export interface StoreQueries {
   saveNode(node: Omit<NodeRecord, 'firstSeenAt'>): Promise<void>;
   node(name: string): Promise<NodeRecord | undefined>;
   nodes(): Promise<readonly NodeRecord[]>;
-  /** Stores what is new; a gap that is there already (by node, reason and seqs, or start) is left alone, but for an end that is later. */
+  /** Stores what is new; one of numbers that is there already (by node, reason and seqs) is left alone, one of time alone grows by what overlaps it. */
   recordGaps(gaps: readonly Gap[]): Promise<void>;
   /** Newest first. */
   gaps(query: GapQuery): Promise<readonly Gap[]>;

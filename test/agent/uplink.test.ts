@@ -12,6 +12,7 @@ const change = (text: string): Change => ({ at: 1, node: 'n1', kind: 'rule', sub
 function connect(collector: string, more: Partial<UplinkOptions> = {}): Uplink {
   return new Uplink({
     collector,
+    begunAt: 0,
     identity: { node: 'n1', version: '1', bootId: 'b', stream: 'stream-1', startedAt: 1, capabilities: [] },
     onWant: () => {},
     onTrace: () => ({ error: 'no' }),

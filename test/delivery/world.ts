@@ -3,7 +3,6 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import Sqlite from 'better-sqlite3';
 import { damageOf } from '../../agent/spool/damage.ts';
 import { Keeper } from '../../agent/spool/keeper.ts';
 import { Spool } from '../../agent/spool/spool.ts';
@@ -17,16 +16,8 @@ import { pongText } from '../../shared/wire/pong.ts';
 import { newSession, type Session, type SessionEffect, type SessionInput, step } from '../../shared/wire/session.ts';
 import { CrashingDisk, PowerLost } from '../support/crashing-disk.ts';
 import { CrashingStore, type StoreFault } from './crashing-store.ts';
+import { faultsOf, Ledger, type Made } from './ledger.ts';
 import { Link, misdeliver } from './link.ts';
-
-/** Something that happened on the node. Times in milliseconds since 1970, by the true clock. */
-interface Made {
-  readonly id: string;
-  readonly at: number;
-  readonly subject: string;
-  /** Its place in the ledger; absent: no agent ran. */
-  readonly place?: { readonly stream: string; readonly seq: number };
-}
 
 export interface Counts {
   agentKills: number;
@@ -276,21 +267,7 @@ export class World {
 
   /** What is wrong at the end: sentences, none when every promise was kept. */
   faults(): string[] {
-    const stored = this.#stored();
-    const faults: string[] = [];
-    for (const made of this.made) {
-      const count = stored.ids.get(made.id) ?? 0;
-      if (count > 1) faults.push(`${made.id} is stored ${count} times`);
-      if (count > 0) continue;
-      if (made.place !== undefined && made.place.seq <= (this.acknowledged.get(made.place.stream) ?? 0) && !stored.covers(made.place))
-        faults.push(`${made.id} (${made.place.stream} ${made.place.seq}) was acknowledged and is not there`);
-      else if (!stored.isGap(made, this.#jumped)) faults.push(`${made.id} (${JSON.stringify(made)}) is missing and no gap says so`);
-    }
-    for (const place of this.spooled) {
-      const made = this.made.find((each) => each.place?.stream === place.stream && each.place.seq === place.seq);
-      if (made !== undefined && !stored.ids.has(made.id) && !stored.covers(place) && !stored.isFolded(made, this.#jumped))
-        faults.push(`${made.id} (${place.stream} ${place.seq}) was spooled and is not there`);
-    }
+    const faults = faultsOf(this.#stored(), { made: this.made, acknowledged: this.acknowledged, spooled: this.spooled, toleranceMs: this.#jumped + 1 });
     const known = this.#collector?.state.node(node)?.facts ?? new Map();
     if (JSON.stringify([...known].sort()) !== JSON.stringify([...this.#facts].sort()))
       faults.push(`the collector's state is ${JSON.stringify([...known])}, the node's ${JSON.stringify([...this.#facts])}`);
@@ -298,15 +275,7 @@ export class World {
   }
 
   #stored(): Ledger {
-    const database = new Sqlite(join(this.#root, String(this.#collector?.store.generation), 'portreeve.db'), { readonly: true });
-    try {
-      return new Ledger(
-        database.prepare('SELECT stream, seq, after, more FROM changes WHERE node = ?').all(node) as never,
-        database.prepare('SELECT reason, from_at, to_at, stream, from_seq, to_seq, detail FROM gaps WHERE node = ?').all(node) as never,
-      );
-    } finally {
-      database.close();
-    }
+    return Ledger.read(join(this.#root, String(this.#collector?.store.generation), 'portreeve.db'), node);
   }
 
   #live(): ModelAgent | undefined {
@@ -380,7 +349,9 @@ class ModelAgent {
 
   static async start(world: World, disk: CrashingDisk, stream: string): Promise<ModelAgent> {
     const run = { stream, startedAt: world.agentClock };
-    const { spool, earlier, damaged } = await Spool.open(disk, { ...spoolBytes, run, node, now: () => world.agentClock, onNotice: () => {} });
+    const begunAt = world.now;
+    const now = (): number => run.startedAt + (world.now - begunAt);
+    const { spool, earlier, damaged } = await Spool.open(disk, { ...spoolBytes, run, node, now, onNotice: () => {} });
     const agent = new ModelAgent(world, newSession({ node, version: '1', bootId: 'b', ...run, capabilities: [zstdCapability] }, earlier), spool);
     if (damaged > 0) agent.take({ kind: 'changes', changes: [damageOf(node, { damaged, earlier, at: run.startedAt })] });
     return agent;
@@ -493,49 +464,3 @@ class ModelCollector {
     this.state.close();
   }
 }
-
-/** What the store holds in the end. */
-class Ledger {
-  readonly ids = new Map<string, number>();
-  readonly #covered: { readonly stream: string; readonly from: number; readonly to: number }[] = [];
-  readonly #gaps: readonly StoredGap[];
-
-  constructor(
-    changes: readonly { readonly stream: string; readonly seq: number; readonly after: string | null; readonly more: string | null }[],
-    gaps: readonly StoredGap[],
-  ) {
-    this.#gaps = gaps;
-    for (const { stream, seq, after, more } of changes) {
-      this.ids.set(String(after), (this.ids.get(String(after)) ?? 0) + 1);
-      const { covers } = (more === null ? {} : JSON.parse(more)) as { readonly covers?: number };
-      if (covers !== undefined) this.#covered.push({ stream, from: seq - covers, to: seq });
-    }
-    for (const gap of gaps) if (gap.stream !== '') this.#covered.push({ stream: gap.stream, from: gap.from_seq, to: gap.to_seq });
-  }
-
-  /** Whether a record stands for a number. */
-  covers({ stream, seq }: { readonly stream: string; readonly seq: number }): boolean {
-    return this.#covered.some((each) => each.stream === stream && each.from <= seq && seq <= each.to);
-  }
-
-  isFolded(made: Made, toleranceMs: number): boolean {
-    return this.#gaps.some((gap) => gap.reason === 'folded' && gap.detail.includes(`of ${made.subject} `) && holds(gap, made.at, toleranceMs));
-  }
-
-  isGap(made: Made, toleranceMs: number): boolean {
-    return (made.place !== undefined && this.covers(made.place)) || this.#gaps.some((gap) => holds(gap, made.at, toleranceMs));
-  }
-}
-
-interface StoredGap {
-  readonly reason: string;
-  readonly from_at: number;
-  readonly to_at: number;
-  readonly stream: string;
-  readonly from_seq: number;
-  readonly to_seq: number;
-  readonly detail: string;
-}
-
-/** Where clocks were set, times are off by as much. */
-const holds = ({ from_at, to_at }: StoredGap, at: number, toleranceMs: number): boolean => from_at - toleranceMs - 1 <= at && at <= to_at + toleranceMs + 1;

@@ -219,7 +219,8 @@ t.test('whatever the moment of a loss of power, nothing that was said to be spoo
 
 async function smallSpool(): Promise<ReadonlyMap<string, Buffer>> {
   const disk = new CrashingDisk(randomOf(1));
-  const { spool } = await Spool.open(disk, options({ segmentBytes: 400 }));
+  let now = 996;
+  const { spool } = await Spool.open(disk, options({ segmentBytes: 500, now: () => now++ }));
   for (let seq = 1; seq <= 4; seq++) await spool.append([change(seq)]);
   await spool.alive();
   return disk.files;
