@@ -94,7 +94,8 @@ export class Peer {
       const found = find();
       if (found !== undefined && found !== false) return found;
       const left = deadline - performance.now();
-      if (left <= 0) throw new Error(`not seen within ${Math.max(timeoutMs, patienceMs)} ms: ${find.toString()}; changes: ${JSON.stringify(this.changes.slice(-5))}`);
+      if (left <= 0)
+        throw new Error(`not seen within ${Math.max(timeoutMs, patienceMs)} ms: ${find.toString()}; changes: ${JSON.stringify(this.changes.slice(-5))}`);
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, Math.min(left, 200));
         this.#waiting.add(() => {
