@@ -10,9 +10,9 @@ export PATH := $(CURDIR)/node_modules/node-linux-$(arch)/bin:$(CURDIR)/node_modu
 
 tools := iptables=iptables nft=nftables ipset=ipset ipvsadm=ipvsadm ip=iproute2 conntrack=conntrack ps=procps openssl=openssl
 # What the labs with a kernel of its own and with firewall managers, the store in PostgreSQL, the page and tests of single sources need: they are skipped without them.
-optional := linux.uml=user-mode-linux modprobe=kmod ethtool=ethtool pg_ctlcluster=postgresql chromium=chromium
-# Debian starts firewalld when it is installed, which flushes the rules of the machine: only where no systemd would do so.
-optional += $(if $(wildcard /run/systemd/system),,ufw=ufw firewalld=firewalld dbus-daemon=dbus)
+optional := linux.uml=user-mode-linux modprobe=kmod ethtool=ethtool pg_ctlcluster=postgresql zsh=zsh fish=fish man=man-db groff=groff chromium=chromium
+# Debian starts firewalld when it is installed, which flushes the rules of the machine, and Prometheus and its Alertmanager, which listen: only where no systemd would do so.
+optional += $(if $(wildcard /run/systemd/system),,ufw=ufw firewalld=firewalld dbus-daemon=dbus promtool=prometheus prometheus-alertmanager=prometheus-alertmanager)
 # What builds agent/bpf and portreeve-watch (a command or a header, and its package): without them the agent watches without eBPF, or through other monitors.
 compilers := clang=clang bpftool=bpftool gcc=gcc /usr/include/stdio.h=libc6-dev /usr/include/bpf/libbpf.h=libbpf-dev /usr/include/libelf.h=libelf-dev /usr/include/zlib.h=zlib1g-dev
 bpf_sources := $(wildcard agent/bpf/*.c agent/bpf/*.h)
@@ -20,7 +20,7 @@ tap := .tap/run.tap
 npm_options := --ignore-scripts --no-audit --no-fund --loglevel=error
 TESTS ?=
 
-.PHONY: help deps demo test bench soak fuzz fuzz-kernel client lint build web bpf watch clean
+.PHONY: help deps demo test bench soak fuzz fuzz-kernel client lint build web pages bpf watch clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 15
@@ -84,7 +84,7 @@ lint: deps ## check format, house rules and types
 bundle := esbuild --bundle --minify-whitespace --minify-syntax --platform=node --format=esm --target=node24 --log-level=warning --out-extension:.js=.mjs --outdir=dist
 require := import{createRequire}from"node:module";const require=createRequire(import.meta.url);
 
-build: deps dist/agent.mjs web bpf watch ## check the types, bundle the agent into dist/ and build portreeve-bpf and portreeve-watch
+build: deps dist/agent.mjs web bpf watch pages ## check the types, bundle the agent into dist/ and build portreeve-bpf, portreeve-watch, the page, manual pages and completion scripts
 	@tsc --noEmit
 
 dist/agent.mjs: $(shell find agent shared cli -name '*.ts') package.json package-lock.json Makefile | node_modules/.package-lock.json
@@ -95,6 +95,11 @@ web: deps dist/web/index.html ## build the page that the collector serves, into 
 # What the page shares with the collector and the agent is bundled with it.
 dist/web/index.html: $(shell find collector/web collector/api collector/correlate collector/explain shared -name '*.ts' -o -name '*.tsx' -o -name '*.css' -o -name '*.html' -o -name '*.svg') package-lock.json | node_modules/.package-lock.json
 	@node collector/web/build.ts
+
+pages: deps ## write manual pages to dist/man and completion scripts to dist/completion
+	@mkdir -p dist/completion
+	@cli/portreeve man --out dist/man
+	@for shell in bash zsh fish; do cli/portreeve completion $$shell >dist/completion/portreeve.$$shell; done
 
 watch: ## build dist/portreeve-watch, where a C compiler is: without it the agent watches through nft monitor and ip monitor
 	@if command -v gcc >/dev/null && [ -e /usr/include/linux/netfilter/nf_tables.h ]; then $(MAKE) dist/portreeve-watch; \

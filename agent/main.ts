@@ -31,6 +31,8 @@ export interface AgentOptions {
   readonly spoolBytes?: number;
   /** Path of the Unix socket for `portreeve agent status`; none if absent. */
   readonly socket?: string;
+  /** `HOST:PORT` where the agent's metrics are; none if absent. */
+  readonly metrics?: string;
   /** File with the bearer token for the collector: a ServiceAccount's, with the audience `portreeve`. */
   readonly tokenFile?: string;
   /** File with a join token, for the first start on a machine without Kubernetes' tokens. Needs `state`. */
@@ -102,15 +104,19 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     closers.push(() => observer.close());
     // A command that runs when the agent stops is ended, or the observer would wait for it.
     closers.push(() => commands.abort());
-    if (options.socket !== undefined) {
-      const machine = thisMachine(commands.signal);
-      const status = async (): Promise<AgentStatus> => {
-        const sources = await withCapabilityGaps(machine, observer.status());
-        const spool = options.state === undefined ? {} : { spool: options.state };
-        const agent = { ...ownUse(), collector: uplink.status, ...spool, parts: partsOf({ kernel, observer, uplink }) };
-        return { apiVersion: 'portreeve/v1', kind: 'AgentStatus', node, version, agent, sources };
-      };
-      await answerStatus({ path: options.socket, machine, status }, { closers, notice });
+    const status = async (): Promise<AgentStatus> => {
+      const sources = await withCapabilityGaps(machine, observer.status());
+      const spool = options.state === undefined ? {} : { spool: options.state };
+      const agent = { ...ownUse(), collector: uplink.status, ...spool, parts: partsOf({ kernel, observer, uplink }) };
+      return { apiVersion: 'portreeve/v1', kind: 'AgentStatus', node, version, agent, sources };
+    };
+    if (options.socket !== undefined) await answerStatus({ path: options.socket, machine, status }, { closers, notice });
+    if (options.metrics !== undefined) {
+      const { serveMetrics } = await import('./host/metrics.ts');
+      const { agentMetrics } = await import('./metrics.ts');
+      const served = await serveMetrics(options.metrics, async () => agentMetrics(await status(), { ...uplink.delivery, now: Date.now() }));
+      closers.push(() => served.close());
+      log.info({ address: served.address }, 'metrics are served');
     }
     log.info({ node, collector: options.collector }, 'agent started');
     if (spool !== undefined && spool.damaged > 0) uplink.take({ kind: 'changes', changes: [damageOf(node, { ...spool, ...run })] });

@@ -1,12 +1,13 @@
 // Asks a collector's API: one request, its errors in a person's words.
 import { readFileSync } from 'node:fs';
-import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { rootCertificates } from 'node:tls';
-import { failure, reasonOf } from '../shared/errors.ts';
-import { type Parsed, requiredText, textOf } from './command.ts';
+import { type Call, type OperationName, request, requestAll } from '../collector/api/client.ts';
+import { failure, PortreeveError, reasonOf } from '../shared/errors.ts';
+import { durationOf, type Parsed, requiredText, textOf } from './command.ts';
 
-const timeoutMs = 30_000;
+const defaultTimeoutMs = 30_000;
 
 /** Where the collector is, and what it wants to see. */
 export interface Server {
@@ -15,13 +16,35 @@ export interface Server {
   readonly tokenFile?: string;
   /** PEM file of an authority besides those of the system. */
   readonly authorityFile?: string;
+  /** Milliseconds to wait for an answer; half a minute when absent. */
+  readonly timeoutMs?: number;
 }
 
 /** The server of a command line that has `serverOption` and `accessOptions`. */
 export function serverOf(parsed: Parsed): Server {
   const [tokenFile, authorityFile] = [textOf(parsed, 'token-file'), textOf(parsed, 'ca-file')];
-  return { url: requiredText(parsed, 'server'), ...(tokenFile === undefined ? {} : { tokenFile }), ...(authorityFile === undefined ? {} : { authorityFile }) };
+  const timeout = textOf(parsed, 'timeout');
+  return {
+    url: requiredText(parsed, 'server'),
+    ...(tokenFile === undefined ? {} : { tokenFile }),
+    ...(authorityFile === undefined ? {} : { authorityFile }),
+    ...(timeout === undefined ? {} : { timeoutMs: Math.max(1, durationOf('timeout', timeout)) }),
+  };
 }
+
+/** Sends the calls of the API's client. */
+export const sender =
+  (server: Server) =>
+  ({ method, path, body }: Call): Promise<unknown> =>
+    ask(server, path, { method: method as 'GET' | 'POST' | 'DELETE', ...(body === undefined ? {} : { body: body as object }) });
+
+/** Asks for one operation of the API, with its types. Throws as `ask` does. */
+export const askFor = <Name extends OperationName>(server: Server, name: Name, given: Parameters<typeof request<Name>>[2]) =>
+  request(sender(server), name, given);
+
+/** The same for all pages of a list. */
+export const askForAll = <Name extends Parameters<typeof requestAll>[1]>(server: Server, name: Name, given: Parameters<typeof requestAll<Name>>[2]) =>
+  requestAll(sender(server), name, given);
 
 export interface Asked {
   readonly method?: 'GET' | 'POST' | 'DELETE';
@@ -34,12 +57,13 @@ export interface Asked {
  * COLLECTOR_REFUSED with the collector's own sentence when it refuses. An answer without content is an empty object.
  */
 export async function ask(server: Server, path: string, { method = 'GET', query = {}, body }: Asked = {}): Promise<Record<string, unknown>> {
-  const base = URL.parse(server.url.endsWith('/') ? server.url : `${server.url}/`);
-  if (base === null || !/^https?:$/.test(base.protocol))
-    throw failure('USAGE', [`--server ${server.url}: a URL http://HOST:PORT or https://HOST:PORT is wanted`]);
-  const url = new URL(`api/v1/${path}`, base);
+  const url = urlOf(server, path);
   for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, value);
-  const { status, text } = await reach(url, server, { method, ...(body === undefined ? {} : { body }) });
+  return refused(await reach(url, server, { method, ...(body === undefined ? {} : { body }) }), server);
+}
+
+/** The answer as an object; throws where it is a refusal or no answer of a collector. */
+function refused({ status, text }: Answer, server: Server): Record<string, unknown> {
   const value = text === '' ? {} : parse(text);
   const detail = typeof value?.detail === 'string' ? value.detail : text.slice(0, 200);
   if (status === 401 || status === 403) throw failure('COLLECTOR_DENIED', [status, detail]);
@@ -48,27 +72,98 @@ export async function ask(server: Server, path: string, { method = 'GET', query 
   return value;
 }
 
+function urlOf(server: Server, path: string): URL {
+  const base = URL.parse(server.url.endsWith('/') ? server.url : `${server.url}/`);
+  if (base === null || !/^https?:$/.test(base.protocol))
+    throw failure('USAGE', [`--server ${server.url}: a URL http://HOST:PORT or https://HOST:PORT is wanted`]);
+  return new URL(`api/v1/${path}`, base);
+}
+
+/** An event of the collector's stream. */
+export interface ServerEvent {
+  readonly id: string;
+  readonly event: string;
+  readonly data: string;
+}
+
+/** Events from now on, until the signal or the end of the connection. Throws as `ask` does; silence for a minute is an end, as heartbeats come more often. */
+export async function* listen(server: Server, path: string, signal: AbortSignal): AsyncGenerator<ServerEvent> {
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+  const sent = begin(urlOf(server, path), server, { method: 'GET', accept: 'text/event-stream' }, resolve);
+  const stop = (): void => void sent.destroy();
+  signal.addEventListener('abort', stop, { once: true });
+  sent.setTimeout(silenceMs, () => sent.destroy(new Error('nothing was heard for a minute')));
+  sent.on('error', (error) => reject(failure('COLLECTOR_UNREACHABLE', [server.url, sentenceOf(error)], error)));
+  sent.end();
+  try {
+    const response = await promise;
+    if (response.statusCode !== 200) refused(await readAll(response), server);
+    yield* eventsOf(response);
+  } catch (error) {
+    if (!signal.aborted) throw error instanceof PortreeveError ? error : failure('COLLECTOR_UNREACHABLE', [server.url, sentenceOf(error)], error);
+  } finally {
+    signal.removeEventListener('abort', stop);
+    sent.destroy();
+  }
+}
+
+const silenceMs = 60_000;
+
+async function* eventsOf(response: IncomingMessage): AsyncGenerator<ServerEvent> {
+  let text = '';
+  response.setEncoding('utf8');
+  for await (const chunk of response) {
+    text += chunk as string;
+    for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
+      const fields = new Map(
+        text
+          .slice(0, end)
+          .split('\n')
+          .map((line) => /^(\w+): ?(.*)$/.exec(line))
+          .flatMap((found) => (found === null ? [] : [[found[1] as string, found[2] as string] as const])),
+      );
+      text = text.slice(end + 2);
+      if (fields.has('data')) yield { id: fields.get('id') ?? '', event: fields.get('event') ?? 'message', data: fields.get('data') ?? '' };
+    }
+  }
+}
+
 interface Answer {
   readonly status: number;
   readonly text: string;
 }
 
 function reach(url: URL, server: Server, { method, body }: { readonly method: string; readonly body?: object }): Promise<Answer> {
-  const content = body === undefined ? undefined : JSON.stringify(body);
+  const timeoutMs = server.timeoutMs ?? defaultTimeoutMs;
+  return new Promise((resolve, reject) => {
+    const unreachable = (error: unknown): void => reject(failure('COLLECTOR_UNREACHABLE', [server.url, sentenceOf(error)], error));
+    const content = body === undefined ? undefined : JSON.stringify(body);
+    const sent = begin(url, server, { method, accept: 'application/json', ...(content === undefined ? {} : { content }) }, (response) =>
+      readAll(response).then(resolve, unreachable),
+    );
+    // The whole answer has to come in time, not each byte of it.
+    const timer = setTimeout(() => sent.destroy(new Error(`no answer within ${timeoutMs / 1_000} s`)), timeoutMs);
+    sent.on('close', () => clearTimeout(timer));
+    sent.on('error', unreachable);
+    sent.end(content);
+  });
+}
+
+interface Sending {
+  readonly method: string;
+  readonly accept: string;
+  readonly content?: string;
+}
+
+function begin(url: URL, server: Server, ...[{ method, accept, content }, take]: [Sending, (response: IncomingMessage) => unknown]): ClientRequest {
   const headers = {
-    accept: 'application/json',
+    accept,
     ...(content === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(content) }),
     ...(server.tokenFile === undefined ? {} : { authorization: `Bearer ${fileOf(server.tokenFile)}` }),
   };
   const tls = server.authorityFile === undefined ? {} : { ca: [fileOf(server.authorityFile), ...rootCertificates] };
-  return new Promise((resolve, reject) => {
-    const unreachable = (error: unknown): void => reject(failure('COLLECTOR_UNREACHABLE', [server.url, sentenceOf(error)], error));
-    const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
-    const sent = send(url, { method, headers, timeout: timeoutMs, ...tls }, (response) => readAll(response).then(resolve, unreachable));
-    sent.on('timeout', () => sent.destroy(new Error(`no answer within ${timeoutMs / 1_000} s`)));
-    sent.on('error', unreachable);
-    sent.end(content);
-  });
+  const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
+  return send(url, { method, headers, ...tls }, take);
 }
 
 async function readAll(response: IncomingMessage): Promise<Answer> {

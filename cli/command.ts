@@ -17,10 +17,22 @@ export interface Option {
   /** The value when it is neither given nor found in `env`. */
   readonly default?: string;
   /** An environment variable that stands in for it. */
-  readonly env?: 'PORTREEVE_SERVER' | 'PORTREEVE_TOKEN_FILE' | 'PORTREEVE_CA_FILE' | 'DATABASE_URL';
+  readonly env?:
+    | 'PORTREEVE_SERVER'
+    | 'PORTREEVE_TOKEN_FILE'
+    | 'PORTREEVE_CA_FILE'
+    | 'PORTREEVE_CONTEXT'
+    | 'PORTREEVE_TIMEOUT'
+    | 'PORTREEVE_NAMESPACE'
+    | 'DATABASE_URL';
   /** The only values accepted. */
   readonly choices?: readonly string[];
+  /** What its values are names of, for completion. */
+  readonly names?: NameKind;
 }
+
+/** What names a shell completes: files, or things that the collector (or the configuration) knows. */
+export type NameKind = 'file' | 'directory' | 'node' | 'nodeport' | 'service' | 'namespace' | 'cause' | 'context' | 'incident' | 'command';
 
 /** A command line that was read against a command's table. Flags are `true` or absent, values are text, repeated ones lists; absent means not given and without default. */
 export interface Parsed {
@@ -46,11 +58,23 @@ export interface Command {
   readonly usage: string;
   readonly description?: string;
   readonly options: readonly Option[];
+  /** What stands in each place after the name, for completion: words to choose from, or names; the last holds for all that follow. */
+  readonly places?: readonly (readonly string[] | NameKind)[];
   /** Whole command lines. */
   readonly examples?: readonly string[];
-  /** Resolves to the exit code: 0 fine, 1 findings. What it throws becomes one line on stderr and exit code 2. */
+  /** Resolves to the exit code (`exitCodes`). What it throws becomes one line on stderr and the exit code that goes with it. */
   run(parsed: Parsed, io: Io): Promise<number>;
 }
+
+/** What the exit codes say. */
+export const exitCodes = [
+  [0, 'fine: clients get in, or are kept out by design'],
+  [1, 'findings: something is wrong, or nobody can say'],
+  [2, 'usage or input error'],
+  [3, 'no collector, or no agent, answers'],
+  [4, 'the collector does not let you ask'],
+  [5, 'nothing is known to be wrong, but what is known is old'],
+] as const;
 
 /** The forms of output that every command knows. */
 export const outputChoices = ['text', 'wide', 'json', 'yaml'] as const;
@@ -58,6 +82,18 @@ export type OutputForm = (typeof outputChoices)[number];
 
 /** `-o json|yaml|wide|text`: the same object in every command that prints something. */
 export const outputOption: Option = { name: 'output', short: 'o', value: 'FORM', summary: 'form of the output', default: 'text', choices: outputChoices };
+
+/** The same with `name`, for lists: what each item is called, to be given to other commands. */
+export const listOutputOption: Option = { ...outputOption, choices: [...outputChoices, 'name'] };
+
+/** `-n` and `-A`, for lists of what belongs to Services. */
+export const namespaceOptions: readonly Option[] = [
+  { name: 'namespace', short: 'n', value: 'NAME', summary: 'only Services of this namespace', env: 'PORTREEVE_NAMESPACE', names: 'namespace' },
+  { name: 'all-namespaces', short: 'A', summary: 'Services of all namespaces, whatever the environment or the configuration says' },
+];
+
+/** The namespace that is asked for; undefined: all. */
+export const namespaceOf = (parsed: Parsed): string | undefined => (flagOf(parsed, 'all-namespaces') ? undefined : textOf(parsed, 'namespace'));
 
 /** `--server URL`, for every command that asks a collector. */
 export const serverOption: Option = {
@@ -68,10 +104,12 @@ export const serverOption: Option = {
   env: 'PORTREEVE_SERVER',
 };
 
-/** `--token-file` and `--ca-file`, for every command that asks a collector. */
+/** `--context`, `--token-file`, `--ca-file` and `--timeout`, for every command that asks a collector. */
 export const accessOptions: readonly Option[] = [
-  { name: 'token-file', value: 'FILE', summary: 'token for the API (portreeve token create --role view)', env: 'PORTREEVE_TOKEN_FILE' },
-  { name: 'ca-file', value: 'FILE', summary: "authority that the collector's certificate comes from, as PEM", env: 'PORTREEVE_CA_FILE' },
+  { name: 'token-file', value: 'FILE', summary: 'token for the API (portreeve token create --role view)', env: 'PORTREEVE_TOKEN_FILE', names: 'file' },
+  { name: 'ca-file', value: 'FILE', summary: "authority that the collector's certificate comes from, as PEM", env: 'PORTREEVE_CA_FILE', names: 'file' },
+  { name: 'context', value: 'NAME', summary: 'settings of this name in the configuration file', env: 'PORTREEVE_CONTEXT', names: 'context' },
+  { name: 'timeout', value: 'TIME', summary: 'how long to wait for an answer: 500ms, 30s, 2m', default: '30s', env: 'PORTREEVE_TIMEOUT' },
 ];
 
 /** The value of a text option; undefined when it was not given and has no default. */
@@ -95,6 +133,25 @@ export function listOf(parsed: Parsed, name: string): readonly string[] {
 
 /** Whether a flag was given. */
 export const flagOf = (parsed: Parsed, name: string): boolean => parsed.values[name] === true;
+
+const units: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** Milliseconds of a time like `500ms`, `30s`, `2m`, `1h`, `7d`; throws the usage error that names the option. */
+export function durationOf(name: string, text: string): number {
+  const [, count, unit = ''] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? [];
+  if (count === undefined) throw failure('USAGE', [`--${name} ${text}: a time like 500ms, 30s, 2m, 1h or 7d is wanted`]);
+  return Number(count) * (units[unit] as number);
+}
+
+/** Milliseconds since 1970 of a time like `2026-01-31T14:03:22Z`, or `10m` for so long before now; undefined when it was not given. */
+export function timeOf(parsed: Parsed, name: string, now: number): number | undefined {
+  const text = textOf(parsed, name);
+  if (text === undefined) return undefined;
+  if (/^\d{1,9}(ms|s|m|h|d)$/.test(text)) return now - durationOf(name, text);
+  const at = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isNaN(at)) throw failure('USAGE', [`--${name} ${text}: a time like 2026-01-31T14:03:22Z, or 10m for ten minutes ago, is wanted`]);
+  return at;
+}
 
 /** A whole number in a range; throws the usage error that names the option and the range. Undefined when it was not given. */
 export function numberOf(parsed: Parsed, name: string, range: { readonly min: number; readonly max: number }): number | undefined {

@@ -1,5 +1,5 @@
 // The help texts, made from the table of commands and each command's table of options.
-import type { Command, Option } from './command.ts';
+import { type Command, exitCodes, type Option } from './command.ts';
 import type { Entry } from './commands/index.ts';
 
 /** `portreeve --help`. */
@@ -12,7 +12,8 @@ export function overview(entries: readonly Pick<Entry, 'name' | 'summary'>[]): s
     ...columns(entries.map(({ name, summary }) => [name, summary])),
     '',
     'portreeve COMMAND --help tells more; portreeve --version prints the version.',
-    'Exit codes: 0 fine, 1 findings, 2 usage or input error.',
+    'Exit codes:',
+    ...exitCodes.map(([code, text]) => `  ${code}  ${text}`),
     '',
   ].join('\n');
 }

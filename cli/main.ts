@@ -1,9 +1,9 @@
 // The command line: finds the command, reads its options, runs it, and turns whatever happens into one line and an exit code.
 import { readFileSync } from 'node:fs';
 import { failure } from '../shared/errors.ts';
-import { type Io, nearest, parseCommandLine } from './command.ts';
+import { type Command, type Io, nearest, type Parsed, parseCommandLine, textOf } from './command.ts';
 import { type Entry, entries, loadCommand } from './commands/index.ts';
-import { runProcess, sentence } from './process.ts';
+import { exitCodeFor, runProcess, sentence } from './process.ts';
 
 /** Runs one command line (without `node` and the script) and resolves to the exit code; never throws. */
 export async function main(words: readonly string[], io: Io): Promise<number> {
@@ -11,7 +11,7 @@ export async function main(words: readonly string[], io: Io): Promise<number> {
     return await dispatch(words, io);
   } catch (error) {
     io.stderr.write(`portreeve: ${sentence(error, io.env)}\n`);
-    return 2;
+    return exitCodeFor(error);
   }
 }
 
@@ -31,11 +31,20 @@ async function dispatch(words: readonly string[], io: Io): Promise<number> {
   }
   if (name === '--version' || name === '-V' || name === 'version') return print(io, `portreeve ${version()}\n`);
   if (name === '--help' || name === '-h') return print(io, await helpOn(undefined));
+  if (name === '__complete') return (await import('./complete.ts')).complete(rest, io);
   if (name === 'help') return print(io, await helpOn(rest[0]));
   const entry = entryOf(name);
   if (wantsHelp(rest)) return print(io, await helpOn(name));
   const command = await loadCommand(entry);
-  return await command.run(parseCommandLine(command, rest, io.env), io);
+  return await command.run(await parsedLine(command, rest, io), io);
+}
+
+/** Reads the words; what neither they nor the environment say is taken from the configuration's context. */
+async function parsedLine(command: Command, words: readonly string[], io: Io): Promise<Parsed> {
+  const parsed = parseCommandLine(command, words, io.env);
+  if (!command.options.some((option) => option.name === 'context')) return parsed;
+  const { readConfig, withContext } = await import('./config.ts');
+  return parseCommandLine(command, words, withContext(io.env, await readConfig(io.env), textOf(parsed, 'context')));
 }
 
 /** Help on one command, or on all; its code is loaded only when it is asked for. */

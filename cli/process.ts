@@ -21,6 +21,12 @@ export function sentence(error: unknown, env: Io['env']): string {
   return `unexpected error: ${reasonOf(error).split('\n')[0]} (PORTREEVE_DEBUG=1 shows where)`;
 }
 
+/** The exit code that goes with anything thrown. */
+export function exitCodeFor(error: unknown): number {
+  if (!(error instanceof PortreeveError)) return 2;
+  return error.code === 'COLLECTOR_UNREACHABLE' ? 3 : error.code === 'COLLECTOR_DENIED' ? 4 : 2;
+}
+
 // `portreeve get changes | head` is no error; 141 is what the shell shows for a program that SIGPIPE ended.
 function quietOnBrokenPipe(error: NodeJS.ErrnoException): void {
   if (error.code === 'EPIPE') process.exit(141);

@@ -1,4 +1,5 @@
 // Runs a collector: store, state, cluster objects, the agents' connections and the API, started in order and closed in reverse.
+import { readFileSync } from 'node:fs';
 import type { RequestListener, Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { hostname } from 'node:os';
@@ -16,6 +17,11 @@ import { Ingest } from './ingest/ingest.ts';
 import { watchFiles } from './kubernetes/files.ts';
 import type { ObjectIssue } from './kubernetes/objects.ts';
 import type { ObjectSource, ObjectsUpdate } from './kubernetes/source.ts';
+import { alertmanagerChannel } from './notify/alertmanager.ts';
+import { eventChannel } from './notify/kubernetes-events.ts';
+import { type Channel, Notifier } from './notify/notifier.ts';
+import { receiverUrl } from './notify/post.ts';
+import { webhookChannel } from './notify/webhook.ts';
 import { ownStream } from './state/own-stream.ts';
 import { CollectorState, type LiveEvent } from './state/state.ts';
 import { openStore } from './store/open.ts';
@@ -44,6 +50,18 @@ export interface CollectorOptions {
   /** Milliseconds that a difference must last before it is a finding; absent: learned from what kube-proxy is measured to need. */
   readonly graceMs?: number;
   readonly heartbeatMs?: number;
+  /** Kubernetes Events on Services whose state changes; where the objects come from the API, unless this is false. */
+  readonly events?: boolean;
+  /** URL of an Alertmanager that is told of findings. */
+  readonly alertmanager?: string;
+  /** URL that findings are posted to. */
+  readonly webhook?: string;
+  /** File with the secret that signs what is posted there. */
+  readonly webhookSecretFile?: string;
+  /** Series for each node in the metrics. */
+  readonly metricsPerNode?: boolean;
+  /** The version that runs, for the metrics. */
+  readonly version?: string;
   /** Level of the log on stderr; `info` when absent. */
   readonly logLevel?: 'silent' | 'error' | 'warn' | 'info' | 'debug';
 }
@@ -115,6 +133,8 @@ async function start(options: Started, log: Log, closers: (() => unknown)[]): Pr
   const serviceAccounts = await serviceAccountsOf(options);
   const reviewed = serviceAccounts === undefined ? {} : { serviceAccounts };
   if (!isOpen) await tellFirstToken(store, authority);
+  const notifier = new Notifier({ state, log, channels: await channelsOf(options, state, log) });
+  closers.push(() => notifier.close());
   let ingest: Ingest | undefined;
   const api = await createApi({
     access: new Access({ store, isOpen, ...reviewed }),
@@ -128,6 +148,9 @@ async function start(options: Started, log: Log, closers: (() => unknown)[]): Pr
     issues: () => issues,
     view: () => source.view(),
     notReady: () => notReady(state),
+    version: options.version ?? 'unknown',
+    metricsPerNode: options.metricsPerNode === true,
+    told: () => ({ samples: notifier.samples, waiting: notifier.waiting }),
   });
   closers.push(() => api.close());
   const admission = { store, isOpen, trustsForeignAuthority: options.agentAuthority !== undefined, ...reviewed };
@@ -143,6 +166,35 @@ async function start(options: Started, log: Log, closers: (() => unknown)[]): Pr
   ingest = agents;
   closers.push(() => agents.close());
   return api;
+}
+
+/** Those who are told of findings. */
+async function channelsOf(options: CollectorOptions, state: CollectorState, log: Log): Promise<Channel[]> {
+  const { alertmanager, webhook, webhookSecretFile, kubeconfig } = options;
+  const channels: Channel[] = [];
+  const open = state.nodes.flatMap(({ findings }) => findings);
+  if (alertmanager !== undefined) channels.push(alertmanagerChannel({ url: receiverUrl('alertmanager', alertmanager), open }));
+  if (webhook !== undefined) {
+    const secret = webhookSecretFile === undefined ? {} : { secret: secretOf(webhookSecretFile) };
+    channels.push(webhookChannel({ url: receiverUrl('webhook', webhook), ...secret }));
+  }
+  if (options.cluster !== undefined || options.events === false) return channels;
+  try {
+    const { eventApi } = await import('./kubernetes/reviews.ts');
+    const { create, close } = await eventApi(kubeconfig === undefined ? {} : { kubeconfig });
+    channels.push(eventChannel({ create, close, open, uidOf: (service) => state.objects.services.get(service)?.uid }));
+  } catch (error) {
+    log.warn({ reason: reasonOf(error) }, 'Services get no events of what is found');
+  }
+  return channels;
+}
+
+function secretOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch (error) {
+    throw failure('INPUT_UNREADABLE', [file, reasonOf(error)], error);
+  }
 }
 
 /** Writes of the audit log are not waited for; one that fails is told of. */

@@ -82,6 +82,8 @@ export const limits = {
   apiItemsMax: 1_000,
   /** Server-sent events that are kept for readers who come back; who was away for longer asks anew. */
   liveEventsKept: 5_000,
+  /** Words that wait for one receiver of notifications; beyond it the oldest are left out. */
+  notificationsMax: 1_000,
   /** Bytes of what Alertmanager posts at once. */
   alertsBytesMax: 4 * 1024 * 1024,
   /** Bytes of one line of portreeve-bpf; more is cut, and then makes no sense. */

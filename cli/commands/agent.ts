@@ -31,6 +31,7 @@ export const command: Command = {
     { name: 'token-file', value: 'FILE', summary: 'token of a ServiceAccount (audience portreeve), read anew at each connection' },
     { name: 'join-token-file', value: 'FILE', summary: 'join token, for the first start without Kubernetes tokens (portreeve token create --node)' },
     { name: 'ca-file', value: 'FILE', summary: "authorities that the collector's certificate may come from, as PEM" },
+    { name: 'metrics', value: 'HOST:PORT', summary: "where Prometheus finds this agent's metrics, in plain HTTP (default: nowhere)" },
     { name: 'watch-resets', summary: 'with eBPF, also watch the resets that clients are sent; each short packet of the node pays about 0.1 µs for it' },
     { name: 'log-level', value: 'LEVEL', summary: 'how much is logged on stderr', default: 'info', choices: ['debug', 'info', 'warn', 'error'] },
     { name: 'probe', summary: 'status: read each source once instead of asking an agent' },
@@ -43,6 +44,7 @@ export const command: Command = {
     'portreeve agent status --probe -o json',
     'portreeve agent connections 30999/udp',
   ],
+  places: [['status', 'connections']],
   run: async (parsed, io) => {
     const [what, ...rest] = parsed.positionals;
     // What prints is loaded only by who asks: a running agent would carry it for months.
@@ -60,8 +62,10 @@ async function runHere(parsed: Parsed, io: Io): Promise<number> {
   const [joinTokenFile, authorityFile] = [textOf(parsed, 'join-token-file'), textOf(parsed, 'ca-file')];
   if (joinTokenFile !== undefined && state === undefined) throw failure('USAGE', ['--join-token-file needs --state DIR, where the key is kept']);
   const spoolBytes = numberOf(parsed, 'spool-bytes', { min: 1024 * 1024, max: Number.MAX_SAFE_INTEGER });
+  const metrics = textOf(parsed, 'metrics');
   const options: AgentOptions = {
     collector: requiredText(parsed, 'collector'),
+    ...(metrics === undefined ? {} : { metrics }),
     ...(spoolBytes === undefined ? {} : { spoolBytes }),
     ...(joinTokenFile === undefined ? {} : { joinTokenFile }),
     ...(authorityFile === undefined ? {} : { authorityFile }),

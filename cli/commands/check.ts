@@ -1,8 +1,11 @@
 // `portreeve check`: compares a capture with cluster objects and diagnoses, offline.
 import { stringify } from 'yaml';
+import { catalogue } from '../../collector/causes/catalogue.ts';
 import { printable } from '../../collector/causes/remedy.ts';
 import type { Finding } from '../../shared/model/finding.ts';
-import { type Command, type Io, outputOption, type Parsed, requiredText, textOf } from '../command.ts';
+import type { Decider } from '../../shared/model/outcome.ts';
+import { type Command, type Io, outputChoices, outputOption, type Parsed, requiredText, textOf } from '../command.ts';
+import { junitText, type Reported, sarifText } from '../reports.ts';
 import { type CheckReport, checkDirectories } from './check.run.ts';
 
 export const check: Command = {
@@ -19,11 +22,12 @@ export const check: Command = {
       summary: 'directory with Services, EndpointSlices, Nodes and Pods as JSON or YAML (default: the capture, if it holds them)',
     },
     { name: 'node', value: 'NAME', summary: 'name of the node, where the capture does not say' },
-    outputOption,
+    { ...outputOption, choices: [...outputChoices, 'sarif', 'junit'] },
   ],
   examples: [
     'kubectl get services,endpointslices,nodes,pods -A -o json > cluster/objects.json && portreeve check --capture node1 --cluster cluster',
     'portreeve check --capture node1 -o json',
+    'portreeve check --capture node1 --cluster cluster -o junit > portreeve.xml',
   ],
   run: (parsed, io) => runCheck(parsed, io),
 };
@@ -48,11 +52,43 @@ function printed(report: CheckReport, form: string): string {
       return `${JSON.stringify({ findings }, null, 2)}\n`;
     case 'yaml':
       return stringify({ findings });
+    case 'sarif':
+      return sarifText(
+        findings.map((finding) => reported(finding, report.node)),
+        catalogue.map(({ id, cause }) => ({ id, text: cause })),
+      );
+    case 'junit':
+      return junitText(
+        'portreeve check',
+        findings.map((finding) => reported(finding, report.node)),
+        report.nodePorts,
+      );
     case 'wide':
       return textReport(report, (finding) => finding.evidence.map(({ text }) => `    - ${printable(text)}`));
     default:
       return textReport(report, () => []);
   }
+}
+
+/** A finding as the reports of other programs have it; by the line of the dump where a rule decides. */
+function reported({ cause, severity, service, port, protocol, summary, remedy, evidence, id }: Finding, node: string): Reported {
+  const decider = evidence.find((each) => each.decider?.line !== undefined)?.decider;
+  const file = decider === undefined ? undefined : dumpOf(decider);
+  return {
+    rule: cause,
+    level: severity === 'error' ? 'error' : severity === 'warning' ? 'warning' : 'note',
+    id,
+    subject: `${node}${port === 0 ? '' : ` ${port}/${protocol}`}${service === '' ? '' : ` ${service}`}`,
+    text: summary,
+    remedy,
+    ...(file === undefined || decider?.line === undefined ? {} : { file, line: decider.line }),
+  };
+}
+
+// The file of a capture that holds the rules of a family and backend; nft.json has no lines.
+function dumpOf({ family, backend }: Decider): string | undefined {
+  if (backend !== 'legacy' && backend !== 'iptables-nft') return undefined;
+  return `${family === 'ip6' ? 'ip6tables' : 'iptables'}-save.txt`;
 }
 
 function textReport({ node, nodePorts, findings }: CheckReport, more: (finding: Finding) => readonly string[]): string {

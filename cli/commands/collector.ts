@@ -1,4 +1,6 @@
 // `portreeve collector`: runs the collector until SIGTERM.
+
+import { version } from '../../agent/version.ts';
 import { limits } from '../../shared/limits.ts';
 import { type Command, flagOf, listOf, numberOf, requiredText, textOf } from '../command.ts';
 
@@ -19,6 +21,11 @@ export const command: Command = {
     { name: 'name', value: 'NAME', summary: 'name or address that clients know it by, for a certificate of its own', multiple: true },
     { name: 'agent-ca', value: 'FILE', summary: 'authority of your own whose client certificates (common name: the node) let agents in' },
     { name: 'no-auth', summary: 'let everybody in; on loopback addresses only' },
+    { name: 'alertmanager', value: 'URL', summary: 'tell this Alertmanager of findings' },
+    { name: 'webhook', value: 'URL', summary: 'post findings that open, change and close to this URL' },
+    { name: 'webhook-secret-file', value: 'FILE', summary: 'secret that signs them (x-portreeve-signature: sha256=…)', names: 'file' },
+    { name: 'no-events', summary: 'no Kubernetes Events on Services whose NodePorts stop or begin to answer' },
+    { name: 'metrics-per-node', summary: 'series for each node in /metrics' },
     {
       name: 'grace',
       value: 'MS',
@@ -40,12 +47,21 @@ export const command: Command = {
       names: listOf(parsed, 'name'),
       tls: flagOf(parsed, 'tls'),
     };
+    const told = {
+      alertmanager: given('alertmanager'),
+      webhook: given('webhook'),
+      webhookSecretFile: given('webhook-secret-file'),
+      events: !flagOf(parsed, 'no-events'),
+      metricsPerNode: flagOf(parsed, 'metrics-per-node'),
+    };
     const { runCollector } = await import('../../collector/main.ts');
     const options = {
       listen: requiredText(parsed, 'listen'),
       data: requiredText(parsed, 'data'),
       noAuth: flagOf(parsed, 'no-auth'),
+      version,
       ...defined(optional),
+      ...defined(told),
       ...defined(encryption),
     };
     const collector = await runCollector(options, io.signal);

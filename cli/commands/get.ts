@@ -1,31 +1,64 @@
-// `portreeve get`: lists what a collector knows.
+// `portreeve get`: lists what a collector knows, once or as it changes.
 import { stringify } from 'yaml';
-import type { FindingItem } from '../../collector/api/answers.ts';
-import type { NodeItem, NodePortItem, ServiceItem } from '../../collector/api/views.ts';
-import { failure, PortreeveError } from '../../shared/errors.ts';
-import { actorText, type SequencedChange } from '../../shared/model/change.ts';
-import { ask, serverOf } from '../ask.ts';
-import { accessOptions, type Command, type Io, numberOf, outputOption, type Parsed, requiredText, serverOption, textOf } from '../command.ts';
-import { printable, spanText, tableText } from '../table.ts';
+import type { OperationName } from '../../collector/api/client.ts';
+import { failure } from '../../shared/errors.ts';
+import { ask, askForAll, listen, type Server, serverOf } from '../ask.ts';
+import {
+  accessOptions,
+  type Command,
+  flagOf,
+  type Io,
+  listOutputOption,
+  namespaceOf,
+  namespaceOptions,
+  numberOf,
+  type Option,
+  type Parsed,
+  requiredText,
+  serverOption,
+  textOf,
+  timeOf,
+} from '../command.ts';
+import { type Listing, type ListName, listings, listNameOf, listText } from '../listings.ts';
+import { exitCodeFor } from '../process.ts';
 
-const filterOptions = [
-  { name: 'node', value: 'NAME', summary: 'only of this node (findings, changes)' },
-  { name: 'cause', value: 'ID', summary: 'only of this cause (findings)' },
-  { name: 'service', value: 'NS/NAME', summary: 'only of this Service (findings)' },
-  { name: 'state', value: 'STATE', summary: 'open findings, or those of the past', choices: ['open', 'closed', 'all'] },
+const filterOptions: readonly Option[] = [
+  { name: 'node', value: 'NAME', summary: 'only of this node (nodeports, findings, changes, incidents)', names: 'node' },
+  { name: 'cause', value: 'ID', summary: 'only of this cause (findings)', names: 'cause' },
+  { name: 'service', value: 'NS/NAME', summary: 'only of this Service (nodeports, findings, incidents)', names: 'service' },
+  { name: 'state', value: 'STATE', summary: 'what lasts, or what is over (findings, incidents)', choices: ['open', 'closed', 'all'] },
   { name: 'kind', value: 'KIND', summary: 'only of this kind: rule, chain, sysctl, service … (changes)' },
   { name: 'subject', value: 'TEXT', summary: 'only with this text in the subject (changes)' },
-  { name: 'limit', value: 'N', summary: 'at most so many items (findings, changes)' },
-] as const;
+  { name: 'text', value: 'TEXT', summary: 'only with this text anywhere, also in rules and by whom (changes)' },
+  { name: 'since', value: 'TIME', summary: 'only from this time on, or within so long: 30m, 2h (changes, incidents)' },
+  { name: 'at', value: 'TIME', summary: 'as it was believed then: 2026-01-31T14:03:22Z, or 10m for ten minutes ago' },
+  { name: 'limit', value: 'N', summary: 'at most so many items' },
+];
 
 export const command: Command = {
   name: 'get',
-  summary: 'list nodes, nodeports, findings, changes or services of a collector',
-  usage: 'nodes|nodeports|findings|changes|services',
-  description: 'Exit code 0: nothing is wrong; 1: there are findings of severity error or warning; 3: no collector answers.',
-  options: [outputOption, serverOption, ...accessOptions, ...filterOptions],
-  examples: ['portreeve get nodeports', 'portreeve get findings --node node1 -o json', 'portreeve get changes --node node1 --kind rule'],
-  run: (parsed, io) => reachable(io, () => get(parsed, io)),
+  summary: 'list nodes, nodeports, findings, changes, services, incidents or the register of a collector',
+  usage: 'nodes|nodeports|findings|changes|services|incidents|register',
+  description:
+    'With --watch the list is printed, and then every item that is new or says something else than before.\n' +
+    'Exit code 0: nothing is wrong; 1: there are findings of severity error or warning; 5: nothing is known to be wrong, but what is known of the cluster is old.',
+  options: [
+    listOutputOption,
+    ...namespaceOptions,
+    { name: 'watch', short: 'w', summary: 'go on and print what changes' },
+    serverOption,
+    ...accessOptions,
+    ...filterOptions,
+  ],
+  places: [Object.keys(listings)],
+  examples: [
+    'portreeve get nodeports -n shop',
+    'portreeve get findings --node node1 -o json',
+    'portreeve get changes --node node1 --kind rule --since 1h',
+    'portreeve get nodeports --at 2026-01-31T14:03:22Z',
+    'portreeve get findings --watch',
+  ],
+  run: (parsed, io) => get(parsed, io),
 };
 
 /** Runs a question to a collector; when nobody answers, says so and gives exit code 3, and 4 when it does not let us ask. */
@@ -33,156 +66,135 @@ export async function reachable(io: Io, question: () => Promise<number>): Promis
   try {
     return await question();
   } catch (error) {
-    if (!(error instanceof PortreeveError) || (error.code !== 'COLLECTOR_UNREACHABLE' && error.code !== 'COLLECTOR_DENIED')) throw error;
-    io.stderr.write(`portreeve: ${error.message}\n`);
-    return error.code === 'COLLECTOR_DENIED' ? 4 : 3;
+    const code = exitCodeFor(error);
+    if (code === 2) throw error;
+    io.stderr.write(`portreeve: ${(error as Error).message}\n`);
+    return code;
   }
 }
 
 /** Prints a value as JSON or YAML. */
 export const dataText = (form: string, value: unknown): string => (form === 'yaml' ? stringify(value) : `${JSON.stringify(value, undefined, 2)}\n`);
 
-interface Listing<Item> {
-  readonly filters: readonly string[];
-  readonly head: readonly string[];
-  readonly wideHead: readonly string[];
-  readonly row: (item: Item, now: number) => readonly string[];
-  readonly wide: (item: Item, now: number) => readonly string[];
-  readonly faulty: (item: Item) => boolean;
+/** 5 in place of 0 where what was answered rests on an old view of the cluster. */
+export function codeOf(answer: { readonly view?: unknown }, code: 0 | 1, io: Pick<Io, 'stderr'>): number {
+  const { stale, doubts } = (answer.view ?? {}) as { readonly stale?: boolean; readonly doubts?: readonly string[] };
+  if (stale !== true) return code;
+  io.stderr.write(`portreeve: what the collector knows of the cluster is old${doubts === undefined || doubts.length === 0 ? '' : `: ${doubts.join('; ')}`}\n`);
+  return code === 0 ? 5 : code;
+}
+
+interface Asking {
+  readonly what: ListName;
+  readonly server: Server;
+  readonly query: Readonly<Record<string, string | undefined>>;
+  readonly most: number | undefined;
 }
 
 async function get(parsed: Parsed, io: Io): Promise<number> {
-  const [what = '', ...rest] = parsed.positionals;
-  const listing = Object.hasOwn(listings, what) ? listings[what as keyof typeof listings] : undefined;
-  if (listing === undefined || rest.length > 0)
+  const [word = '', ...rest] = parsed.positionals;
+  const what = listNameOf(word);
+  if (what === undefined || rest.length > 0)
     throw failure('USAGE', [`get ${parsed.positionals.join(' ')}: one of ${Object.keys(listings).join(', ')} is wanted`]);
-  return list(what, listing as Listing<unknown>, { parsed, io });
-}
-
-async function list<Item>(what: string, listing: Listing<Item>, { parsed, io }: { readonly parsed: Parsed; readonly io: Io }): Promise<number> {
-  const stray = filterOptions.find(({ name }) => textOf(parsed, name) !== undefined && !listing.filters.includes(name));
+  const { filters } = listings[what];
+  const stray = filterOptions.find(({ name }) => textOf(parsed, name) !== undefined && !filters.includes(name));
   if (stray !== undefined) throw failure('USAGE', [`--${stray.name} does not apply to get ${what}`]);
-  numberOf(parsed, 'limit', { min: 1, max: 1_000 });
-  const query = Object.fromEntries(listing.filters.map((name) => [name, textOf(parsed, name)]));
-  const answer = await ask(serverOf(parsed), what, { query });
-  const items = (answer.items ?? []) as readonly Item[];
+  const [now, most] = [Date.now(), numberOf(parsed, 'limit', { min: 1, max: 1_000_000 })];
+  const [at, since] = [timeOf(parsed, 'at', now), timeOf(parsed, 'since', now)];
+  const own = Object.fromEntries(filters.filter((name) => !['at', 'since', 'limit', 'namespace'].includes(name)).map((name) => [name, textOf(parsed, name)]));
+  const query = {
+    ...own,
+    ...(filters.includes('namespace') ? { namespace: namespaceOf(parsed) } : {}),
+    ...(at === undefined ? {} : { at: String(at) }),
+    ...(since === undefined ? {} : { from: String(since) }),
+  };
+  const asking: Asking = { what, server: serverOf(parsed), query, most };
+  if (flagOf(parsed, 'watch')) return await watch(parsed, io, asking);
+  const answer = await answered(asking);
+  const items = answer.items as readonly unknown[];
+  const listing = listings[what] as Listing<unknown>;
+  io.stdout.write(printed(listing, answer, { what, form: requiredText(parsed, 'output') }));
+  return codeOf(answer, items.some(listing.faulty) ? 1 : 0, io);
+}
+
+async function answered({ what, server, query, most }: Asking): Promise<{ readonly items: readonly unknown[]; readonly view?: unknown }> {
+  if (what === 'register') return (await ask(server, 'register', { query })) as { items: readonly unknown[] };
+  // The ledger may hold millions: unless more is asked for, the newest page is meant.
+  const limit = most ?? (what === 'changes' || what === 'incidents' ? 100 : undefined);
+  const page = Math.min(limit ?? 1_000, 1_000);
+  return await askForAll(server, `GET /${what}` as Extract<OperationName, 'GET /nodes'>, {
+    query: { ...query, limit: page } as never,
+    ...(limit === undefined ? {} : { most: limit }),
+  });
+}
+
+function printed(
+  listing: Listing<unknown>,
+  answer: { readonly items: readonly unknown[] },
+  { what, form }: { readonly what: string; readonly form: string },
+): string {
+  const { next: _, ...whole } = answer as { readonly next?: unknown; readonly items: readonly unknown[] };
+  if (form === 'json' || form === 'yaml') return dataText(form, whole);
+  if (form === 'name') return listText(listing, answer.items, { form, now: Date.now() });
+  return answer.items.length === 0 ? `no ${what}\n` : listText(listing, answer.items, { form, now: Date.now() });
+}
+
+/** Events after which a list may be another. */
+const eventsOf: Readonly<Record<ListName, string>> = {
+  nodes: 'node,nodeports,finding-opened,finding-closed',
+  nodeports: 'nodeports,columns,finding-opened,finding-changed,finding-closed',
+  findings: 'finding-opened,finding-changed,finding-closed',
+  changes: 'change',
+  services: 'services,finding-opened,finding-closed',
+  incidents: 'finding-opened,change',
+  register: 'services',
+};
+const settleMs = 200;
+
+// An item is printed when it is new or when its row is another: times that run on are left out of that comparison.
+async function watch(parsed: Parsed, io: Io, asking: Asking): Promise<number> {
+  if (textOf(parsed, 'at') !== undefined) throw failure('USAGE', ['--watch follows what happens now, and --at asks for the past: give one of them']);
+  const listing = listings[asking.what] as Listing<unknown>;
   const form = requiredText(parsed, 'output');
-  if (form === 'json' || form === 'yaml') io.stdout.write(dataText(form, answer));
-  else io.stdout.write(items.length === 0 ? `no ${what}\n` : listText(listing, items, form));
-  return items.some(listing.faulty) ? 1 : 0;
+  const seen = new Map<string, string>();
+  let isFirst = true;
+  const show = async (): Promise<void> => {
+    const { items } = await answered(asking);
+    // What went and comes back is new.
+    const there = new Set(items.map((item) => listing.nameOf(item)));
+    for (const name of seen.keys()) if (!there.has(name)) seen.delete(name);
+    const fresh = items.filter((item) => seen.get(listing.nameOf(item)) !== stable(listing, item));
+    for (const item of fresh) seen.set(listing.nameOf(item), stable(listing, item));
+    const ordered = asking.what === 'changes' ? [...fresh].reverse() : fresh;
+    if (form === 'json') for (const item of ordered) io.stdout.write(`${JSON.stringify(item)}\n`);
+    else if (form === 'yaml') for (const item of ordered) io.stdout.write(`---\n${stringify(item)}`);
+    else if (ordered.length > 0 || isFirst) io.stdout.write(rowsText(listing, ordered, { form, hasHead: isFirst }));
+    isFirst = false;
+  };
+  const stream = listen(asking.server, `live?events=${eventsOf[asking.what]},heartbeat,reset`, io.signal);
+  await show();
+  let waiting: NodeJS.Timeout | undefined;
+  let failed: unknown;
+  const { signal } = io;
+  for await (const { event } of stream) {
+    if (failed !== undefined) throw failed;
+    if (event === 'heartbeat') continue;
+    waiting ??= setTimeout(() => {
+      waiting = undefined;
+      show().catch((error: unknown) => {
+        failed = error;
+      });
+    }, settleMs);
+  }
+  clearTimeout(waiting);
+  if (!signal.aborted) throw failure('COLLECTOR_UNREACHABLE', [asking.server.url, 'it has closed the connection']);
+  return 0;
 }
 
-function listText<Item>(listing: Listing<Item>, items: readonly Item[], form: string): string {
-  const now = Date.now();
-  if (form !== 'wide')
-    return tableText(
-      listing.head,
-      items.map((item) => listing.row(item, now)),
-    );
-  return tableText(
-    [...listing.head, ...listing.wideHead],
-    items.map((item) => [...listing.row(item, now), ...listing.wide(item, now)]),
-  );
-}
+const stable = (listing: Listing<unknown>, item: unknown): string =>
+  JSON.stringify([listing.row(item, 0), (item as { nodes?: unknown }).nodes]).replaceAll(/"\d+[smhd]"/g, '""');
 
-const nodes: Listing<NodeItem> = {
-  filters: [],
-  head: ['NODE', 'AGENT', 'SINCE', 'PROXY', 'OK', 'FAULT', 'BY DESIGN', 'PENDING', 'UNKNOWN', 'FINDINGS'],
-  wideHead: ['ADDRESSES', 'VERSION', 'HEARD', 'READY', 'FAILED SOURCES'],
-  row: ({ name, agent, since, proxy, nodePorts, findings }, now) => [
-    name,
-    agent,
-    since === null ? '-' : spanText(now - since),
-    proxy,
-    ...[nodePorts.ok, nodePorts.fault, nodePorts['by-design'], nodePorts.pending, nodePorts.unknown].map(String),
-    String(findings.error + findings.warning),
-  ],
-  wide: ({ addresses, version, viewAgeMs, ready, failedSources }) => [
-    addresses.join(',') || '-',
-    version ?? '-',
-    viewAgeMs === null ? '-' : spanText(viewAgeMs),
-    ready === null ? '-' : ready ? 'yes' : 'no',
-    failedSources.map(({ source }) => source).join(',') || '-',
-  ],
-  faulty: ({ findings }) => findings.error + findings.warning > 0,
-};
-
-const nodeports: Listing<NodePortItem> = {
-  filters: [],
-  head: ['NODEPORT', 'SERVICE', 'STATE', 'NODES OK', 'NOT OK', 'CAUSES'],
-  wideHead: ['NODES'],
-  row: ({ port, protocol, service, state, nodes: cells }) => {
-    const well = cells.filter((cell) => cell.state === 'ok').length;
-    const wrong = [...new Set(cells.filter((cell) => cell.state !== 'ok').map(({ node }) => node))];
-    const causes = [...new Set(cells.flatMap((cell) => cell.causes))];
-    return [`${port}/${protocol}`, service, state, `${well}/${cells.length}`, shortList(wrong) || '-', causes.join(',') || '-'];
-  },
-  wide: ({ nodes: cells }) => [
-    cells.map(({ node, family, state, symptom }) => `${node}/${family}:${state}${state === 'fault' ? `(${symptom})` : ''}`).join(' '),
-  ],
-  faulty: ({ state }) => state === 'fault',
-};
-
-const findings: Listing<FindingItem> = {
-  filters: ['node', 'cause', 'service', 'state', 'limit'],
-  head: ['NODE', 'NODEPORT', 'SERVICE', 'CAUSE', 'SEVERITY', 'SINCE', 'SUMMARY'],
-  wideHead: ['WHO', 'FIX'],
-  row: ({ node, port, protocol, service, cause, severity, since, closedAt, summary }, now) => [
-    node,
-    port === 0 ? '-' : `${port}/${protocol}`,
-    service || '-',
-    cause,
-    severity,
-    since === undefined ? '-' : spanText(now - since),
-    `${closedAt === null ? '' : '(over) '}${summary}`,
-  ],
-  wide: ({ actor, remedy }) => [actorText(actor), remedy[0] ?? '-'],
-  faulty: ({ severity, closedAt }) => closedAt === null && severity !== 'info',
-};
-
-const changes: Listing<SequencedChange> = {
-  filters: ['node', 'kind', 'subject', 'limit'],
-  head: ['TIME', 'NODE', 'KIND', 'SUBJECT', 'WHO', 'CHANGE'],
-  wideHead: ['OWNER', 'STREAM', 'SEQ'],
-  row: ({ at, node, kind, subject, actor, before, after }) => [
-    new Date(at).toISOString(),
-    node || '(cluster)',
-    kind,
-    subject,
-    actorText(actor),
-    differenceText(before, after),
-  ],
-  wide: ({ owner, stream, seq }) => [owner ?? '-', stream, String(seq)],
-  faulty: () => false,
-};
-
-const services: Listing<ServiceItem> = {
-  filters: [],
-  head: ['SERVICE', 'TYPE', 'NODEPORTS', 'ENDPOINTS', 'POLICY', 'FINDINGS'],
-  wideHead: ['TARGETS'],
-  row: ({ namespace, name, type, ports, endpoints, externalTrafficPolicy, findings: counts }) => [
-    `${namespace}/${name}`,
-    type,
-    ports.flatMap(({ nodePort, protocol }) => (nodePort === undefined ? [] : [`${nodePort}/${protocol}`])).join(','),
-    `${endpoints.ready}/${endpoints.total}`,
-    externalTrafficPolicy,
-    String(counts.error + counts.warning),
-  ],
-  wide: ({ ports }) => [ports.map(({ port, targetPort }) => `${port}→${targetPort}`).join(',')],
-  faulty: ({ findings: counts }) => counts.error + counts.warning > 0,
-};
-
-const listings = { nodes, nodeports, findings, changes, services };
-
-const shortList = (names: readonly string[]): string => (names.length > 3 ? `${names.slice(0, 3).join(',')} +${names.length - 3}` : names.join(','));
-
-/** The first line that came and the first that went, as a diff marks them. */
-function differenceText(before: string | null, after: string | null): string {
-  const was = (before ?? '').split('\n').filter((line) => line !== '');
-  const is = (after ?? '').split('\n').filter((line) => line !== '');
-  const gone = was.filter((line) => !is.includes(line));
-  const come = is.filter((line) => !was.includes(line));
-  const more = gone.length + come.length - Math.min(1, gone.length) - Math.min(1, come.length);
-  const parts = [gone[0] === undefined ? '' : `- ${gone[0]}`, come[0] === undefined ? '' : `+ ${come[0]}`].filter((part) => part !== '');
-  return printable(`${parts.join('  ') || 'order only'}${more > 0 ? `  (${more} more)` : ''}`);
+function rowsText(listing: Listing<unknown>, items: readonly unknown[], { form, hasHead }: { readonly form: string; readonly hasHead: boolean }): string {
+  const text = listText(listing, items, { form, now: Date.now() });
+  return hasHead || form === 'name' ? text : text.slice(text.indexOf('\n') + 1);
 }

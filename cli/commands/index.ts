@@ -15,15 +15,20 @@ export const entries: readonly Entry[] = [
   { name: 'collector', summary: 'run the collector', load: () => import('./collector.ts') },
   { name: 'capture', summary: "write this node's capture", load: () => import('./capture.ts') },
   { name: 'parse', summary: 'parse a dump of rules', load: () => import('./parse.command.ts') },
-  { name: 'trace', summary: 'walk packets through the rules of a capture', load: () => import('./trace.ts') },
+  { name: 'trace', summary: 'walk packets through the rules of a capture, or of a live node', load: () => import('./trace.ts') },
   { name: 'reach', summary: 'say for every NodePort of a capture which sources get in', load: () => import('./reach.ts') },
   { name: 'check', summary: 'compare a capture with cluster objects and diagnose', load: () => import('./check.ts') },
   { name: 'lint', summary: 'check how NodePorts are used, and list whom each belongs to', load: () => import('./lint.ts') },
   { name: 'explain', summary: 'ask the collector why a NodePort does not answer', load: () => import('./explain.ts') },
-  { name: 'get', summary: 'list nodes, nodeports, findings, changes or services of a collector', load: () => import('./get.ts') },
+  { name: 'get', summary: 'list nodes, nodeports, findings, changes, services, incidents or the register of a collector', load: () => import('./get.ts') },
+  { name: 'top', summary: 'live view of broken NodePorts in the terminal', load: () => import('./top.ts') },
+  { name: 'watch', summary: 'print findings, changes and agents as they come and go', load: () => import('./watch.ts') },
+  { name: 'timeline', summary: 'show changes and findings in order of time', load: () => import('./timeline.ts') },
+  { name: 'incident', summary: 'report that a Service could not be reached, and get the likely causes', load: () => import('./incident.ts') },
   { name: 'token', summary: 'make, list and revoke tokens of agents and clients', load: () => import('./token.ts') },
+  { name: 'config', summary: 'show which settings are in force and where each comes from', load: () => import('./config.ts') },
   { name: 'completion', summary: 'print the completion script of a shell', load: () => import('./completion.ts') },
-  { name: 'man', summary: 'print the manual page', load: () => import('./man.ts') },
+  { name: 'man', summary: 'print the manual pages', load: () => import('./man.ts') },
 ];
 
 /** Loads one command: the export of its file that carries its name. */

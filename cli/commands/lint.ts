@@ -1,13 +1,14 @@
 // `portreeve lint`: practice for NodePorts, and the register of their numbers, from cluster objects alone.
 import { stringify } from 'yaml';
 import { printable } from '../../collector/causes/remedy.ts';
-import { readObjects } from '../../collector/kubernetes/objects.ts';
+import { type ObjectFile, readObjects } from '../../collector/kubernetes/objects.ts';
 import { type Lint, lintCluster, lintRules } from '../../collector/lint/index.ts';
 import { type Assignment, registerColumns, registerCsv, registerOf } from '../../collector/lint/register.ts';
 import { failure } from '../../shared/errors.ts';
 import { parseSysctls } from '../../shared/netfilter/host.parse.ts';
 import { readDirectory } from '../capture.directory.ts';
 import { type Command, flagOf, type Io, type Parsed, requiredText, textOf } from '../command.ts';
+import { junitText, type Reported, sarifText } from '../reports.ts';
 import { tableText } from '../table.ts';
 
 export const lint: Command = {
@@ -25,10 +26,14 @@ export const lint: Command = {
       value: 'FORM',
       summary: 'form of the output; csv for --register',
       default: 'text',
-      choices: ['text', 'wide', 'json', 'yaml', 'csv'],
+      choices: ['text', 'wide', 'json', 'yaml', 'csv', 'sarif', 'junit'],
     },
   ],
-  examples: ['portreeve lint --cluster manifests', 'portreeve lint --register --cluster cluster -o csv > nodeports.csv'],
+  examples: [
+    'portreeve lint --cluster manifests',
+    'portreeve lint --cluster manifests -o sarif > portreeve.sarif',
+    'portreeve lint --register --cluster cluster -o csv > nodeports.csv',
+  ],
   run: (parsed, io) => runLint(parsed, io),
 };
 
@@ -45,8 +50,37 @@ async function runLint(parsed: Parsed, io: Io): Promise<number> {
   }
   if (form === 'csv') throw failure('USAGE', ['-o csv goes with --register']);
   const lints = lintCluster(objects, await lintedNode(textOf(parsed, 'capture')));
-  io.stdout.write(lintText(lints, form));
+  if (form === 'sarif' || form === 'junit') {
+    const items = lints.map((each) => reported(each, objectFiles));
+    const rules = Object.entries(lintRules).map(([id, text]) => ({ id, text }));
+    io.stdout.write(form === 'sarif' ? sarifText(items, rules) : junitText('portreeve lint', items, objects.services.size));
+  } else io.stdout.write(lintText(lints, form));
   return lints.some(({ severity }) => severity === 'warning') ? 1 : 0;
+}
+
+function reported({ rule, severity, service, text, remedy }: Lint, files: readonly ObjectFile[]): Reported {
+  const place = service === '' ? undefined : placeOf(service, files);
+  return {
+    rule,
+    level: severity === 'warning' ? 'warning' : 'note',
+    id: `${rule} ${service}`,
+    subject: service || 'cluster',
+    text,
+    remedy: [remedy],
+    ...place,
+  };
+}
+
+// Where a manifest names the Service: the first line with its name in a file that also names its namespace, or names none.
+function placeOf(service: string, files: readonly ObjectFile[]): { readonly file: string; readonly line: number } | undefined {
+  const [namespace = '', name = ''] = service.split('/');
+  const names = new RegExp(`^\\s*"?name"?:\\s*["']?${name.replaceAll(/[.]/g, '\\.')}["']?,?\\s*$`);
+  for (const { name: file, text } of files) {
+    if (!text.includes('Service') || (/namespace/.test(text) && !text.includes(namespace))) continue;
+    const line = text.split('\n').findIndex((each) => names.test(each));
+    if (line >= 0) return { file, line: line + 1 };
+  }
+  return undefined;
 }
 
 async function lintedNode(capture: string | undefined) {

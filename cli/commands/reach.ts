@@ -12,6 +12,7 @@ import { outcomeText, placed } from '../../shared/netfilter/walk.text.ts';
 import { walk } from '../../shared/netfilter/walk.ts';
 import { readCapture } from '../capture.directory.ts';
 import { type Command, type Io, listOf, outputOption, type Parsed, requiredText, textOf } from '../command.ts';
+import { type Progress, progressOn } from '../progress.ts';
 
 export const reach: Command = {
   name: 'reach',
@@ -55,7 +56,7 @@ interface Tally {
 function writeText(node: NodeState, ports: readonly Asked[], io: Io): Tally {
   const tally: Tally = { count: 0, open: 0 };
   let text = '';
-  for (const item of reachedPorts(node, ports)) {
+  for (const item of reachedPorts(node, ports, progressOn(io, 'NodePorts'))) {
     add(tally, item);
     text += reachText(item);
     if (text.length < chunkLength) continue;
@@ -69,7 +70,7 @@ function writeText(node: NodeState, ports: readonly Asked[], io: Io): Tally {
 const chunkLength = 1 << 16;
 
 async function writeList(node: NodeState, ports: readonly Asked[], { io, form }: { readonly io: Io; readonly form: string }): Promise<Tally> {
-  const items = [...reachedPorts(node, ports)];
+  const items = [...reachedPorts(node, ports, progressOn(io, 'NodePorts'))];
   const list = { apiVersion: 'portreeve/v1', kind: 'ReachList', items };
   if (form === 'json') io.stdout.write(`${JSON.stringify(list, null, 2)}\n`);
   else {
@@ -101,8 +102,9 @@ function askedPorts(node: NodeState, named: readonly NodePortKey[]): readonly As
     .map((nodePort) => ({ nodePort, service: claims.get(nodePortFactKey(nodePort))?.service }));
 }
 
-function* reachedPorts(node: NodeState, ports: readonly Asked[]): Iterable<Reached> {
-  for (const { nodePort, service } of ports) {
+function* reachedPorts(node: NodeState, ports: readonly Asked[], progress: Progress): Iterable<Reached> {
+  for (const [index, { nodePort, service }] of ports.entries()) {
+    progress.at(index, ports.length);
     const { family, port } = nodePort;
     const destination = primaryAddress(node.host, family);
     if (destination === undefined) continue;
@@ -118,6 +120,7 @@ function* reachedPorts(node: NodeState, ports: readonly Asked[]): Iterable<Reach
     const address = formatAddress(family, destination);
     yield { nodePort, address, verdict: verdictOf(outcomes).verdict, outcomes, ...(service === undefined ? {} : { service }) };
   }
+  progress.end();
 }
 
 function portsOf(text: string): readonly NodePortKey[] {

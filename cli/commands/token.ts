@@ -11,8 +11,9 @@ export const token: Command = {
   usage: 'create|list|revoke [ID]',
   description:
     'create --node NAME makes a join token: with it the agent of that node enrols, once. create --role ROLE makes a token for the API: view reads, operate also traces and makes join tokens, admin does everything. A token is shown once. revoke ID ends a token, revoke --node NAME the keys of a node.',
+  places: [['create', 'list', 'revoke']],
   options: [
-    { name: 'node', value: 'NAME', summary: 'the node that may enrol, or whose keys are revoked' },
+    { name: 'node', value: 'NAME', summary: 'the node that may enrol, or whose keys are revoked', names: 'node' },
     { name: 'role', value: 'ROLE', summary: 'what the token for the API allows', choices: ['view', 'operate', 'admin'] },
     { name: 'name', value: 'NAME', summary: 'whom the token for the API is made for, for the audit log' },
     { name: 'ttl', value: 'TIME', summary: 'how long it holds: 30m, 1h, 7d (default: 1h for --node, for ever for --role)' },

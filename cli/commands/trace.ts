@@ -11,30 +11,39 @@ import { describePacket, type PacketDescription, packetText, parsePacketText } f
 import { graphOf } from '../../shared/netfilter/walk.graph.ts';
 import { walkMermaid } from '../../shared/netfilter/walk.mermaid.ts';
 import { walkSvg } from '../../shared/netfilter/walk.svg.ts';
-import { walkText, wayCount } from '../../shared/netfilter/walk.text.ts';
+import { outcomeText, placed, walkText, wayCount } from '../../shared/netfilter/walk.text.ts';
 import { type Walk, walk } from '../../shared/netfilter/walk.ts';
+import { askFor, serverOf } from '../ask.ts';
 import { readCapture } from '../capture.directory.ts';
-import { type Command, type Io, numberOf, outputOption, type Parsed, requiredText, textOf } from '../command.ts';
+import { accessOptions, type Command, type Io, numberOf, outputOption, type Parsed, requiredText, serverOption, textOf } from '../command.ts';
+import { progressOn } from '../progress.ts';
+import { printable } from '../table.ts';
+import { dataText, reachable } from './get.ts';
 
 export const trace: Command = {
   name: 'trace',
-  summary: 'walk packets through the rules of a capture',
-  usage: '--capture DIR --packet dst=ADDRESS,dport=PORT[,…]',
+  summary: 'walk packets through the rules of a capture, or of a live node',
+  usage: '--capture DIR | --node NAME --packet dst=ADDRESS,dport=PORT[,…]',
   description:
     'Fields of a packet: vantage (external, peer, pod, node), src (an address or a prefix; default: the whole outside world), dst (default: the address of the node), ' +
     'proto (default tcp), sport, dport, iif. With --packets every line of FILE is such a packet as JSON, with an id that comes back.\n' +
     'Ways that differ only in the endpoint are told and drawn once. -o svg draws the walk as a picture of its own, -o mermaid as text that wikis and tickets draw; ' +
     '-o json holds every branch, and the drawing as data under "graph".\n' +
-    'Exit code 0: walked; 2: a packet or file could not be read.',
+    'With --node the packet is walked by the agent of that node, on the rules that it has now: ask it for any source. That wants the role operate.\n' +
+    'Exit code 0: walked; 2: a packet or file could not be read, or the agent does not answer; 3: no collector answers; 4: it does not let you ask.',
   options: [
     { name: 'capture', value: 'DIR', summary: 'directory that "portreeve capture --out" wrote' },
+    { name: 'node', value: 'NAME', summary: 'the live node that walks it, asked through the collector', names: 'node' },
     { name: 'packet', value: 'K=V,…', summary: 'one packet' },
     { name: 'packets', value: 'FILE', summary: 'many packets, one JSON object a line; - reads standard input' },
     { name: 'way', value: 'N', summary: 'only this way, by its number in the text (text, svg and mermaid)' },
     { ...outputOption, choices: ['text', 'json', 'ndjson', 'yaml', 'svg', 'mermaid'] },
+    serverOption,
+    ...accessOptions,
   ],
   examples: [
     'portreeve trace --capture node1 --packet dport=30080',
+    'portreeve trace --node node1 --packet src=203.0.113.9,dport=30080',
     'portreeve trace --capture node1 --packet dport=30080 -o svg > walk.svg',
     'portreeve trace --capture node1 --packets packets.ndjson -o ndjson',
   ],
@@ -45,11 +54,51 @@ async function runTrace(parsed: Parsed, io: Io): Promise<number> {
   const [packet, packets] = [textOf(parsed, 'packet'), textOf(parsed, 'packets')];
   if ((packet === undefined) === (packets === undefined)) throw failure('USAGE', ['trace wants either --packet or --packets; see portreeve trace --help']);
   const form = textOf(parsed, 'output') ?? 'text';
+  if (textOf(parsed, 'node') !== undefined) return await reachable(io, () => traceLive(parsed, form, io));
   const way = numberOf(parsed, 'way', { min: 1, max: limits.walkBranchesMax });
   checkForm(form, way, packets);
   const node = await readCapture(requiredText(parsed, 'capture'), io);
   return packets === undefined ? traceOne(node, packet as string, { form, way, io }) : traceMany(node, packets, { form, way, io });
 }
+
+/** Asks the agent of a node. Its answer has the outcomes and the drawing; the text of every rule on the way is what `--capture` shows. */
+async function traceLive(parsed: Parsed, form: string, io: Io): Promise<number> {
+  const [node, text] = [requiredText(parsed, 'node'), textOf(parsed, 'packet')];
+  if (text === undefined || textOf(parsed, 'capture') !== undefined || textOf(parsed, 'way') !== undefined)
+    throw failure('USAGE', ['trace --node walks one --packet on a live node: without --packets, --capture and --way']);
+  const fields = text.split(',').map((field) => field.split('=', 2));
+  const bad = fields.find(([name, value]) => name === '' || value === undefined);
+  if (bad !== undefined) throw failure('USAGE', [`--packet ${text}: fields are K=V, separated by commas`]);
+  const drawing: 'svg' | 'mermaid' | undefined = form === 'svg' || form === 'mermaid' ? form : undefined;
+  const body = { node, packet: Object.fromEntries(fields) as Record<string, string>, ...(drawing === undefined ? {} : { drawing }) };
+  const answer = await askFor(serverOf(parsed), 'POST /trace', { body });
+  if (drawing !== undefined) io.stdout.write(String(answer.drawing));
+  else if (form === 'ndjson') io.stdout.write(`${JSON.stringify(answer.result)}\n`);
+  else if (form === 'json' || form === 'yaml') io.stdout.write(dataText(form, answer));
+  else io.stdout.write(liveText(node, text, answer.result as LiveAnswer));
+  return 0;
+}
+
+interface LiveAnswer {
+  readonly verdict?: string;
+  readonly outcomes?: readonly Outcome[];
+}
+
+function liveText(node: string, packet: string, { verdict = 'unknown', outcomes = [] }: LiveAnswer): string {
+  const lines = outcomes.map((outcome) => {
+    const { decidedBy, sources } = outcome;
+    const whom =
+      sources === undefined
+        ? 'everyone'
+        : `${sources.slice(0, sourcesShown).join(' ')}${sources.length > sourcesShown ? ` and ${sources.length - sourcesShown} more` : ''}`;
+    return printable(
+      `  ${whom}: ${outcomeText(outcome)}${decidedBy === undefined || outcome.verdict === 'forward' || outcome.verdict === 'local' ? '' : ` by ${placed(decidedBy)}`}`,
+    );
+  });
+  return `${[printable(`${node}, ${packet}: ${verdict}`), ...lines].join('\n')}\n`;
+}
+
+const sourcesShown = 6;
 
 interface Printing {
   readonly form: string;
@@ -108,8 +157,9 @@ async function traceMany(node: NodeState, file: string, { form, io }: Printing):
   const answers: object[] = [];
   let status = 0;
   let number = 0;
+  const progress = progressOn(io, 'packets');
   for await (const line of linesOf(file)) {
-    number++;
+    progress.at(number++);
     if (line.trim() === '') continue;
     const answer = answerLine(node, line);
     if ('error' in answer) {
@@ -120,6 +170,7 @@ async function traceMany(node: NodeState, file: string, { form, io }: Printing):
     else if (form === 'text') io.stdout.write(textLine(answer));
     else answers.push(answer);
   }
+  progress.end();
   if (form === 'json') io.stdout.write(`${JSON.stringify({ items: answers }, null, 2)}\n`);
   if (form === 'yaml') io.stdout.write(stringify({ items: JSON.parse(JSON.stringify(answers)) }));
   return status;

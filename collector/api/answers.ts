@@ -27,6 +27,7 @@ import type {
   TraceBody,
 } from './schemas.ts';
 import type { ApiOptions } from './server.ts';
+import type { Telemetry } from './telemetry.ts';
 import type { VerdictBook } from './verdict-book.ts';
 import { agentOf, cellsOf, type ItemContext, type NodeItem, type NodePortItem, nodeItem, nodePortItems, serviceItems } from './views.ts';
 import { drawn, drawnExplanation, traced } from './walks.ts';
@@ -47,6 +48,7 @@ export type FindingItem = Finding & { readonly openedAt?: number; readonly close
 
 export interface AnswerOptions extends Pick<ApiOptions, 'state' | 'store' | 'session' | 'view'> {
   readonly book: VerdictBook;
+  readonly telemetry: Telemetry;
 }
 
 export function answersOf(options: AnswerOptions) {

@@ -9,6 +9,7 @@ import { type Alert, type AlertsBody, ownerOf, subjectOf } from './alerts.ts';
 import { timeOf } from './paging.ts';
 import { Problem } from './problem.ts';
 import type { IncidentBody } from './schemas.ts';
+import type { Telemetry } from './telemetry.ts';
 
 /** What an incident is about, before anything is made of it. */
 type Onset = Pick<Incident, 'at' | 'service' | 'node' | 'port' | 'protocol' | 'source'>;
@@ -24,9 +25,12 @@ export class Incidents {
   readonly #state: CollectorState;
   readonly #store: Store;
 
-  constructor({ state, store }: { readonly state: CollectorState; readonly store: Store }) {
+  readonly #telemetry: Pick<Telemetry, 'count'>;
+
+  constructor({ state, store, telemetry }: { readonly state: CollectorState; readonly store: Store; readonly telemetry: Pick<Telemetry, 'count'> }) {
     this.#state = state;
     this.#store = store;
+    this.#telemetry = telemetry;
   }
 
   /** Takes a person's report. Throws Problem 400 where it names nothing that is known. */
@@ -48,6 +52,7 @@ export class Incidents {
       ...answer,
     };
     await this.#store.saveIncident(incident);
+    this.#telemetry.count('incidents', 'report');
     return incident;
   }
 
@@ -93,6 +98,7 @@ export class Incidents {
         : {}),
     };
     await this.#store.saveIncident(incident);
+    if (known === undefined) this.#telemetry.count('incidents', 'alertmanager');
     return incident;
   }
 

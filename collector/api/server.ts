@@ -3,6 +3,7 @@
 import type { RequestListener, Server } from 'node:http';
 import swagger from '@fastify/swagger';
 import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify';
+import { prometheusType, type Sample } from '../../shared/prometheus.ts';
 import type { Access } from '../identity/access.ts';
 import type { ObjectIssue } from '../kubernetes/objects.ts';
 import type { KindView } from '../kubernetes/source.ts';
@@ -21,6 +22,7 @@ import { addPage, isView, sendView } from './page.ts';
 import { sendError, sendProblem } from './problem.ts';
 import { addResources } from './resources.ts';
 import { addAccessCheck, addSecurityHeaders } from './security.ts';
+import { Telemetry } from './telemetry.ts';
 import { VerdictBook } from './verdict-book.ts';
 
 export interface ApiOptions {
@@ -42,6 +44,11 @@ export interface ApiOptions {
   /** Makes the HTTP server, plain or with TLS. */
   readonly listener: (handler: RequestListener) => Server;
   readonly isEncrypted: boolean;
+  readonly version: string;
+  /** Whether the metrics have series for each node. */
+  readonly metricsPerNode: boolean;
+  /** What was told to others, and how much waits. */
+  readonly told: () => { readonly samples: readonly Sample[]; readonly waiting: number };
 }
 
 export interface Api {
@@ -94,24 +101,27 @@ export async function createApi(options: ApiOptions): Promise<Api> {
     store: options.store,
     onError: (error) => options.log.error({ reason: String(error) }, 'what is believed of NodePorts could not be added to the history'),
   });
+  const telemetry = new Telemetry(options.state);
+  app.addHook('onResponse', async (_request, reply) => telemetry.answered(reply.statusCode));
   const live = new LiveStreams({ state: options.state, book, freshness: () => freshnessOf(options.view(), Date.now()) });
   await app.register(
     async (scope) => {
       addAccessCheck(scope, options.access);
-      addResources(scope, { answers: answersOf({ ...options, book }), live, view: options.view });
+      addResources(scope, { answers: answersOf({ ...options, book, telemetry }), live, view: options.view });
       addAccessResources(scope, options.resources);
       addGaps(scope, { store: options.store, view: () => freshnessOf(options.view(), Date.now()) });
     },
     { prefix: '/api/v1' },
   );
   addEnrolment(app, options.resources);
-  addOperations(app, options);
+  addOperations(app, options, { book, live, telemetry });
   addDocs(app);
   addPage(app);
   return {
     app,
     async close() {
       live.closeAll();
+      telemetry.close();
       await book.close();
       await app.close();
     },
@@ -147,7 +157,13 @@ async function mayScrape(request: FastifyRequest, reply: FastifyReply, { access 
   return found.kind === 'known' ? undefined : sendProblem(reply, found.status, found.reason);
 }
 
-function addOperations(app: FastifyInstance, options: ApiOptions): void {
+interface Operating {
+  readonly book: VerdictBook;
+  readonly live: LiveStreams;
+  readonly telemetry: Telemetry;
+}
+
+function addOperations(app: FastifyInstance, options: ApiOptions, { book, live, telemetry }: Operating): void {
   const { state, issues, view, notReady } = options;
   app.get('/healthz', { schema: { hide: true } }, async (_request, reply) => reply.type('text/plain').send('ok\n'));
   app.get('/readyz', { schema: { hide: true } }, async (_request, reply) => {
@@ -159,8 +175,23 @@ function addOperations(app: FastifyInstance, options: ApiOptions): void {
   });
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
   app.get('/metrics', { schema: { hide: true }, onRequest: (request, reply) => mayScrape(request, reply, options) }, async (_request, reply) => {
-    const { nodes, changesTotal, latency, graceMs } = state;
-    const text = metricsText({ nodes, changesTotal, objectIssues: issues().length, kinds: view(), latency: latency.total, graceMs, now: Date.now() });
-    return reply.type('text/plain; version=0.0.4; charset=utf-8').send(text);
+    const { nodes, changesTotal, latency, graceMs, load } = state;
+    const text = metricsText({
+      version: options.version,
+      nodes,
+      matrix: book.matrix(),
+      changesTotal,
+      objectIssues: issues().length,
+      kinds: view(),
+      latency: latency.total,
+      graceMs,
+      queues: { diagnosis: load.waiting, verdicts: book.waiting, store: options.store.waiting(), readers: live.readers, notifications: options.told().waiting },
+      diagnosisMs: load.diagnosisMs,
+      telemetry,
+      notifications: options.told().samples,
+      perNode: options.metricsPerNode,
+      now: Date.now(),
+    });
+    return reply.type(prometheusType).send(text);
   });
 }

@@ -72,6 +72,11 @@ export class VerdictBook {
     return () => this.#listeners.delete(listener);
   }
 
+  /** Nodes whose row waits to be made, and rows that wait to be written. */
+  get waiting(): number {
+    return this.#dirty.size + this.#unwritten.length;
+  }
+
   /** Resolves when everything that is believed by now is in the history. */
   async written(): Promise<void> {
     this.#settle();

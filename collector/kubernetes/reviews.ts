@@ -1,4 +1,4 @@
-// Asks the Kubernetes API who holds a token, what they may do, and where a pod runs.
+// Asks the Kubernetes API who holds a token, what they may do, and where a pod runs; and tells it of events.
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { ReviewApi } from '../identity/service-accounts.ts';
@@ -15,6 +15,17 @@ export async function reviewApi(options: { readonly kubeconfig?: string }): Prom
     reviewToken: post('/apis/authentication.k8s.io/v1/tokenreviews'),
     reviewAccess: post('/apis/authorization.k8s.io/v1/subjectaccessreviews'),
     pod: (namespace, name) => ask(connection, { method: 'GET', path: `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}` }),
+    close: () => connection.close(),
+  };
+}
+
+/** Creates Events; the right to create `events` is wanted. Throws INPUT_INVALID. */
+export async function eventApi(options: {
+  readonly kubeconfig?: string;
+}): Promise<{ create(namespace: string, event: object): Promise<unknown>; close(): void }> {
+  const connection = await connectionOf(options);
+  return {
+    create: (namespace, event) => ask(connection, { method: 'POST', path: `/api/v1/namespaces/${encodeURIComponent(namespace)}/events`, body: event }),
     close: () => connection.close(),
   };
 }

@@ -161,6 +161,12 @@ export class CollectorState {
     return this.#objects;
   }
 
+  /** Nodes that wait for a look at them, and milliseconds that one takes. */
+  get load(): { readonly waiting: number; readonly diagnosisMs: number } {
+    const waiting = [...this.#nodes.values()].filter(({ timer }) => timer !== undefined).length;
+    return { waiting: waiting + this.#due.size, diagnosisMs: this.#diagnosisMs };
+  }
+
   /** Changes taken in since the start. */
   get changesTotal(): number {
     return this.#changesTotal;

@@ -63,21 +63,29 @@ function isPassing(error: unknown): boolean {
 }
 
 function storeOf(db: Kysely<Tables>, name: string): Store {
+  let waiting = 0;
   const failed = (error: unknown): never => {
     throw failure('STORE_FAILED', [name, reasonOf(error)], error);
   };
   const inTransaction =
     (method: keyof StoreQueries) =>
-    (...args: readonly unknown[]) =>
-      patiently(() =>
+    (...args: readonly unknown[]) => {
+      waiting++;
+      return patiently(() =>
         db.transaction().execute((transaction) => (queriesOn(transaction, 'postgres')[method] as (...args: readonly unknown[]) => Promise<unknown>)(...args)),
-      ).catch(failed);
+      )
+        .catch(failed)
+        .finally(() => {
+          waiting--;
+        });
+    };
   const methods = Object.keys(queriesOn(db, 'postgres')) as (keyof StoreQueries)[];
   const queries = Object.fromEntries(methods.map((method) => [method, inTransaction(method)])) as unknown as StoreQueries;
   return {
     ...queries,
     verify: () => verify(db).catch(failed),
     backup: async () => failed(new Error('PostgreSQL is backed up by its own tools: pg_dump, pg_basebackup')),
+    waiting: () => waiting,
     close: () => db.destroy(),
   };
 }

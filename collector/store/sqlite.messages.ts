@@ -3,8 +3,11 @@ import type { Salvaged, Store } from './store.ts';
 
 /** One call of a store method. */
 export type StoreRequest = {
-  readonly [M in keyof Store]: { readonly id: number; readonly method: M; readonly arguments: Parameters<Store[M]> };
-}[keyof Store];
+  readonly [M in StoredMethod]: { readonly id: number; readonly method: M; readonly arguments: Parameters<Store[M]> };
+}[StoredMethod];
+
+/** How much waits is known on this side alone. */
+type StoredMethod = Exclude<keyof Store, 'waiting'>;
 
 export type StoreReply =
   | { readonly kind: 'result'; readonly id: number; readonly value: unknown }

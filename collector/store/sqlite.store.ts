@@ -69,7 +69,7 @@ const methods = [
 /** The interface: each method is a message to the thread. */
 function storeOf(calls: WorkerCalls): Store {
   const through = Object.fromEntries(methods.map((method) => [method, (...args: readonly unknown[]) => calls.call(method, args)]));
-  return { ...(through as unknown as Omit<Store, 'close'>), close: () => calls.close() };
+  return { ...(through as unknown as Omit<Store, 'close' | 'waiting'>), waiting: () => calls.waiting, close: () => calls.close() };
 }
 
 interface Waiting {
@@ -91,6 +91,10 @@ class WorkerCalls {
     worker.on('message', (reply: StoreReply) => this.#settle(reply));
     worker.on('error', (error) => this.#fail(reasonOf(error)));
     worker.on('exit', () => this.#fail('it is closed'));
+  }
+
+  get waiting(): number {
+    return this.#waiting.size;
   }
 
   call(method: keyof Store, args: readonly unknown[]): Promise<unknown> {

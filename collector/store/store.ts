@@ -79,6 +79,8 @@ export interface Store extends StoreQueries {
   verify(): Promise<readonly string[]>;
   /** Writes a copy while the store is in use. */
   backup(file: string): Promise<void>;
+  /** Calls that are not answered yet. */
+  waiting(): number;
   close(): Promise<void>;
 }
 

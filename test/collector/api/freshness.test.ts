@@ -2,6 +2,7 @@
 import t from 'tap';
 import { freshnessOf } from '../../../collector/api/freshness.ts';
 import { metricsText } from '../../../collector/api/metrics.ts';
+import { Telemetry } from '../../../collector/api/telemetry.ts';
 import { LatencyHistogram } from '../../../collector/compare/latency.ts';
 import { objectKinds } from '../../../collector/kubernetes/objects.ts';
 import type { KindView } from '../../../collector/kubernetes/source.ts';
@@ -40,7 +41,22 @@ t.test('the metrics page', (t) => {
   const latency = new LatencyHistogram();
   for (const ms of [40, 700, 900_000]) latency.add(ms);
   const kinds = views({ Pod: { state: 'unreadable', confirmedAt: 0, objects: 0 } });
-  const text = metricsText({ nodes: [], changesTotal: 0, objectIssues: 0, kinds, latency, graceMs: 12_000, now });
+  const text = metricsText({
+    version: '0.0.0',
+    matrix: { columns: [], rows: [] },
+    queues: {},
+    diagnosisMs: 0,
+    telemetry: new Telemetry({ subscribe: () => () => undefined }),
+    notifications: [],
+    perNode: false,
+    nodes: [],
+    changesTotal: 0,
+    objectIssues: 0,
+    kinds,
+    latency,
+    graceMs: 12_000,
+    now,
+  });
   for (const line of [
     'portreeve_objects{kind="Service"} 3',
     'portreeve_objects_age_seconds{kind="Node"} 20',
