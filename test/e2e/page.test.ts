@@ -28,6 +28,7 @@ t.test('the page', { skip: obstacle ?? false }, async (t) => {
   await t.test('a fault appears without a reload, and leads to its story and its remedy', (t) => fault(t, watched, cluster));
   await t.test('every view is accessible, dark and light, wide and narrow', (t) => views(t, browser, product.url));
   await t.test('the past is shown as it was believed', (t) => past(t, watched.page, before));
+  await t.test('another client is walked through the live rules', (t) => another(t, watched.page, product.url));
   await t.test('the page is worked with keys alone', (t) => keys(t, watched.page, product.url));
   await t.test('the remedy that was copied opens the NodePort, and the page tells it', (t) => repaired(t, watched.page, { cluster, product }));
   t.same(watched.complaints, [], 'no script fails, the content policy refuses nothing, and nobody else is asked');
@@ -160,6 +161,20 @@ async function past(t: Test, page: Page, before: number): Promise<void> {
   await page.waitForSelector('.standing.is-bad');
   t.equal(new URL(page.url()).search, '');
   t.ok(await isSamePage(page), 'without a reload');
+}
+
+async function another(t: Test, page: Page, url: string): Promise<void> {
+  await page.goto(`${url}/story/node1/30080/tcp`);
+  await page.click('.trace summary');
+  await page.selectOption('.trace select', 'node');
+  await page.click('.trace button');
+  await page.waitForSelector('.trace .walk');
+  t.match(await page.innerText('.trace .walk'), /OUTPUT.*FORWARDED|DELIVERED|SENT ON/s, 'processes of the node itself do not go through FORWARD');
+  await page.selectOption('.trace select', 'external');
+  await page.fill('.trace input', 'nowhere');
+  await page.click('.trace button');
+  await page.waitForSelector('.trace .trouble');
+  t.match(await page.innerText('.trace .trouble'), /nowhere/, 'what is no address is said to be none');
 }
 
 async function keys(t: Test, page: Page, url: string): Promise<void> {
