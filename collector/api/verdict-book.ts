@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { CollectorState } from '../state/state.ts';
 import type { Store } from '../store/store.ts';
-import { byColumn, codeOf, columnKey, type MatrixColumn, type MatrixRow, packCodes } from './matrix.ts';
+import { byColumn, codeOf, columnKey, countCodes, type MatrixColumn, type MatrixRow, packCodes } from './matrix.ts';
 import { agentOf, cellsOf } from './views.ts';
 
 /** A row that differs from the one before, or that the columns are others than before. */
@@ -28,6 +28,9 @@ interface Kept {
 
 /** Milliseconds after an edit of Services before the rows of nodes that are not judged anew are looked through. */
 const columnsAfterMs = 250;
+
+/** Milliseconds that one answer may spend on rows that are not up to date. */
+const settleMaxMs = 50;
 
 /** `close()` writes what waits. */
 export class VerdictBook {
@@ -59,10 +62,14 @@ export class VerdictBook {
     this.#sweepSoon();
   }
 
-  /** Columns in order, their id, and a row for each node by name; of this moment. */
+  /** Columns in order, their id, and a row for each node by name; of this moment, but for nodes that are being looked at where there are many. */
   matrix(): { readonly columns: readonly MatrixColumn[]; readonly columnsId: string; readonly rows: readonly MatrixRow[] } {
     this.#settle();
-    const rows = [...this.#rows].map(([node, kept]) => rowOf(node, kept)).sort((a, b) => (a.node < b.node ? -1 : 1));
+    const unmade = packCodes('?'.repeat(this.#columns.length));
+    const rows = this.#options.state.nodes.map((view): MatrixRow => {
+      const kept = this.#rows.get(view.name);
+      return kept === undefined ? { node: view.name, agent: agentOf(view), codes: unmade } : rowOf(view.name, kept);
+    });
     return { columns: this.#columns, columnsId: this.#columnsId, rows };
   }
 
@@ -70,6 +77,13 @@ export class VerdictBook {
   subscribe(listener: (event: VerdictEvent) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** How many NodePorts of a node are in each state. */
+  counts(node: string): ReturnType<typeof countCodes> {
+    if (this.#dirty.has(node)) this.#update(node);
+    this.#reorderAll();
+    return countCodes(this.#rows.get(node)?.packed ?? '');
   }
 
   /** Nodes whose row waits to be made, and rows that wait to be written. */
@@ -106,8 +120,13 @@ export class VerdictBook {
     else this.#reorderAll();
   }
 
+  // Whoever asks wants the answer of this moment. After an edit of what thousands of nodes serve that would take seconds: the rest follows by events.
   #settle(): void {
-    for (const node of [...this.#dirty]) this.#update(node);
+    const until = performance.now() + settleMaxMs;
+    for (const node of this.#dirty) {
+      if (performance.now() > until) break;
+      this.#update(node);
+    }
     this.#reorderAll();
   }
 
