@@ -34,7 +34,7 @@ export async function openPage(browser: Browser, address: string, options: Brows
   page.on('pageerror', (error) => complaints.push(`error: ${error.message}`));
   page.on('console', (message) => {
     // What the API refuses is a test's own doing; the browser writes it down all the same.
-    if (message.type() === 'error' && !/status of 40[134]/.test(message.text())) complaints.push(`console: ${message.text()}`);
+    if (message.type() === 'error' && !/status of (?:40[134]|502)/.test(message.text())) complaints.push(`console: ${message.text()}`);
   });
   page.on('dialog', (dialog) => {
     complaints.push(`dialog: ${dialog.message()}`);

@@ -27,6 +27,7 @@ export async function demo(ending: AbortSignal): Promise<number> {
   try {
     product = await startProduct(cluster);
     say(`built in ${seconds(performance.now() - started)}; the collector listens on ${product.url}, an agent runs on each node`);
+    say(pageText(product));
     const faults = await play(cluster, { product, ending });
     for (const fault of faults) say(`WRONG: ${fault}`);
     if (faults.length > 0 && !stays) process.stderr.write(`${product.logs()}\n`);
@@ -178,12 +179,18 @@ async function poll<T>(ending: AbortSignal, read: () => Promise<T | undefined>, 
   }
 }
 
+// A browser outside of the user namespace does not reach what listens in it.
+const pageText = ({ url }: Product): string =>
+  process.env.DEMO_NAMESPACE === '1'
+    ? `the page is at ${url}, for a browser in this network namespace (nsenter -t ${process.pid}); as root the demo shows it to any on this machine`
+    : `the page is at ${url}: open it in a browser and watch what follows`;
+
 async function stayUntil(ending: AbortSignal, product: Product): Promise<void> {
   const enter = process.env.DEMO_NAMESPACE === '1' ? `nsenter -U -n --preserve-credentials -t ${process.pid} ` : '';
   const asked = ['get nodes', 'get nodeports', 'get changes', 'explain node2 30083'].map(
     (words) => `    ${enter}cli/portreeve ${words} --server ${product.url}`,
   );
-  print(['', 'The cluster stays until Ctrl-C. Ask on:', ...asked, `    ${enter}curl -s ${product.url}/api/v1/findings`, ''].join('\n'));
+  print(['', `The cluster stays until Ctrl-C; ${pageText(product)}. Ask on:`, ...asked, `    ${enter}curl -s ${product.url}/api/v1/findings`, ''].join('\n'));
   await sleep(2 ** 31 - 1, undefined, { signal: ending }).catch(() => undefined);
 }
 

@@ -86,7 +86,7 @@ function LaneRow({ lane: { name, windowMin, windowFrom, marks }, onsetX, at, sho
             title={markText(mark, at)}
             onClick={() => pick(mark)}
           >
-            {mark.changes.length > 1 && !mark.isTrigger ? Math.min(99, mark.changes.length) : ''}
+            {mark.changes.length > 1 && !mark.isTrigger ? (mark.changes.length > 99 ? '…' : mark.changes.length) : ''}
           </button>
         ))}
       </div>
@@ -97,8 +97,8 @@ function LaneRow({ lane: { name, windowMin, windowFrom, marks }, onsetX, at, sho
 function markText({ changes, isTrigger: made }: Mark, at: number): string {
   const [first] = changes;
   if (first === undefined) return '';
-  const more = changes.length > 1 ? ` and ${changes.length - 1} more` : '';
-  return `${ageText(at - first.at)}: ${first.subject}${more}${made ? ', the change that made it' : ''}`;
+  const what = changes.length > 1 ? `${changes.length} changes, the first of ${first.subject}` : first.subject;
+  return `${what}, ${ageText(at - first.at)}${made ? ', the change that made it' : ''}`;
 }
 
 const ageText = (ageMs: number): string => (ageMs >= 0 ? `${durationText(ageMs)} before` : `${durationText(-ageMs)} after`);

@@ -5,6 +5,7 @@ import { Link } from '../shell/location.tsx';
 import { VerdictMark, verdictOfFinding } from './marks.tsx';
 import type { StoryParts } from './story-head.tsx';
 import { CauseTag, Command } from './text.tsx';
+import { TraceForm } from './trace-form.tsx';
 import { Walk } from './walk.tsx';
 
 /** The drawing; where there is none, the steps in words and why. */
@@ -28,6 +29,7 @@ export function WalkPart({ answer }: StoryParts) {
       )}
       {drawing !== undefined && <Walk graph={drawing} />}
       {drawingProblem !== undefined && <p class="quiet">Not drawn: {drawingProblem}.</p>}
+      {drawing !== undefined && <TraceForm explanation={explanation} />}
     </section>
   );
 }

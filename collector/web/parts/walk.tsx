@@ -5,8 +5,8 @@ import type { WalkGraph } from '../../../shared/netfilter/walk.graph.model.ts';
 import { drawingStyle, walkSvg } from '../../../shared/netfilter/walk.svg.ts';
 
 /** The drawing in its own size; where it is too large for the screen, what decides is in sight first. */
-export function Walk({ graph }: { readonly graph: WalkGraph }) {
-  const picture = useMemo(() => pictureOf(graph), [graph]);
+export function Walk({ graph, id = 'walk' }: { readonly graph: WalkGraph; readonly id?: string }) {
+  const picture = useMemo(() => pictureOf(graph, id), [graph, id]);
   const place = useRef<HTMLElement>(null);
   useEffect(() => {
     const root = place.current;
@@ -16,7 +16,7 @@ export function Walk({ graph }: { readonly graph: WalkGraph }) {
     root.scrollTop += box.top - own.top - (own.height - box.height) / 2;
   }, [graph.packet, graph.nodes.length]);
   return (
-    <section ref={place} class="walk" tabIndex={0} aria-label="The packet's way, as a drawing">
+    <section ref={place} class="walk" tabIndex={0} aria-label={`The packet's way, as a drawing: ${graph.packet}`}>
       {picture}
     </section>
   );
@@ -32,8 +32,8 @@ const attributes: ReadonlySet<string> = new Set(
   'xmlns class viewBox width height x y rx r cx cy d transform text-anchor role id aria-labelledby overflow'.split(' '),
 );
 
-function pictureOf(graph: WalkGraph): VNode | undefined {
-  const document = new DOMParser().parseFromString(walkSvg(graph, { style: 'page', id: 'walk' }), 'image/svg+xml');
+function pictureOf(graph: WalkGraph, id: string): VNode | undefined {
+  const document = new DOMParser().parseFromString(walkSvg(graph, { style: 'page', id: `drawing-${id}` }), 'image/svg+xml');
   return elementOf(document.documentElement);
 }
 

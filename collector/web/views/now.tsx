@@ -12,6 +12,7 @@ import { type Incident, incidentsOf } from '../model/incidents.ts';
 import { type Matrix, nodesWith } from '../model/matrix.ts';
 import { durationText, isoText } from '../model/time.ts';
 import { severityTitles, VerdictMark, verdictOfFinding } from '../parts/marks.tsx';
+import { OverLately } from '../parts/over.tsx';
 import { Standing } from '../parts/standing.tsx';
 import { Answer } from '../parts/states.tsx';
 import { CauseTag, counted, Time } from '../parts/text.tsx';
@@ -39,6 +40,7 @@ export function NowView() {
     <div class="view now">
       <Answer answered={matrix}>{({ matrix: cells, view }) => <Standing known={{ matrix: cells, view, nodes }} incidents={incidents} />}</Answer>
       <Answer answered={findings}>{() => <Incidents incidents={incidents} matrix={matrix.answer?.matrix} />}</Answer>
+      <OverLately />
     </div>
   );
 }
