@@ -27,7 +27,9 @@ const find = (manifests: readonly Manifest[], kind: string, name?: string): Mani
 
 t.test('the manifests are those on record (UPDATE_GOLDEN=1 writes them anew)', skip, async (t) => {
   for (const name of variants) holdTo(t, golden(name), render(values(name), fixed));
-  const text = partsOf(render(values('kustomize'))).map((part) => `---\n# Source: ${part}`).join('');
+  const text = partsOf(render(values('kustomize')))
+    .map((part) => `---\n# Source: ${part}`)
+    .join('');
   const kept = text.replaceAll(/^ +(?:helm\.sh\/chart|app\.kubernetes\.io\/managed-by): .*\n/gm, '');
   holdTo(t, base, `# Rendered from packaging/helm/portreeve with packaging/helm/values/kustomize.yaml.\n${kept}`);
 });
