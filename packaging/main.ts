@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildDebs } from './deb.ts';
+import { buildImages } from './image.ts';
 import { type Architecture, architectures, root, sourceDateEpoch } from './release.ts';
 
 const { values, positionals } = parseArgs({
@@ -18,6 +19,7 @@ const compression = values.compression === 'gzip' ? 'gzip' : 'xz';
 
 const makers: Readonly<Record<string, () => readonly string[]>> = {
   debs: () => buildDebs({ out: values.out, architecture, compression }),
+  images: () => buildImages({ out: values.out, architecture }),
 };
 
 process.stdout.write(`SOURCE_DATE_EPOCH=${sourceDateEpoch()}\n`);

@@ -3,13 +3,14 @@
  * portreeve-launch: puts a process into the state that a daemon of ours expects, and becomes that daemon.
  *
  *   portreeve-launch PROGRAM ARGUMENT...
+ *   portreeve-launch --ask SOCKET          whether the agent that listens there answers within ten seconds: for probes of a kubelet, to which Node.js is heavy
  *
  * Node.js can neither send datagrams to a Unix socket nor hand capabilities to what it starts, so both are done before it is started:
  *
  *   $NOTIFY_SOCKET     is connected and left open as a descriptor whose number is in $PORTREEVE_NOTIFY_FD: what the daemon writes to it are messages to the
  *                      service manager (sd_notify(3)), sent by the main process itself, so NotifyAccess=main is enough, and a message costs one system call.
  *   capabilities       that this program was given by its file (in a container without root) are made ambient, so that the daemon and the programs that it
- *                      starts hold them. Under systemd AmbientCapabilities= has done so before.
+ *                      starts hold them, and no-new-privileges is set. Under systemd AmbientCapabilities= and NoNewPrivileges= have done so before.
  */
 #include <errno.h>
 #include <linux/capability.h>
@@ -75,11 +76,33 @@ static int keep_capabilities(void)
 		if (data[capability / 32].permitted >> capability % 32 & 1)
 			if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) < 0 && errno != EINVAL)
 				return -1;
-	return 0;
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+static int ask(const char *path)
+{
+	static const char question[] = "{\"ask\":\"status\"}\n";
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct timeval patience = { .tv_sec = 10 };
+	char answer;
+	if (strlen(path) >= sizeof address.sun_path) {
+		errno = ENAMETOOLONG;
+		return fail(path);
+	}
+	strcpy(address.sun_path, path);
+	int agent = socket(AF_UNIX, SOCK_STREAM, 0);
+	if (agent < 0 || setsockopt(agent, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0 ||
+	    connect(agent, (struct sockaddr *)&address, sizeof address) < 0 || write(agent, question, sizeof question - 1) < 0 || read(agent, &answer, 1) != 1) {
+		fail(path);
+		return 1;
+	}
+	return answer == '{' ? 0 : 1;
 }
 
 int main(int count, char **arguments)
 {
+	if (count == 3 && strcmp(arguments[1], "--ask") == 0)
+		return ask(arguments[2]);
 	if (count < 2) {
 		fprintf(stderr, "usage: portreeve-launch PROGRAM ARGUMENT...\n");
 		return 2;
