@@ -308,7 +308,7 @@ export class Observer {
     this.#teller.failures(before, this.#readings);
     // One that had failed has seen nothing for a while, which is no fault of the events.
     const check = [...read.whole].every((name) => due.get(name) === 'clock' && before.outcomes.get(name)?.failures === 0);
-    this.#take({ startedAt, since, whole: read.whole, parts: read.parts, check });
+    this.#take({ startedAt, since, whole: read.whole, parts: read.parts, check, caughtUp: isAllowed });
   }
 
   /** When the earliest of what was read now was read before, in milliseconds of performance.now(); now for what never was. */
@@ -346,6 +346,7 @@ export class Observer {
     readonly whole: ReadonlySet<string>;
     readonly parts: Parameters<typeof advance>[1]['parts'];
     readonly check: boolean;
+    readonly caughtUp: boolean;
   }): void {
     const unread = [...this.#readings.outcomes].filter(([name, outcome]) => holdsRules.has(name) && isUnread(outcome)).map(([name]) => name);
     const earlier = this.#state;

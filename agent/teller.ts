@@ -38,6 +38,8 @@ export interface TakenRound extends Told, Pick<Brought, 'whole' | 'parts'> {
   readonly since: number;
   /** Everything was read by the clock, to check what events had told. */
   readonly check: boolean;
+  /** All that events had told of by then was read; false while that has to wait for its turn. */
+  readonly caughtUp: boolean;
   readonly before: State | undefined;
   readonly after: State;
   readonly touched: TouchedChains;
@@ -48,6 +50,8 @@ export interface TakenRound extends Told, Pick<Brought, 'whole' | 'parts'> {
 const lagMs = 1_000;
 /** Transactions are remembered for this long beyond the reading that they were told before. */
 const rememberMs = 10_000;
+/** Transactions whose chains wait to be read: of more, the first are forgotten, and what they did has nobody's name. */
+const transactionsMax = 5_000;
 /** How much longer ago than the reading before an act can be that made a change: what happened during that reading may have been missed by it. */
 const actSlackMs = 2_000;
 /** What firewalld has said is remembered for this long, and so many words of it. */
@@ -86,6 +90,7 @@ export class Teller {
 
   transaction(transaction: Transaction): void {
     this.#transactions.push(transaction);
+    if (this.#transactions.length > transactionsMax) this.#transactions.shift();
     this.#recent.push(transaction);
     this.#unsettled = addTold(this.#unsettled, transaction);
   }
@@ -142,7 +147,7 @@ export class Teller {
     const changes = [...gaps, ...(round.before === undefined ? [] : this.#changes(round, before))];
     if (changes.length > 0) this.#options.onChanges(changes);
     this.#known = new Set([...round.readings.outcomes].filter(([, { known }]) => known).map(([name]) => name));
-    this.#transactions = this.#transactions.filter(({ at }) => at >= round.startedAt);
+    if (round.caughtUp) this.#transactions = this.#transactions.filter(({ at }) => at >= round.startedAt);
     this.#recent = this.#recent.filter(({ at }) => at >= round.startedAt - rememberMs);
   }
 

@@ -10,7 +10,12 @@ const save = (backend: 'legacy' | 'nf_tables', rules: string): Buffer =>
 const stateOf = (dump: Buffer, before?: State) =>
   advance(before, { name: 'n1', files: new Map([['iptables-save.txt', dump]]), unread: [], whole: new Set(['iptables']), parts: [] });
 
-function tell(dumps: readonly [Buffer, Buffer], given: Partial<TellerOptions>, between: (teller: Teller) => void = () => {}): readonly Change[] {
+interface Given extends Partial<TellerOptions> {
+  /** There is a reading of something else between the two, by which all that was told had been read, or had not. */
+  readonly caughtUp?: boolean;
+}
+
+function tell(dumps: readonly [Buffer, Buffer], { caughtUp, ...given }: Given, between: (teller: Teller) => void = () => {}): readonly Change[] {
   const changes: Change[] = [];
   const teller = new Teller({ node: 'n1', onChanges: (now) => changes.push(...now), onNotice: () => {}, onMissed: () => {}, ...given });
   const readings = { ...nothingRead, outcomes: new Map([['iptables', { outcome: 'facts' as const, known: true, failures: 0, costMs: 1 }]]) };
@@ -21,6 +26,7 @@ function tell(dumps: readonly [Buffer, Buffer], given: Partial<TellerOptions>, b
     whole: new Set(['iptables']),
     parts: [],
     check: false,
+    caughtUp: true,
     readings,
     facts: new Map(),
     standing: [],
@@ -29,6 +35,10 @@ function tell(dumps: readonly [Buffer, Buffer], given: Partial<TellerOptions>, b
   const first = stateOf(dumps[0]);
   teller.take({ ...round(100_000, 100_000), before: undefined, after: first.state, touched: first.touched });
   between(teller);
+  if (caughtUp !== undefined) {
+    const other = stateOf(dumps[0], first.state);
+    teller.take({ ...round(105_000, 100_010), caughtUp, before: first.state, after: other.state, touched: other.touched });
+  }
   const second = stateOf(dumps[1], first.state);
   teller.take({ ...round(110_000, 100_010), before: first.state, after: second.state, touched: second.touched });
   teller.close();
@@ -67,6 +77,15 @@ t.test('what firewalld says that it did', async (t) => {
     { actor: undefined },
     'what it said long before',
   );
+});
+
+t.test('a change that had to wait for its reading is still the doing of who made it', async (t) => {
+  const by = { at: 101_000, generation: 1, actor: { pid: 7, comm: 'iptables', how: 'nft-generation' as const }, touched: new Set(['ip filter FORWARD']) };
+  const [empty, dropping] = [save('nf_tables', ''), save('nf_tables', '-A FORWARD -j DROP\n')];
+  for (const caughtUp of [false, true]) {
+    const changes = tell([empty, dropping], { caughtUp }, (teller) => teller.transaction(by));
+    t.match(changes, [{ after: '-A FORWARD -j DROP', actor: caughtUp ? undefined : { pid: 7 } }], caughtUp ? 'read without it' : 'read later');
+  }
 });
 
 t.test('who a process was, and what was seen since the reading before', async (t) => {
