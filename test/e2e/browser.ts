@@ -70,9 +70,12 @@ export async function accessibilityFaults(page: Page): Promise<readonly string[]
 
 const pictures = new URL('../../docs/screenshots/', import.meta.url).pathname;
 
-/** With UPDATE_SCREENSHOTS=1, writes docs/screenshots/NAME.png. */
-export async function picture(page: Page, name: string): Promise<void> {
+/** With UPDATE_SCREENSHOTS=1, writes docs/screenshots/NAME.png; `height` is that of the picture, where the page's own is too small. */
+export async function picture(page: Page, name: string, height?: number): Promise<void> {
   if (process.env.UPDATE_SCREENSHOTS !== '1') return;
   mkdirSync(pictures, { recursive: true });
+  const usual = page.viewportSize();
+  if (height !== undefined && usual !== null) await page.setViewportSize({ width: usual.width, height });
   await page.screenshot({ path: join(pictures, `${name}.png`), animations: 'disabled' });
+  if (height !== undefined && usual !== null) await page.setViewportSize(usual);
 }

@@ -62,6 +62,9 @@ const taken = (page: Page): Promise<readonly string[]> =>
     ...[...document.querySelectorAll('img, #page script, iframe, object')].map(({ outerHTML }) => outerHTML),
   ]`);
 
+/** Pixels in which a story is seen whole. */
+const storyHeight = 1_990;
+
 async function fault(t: Test, { page }: Watched, cluster: Cluster): Promise<void> {
   const { exitCode, stderr } = await cluster.namespaces.run(cluster.nodes.node1, ['iptables', '-w', '-I', ...rule]);
   t.equal(exitCode, 0, stderr);
@@ -88,7 +91,10 @@ async function fault(t: Test, { page }: Watched, cluster: Cluster): Promise<void
   t.equal(await page.locator('.lane-mark.is-trigger').count(), 1, 'the change that made it is marked in its lane');
   t.match(await page.innerText('.told .is-trigger'), /ip filter FORWARD/);
   t.match(await page.innerText('.remedy'), /portreeve explain node1 30080 --server http/);
-  await picture(page, 'story');
+  // What the kernel saw is told a moment later; a picture without it would tell less.
+  if (process.env.UPDATE_SCREENSHOTS === '1')
+    await page.waitForSelector('.witness:not(.is-silent):has-text("Kernel")', { timeout: 20_000 }).catch(() => undefined);
+  await picture(page, 'story', storyHeight);
 }
 
 async function comments(t: Test, page: Page, { cluster, url }: { readonly cluster: Cluster; readonly url: string }): Promise<void> {
@@ -162,7 +168,7 @@ async function darkStory(browser: Browser, url: string): Promise<void> {
     await page.goto(`${url}${paths[name]}`);
     await page.waitForSelector(ready);
     await page.waitForTimeout(500);
-    await picture(page, `${name}-dark`);
+    await picture(page, `${name}-dark`, name === 'story' ? storyHeight : undefined);
   }
 }
 

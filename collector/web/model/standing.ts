@@ -79,4 +79,5 @@ function unreadOf(nodes: readonly Node[]): string[] {
   return failed.length === 0 ? [] : [`On ${named(failed)} not every source could be read.`];
 }
 
-const named = (names: readonly string[]): string => (names.length > 3 ? `${names.slice(0, 3).join(', ')} and ${names.length - 3} more` : names.join(', '));
+const named = (names: readonly string[]): string =>
+  names.length > 3 ? `${names.slice(0, 3).join(', ')} and ${(names.length - 3).toLocaleString('en')} more` : names.join(', ');

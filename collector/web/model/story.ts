@@ -33,15 +33,39 @@ export function commandsOf({ node, port, protocol }: Subject, server: string): s
 /** A name as one word of a shell. */
 const word = (text: string): string => (/^[A-Za-z0-9._-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
 
-/** Where it stands in a word, and what colours it. */
-export function standOf(
-  kind: Explanation['kind'] | undefined,
-  finding: Finding | undefined,
-): { readonly tone: 'bad' | 'warn' | 'open' | 'good' | 'design'; readonly text: string } {
+/** Where a story stands, in a word, and what colours it. */
+export interface Stand {
+  readonly tone: 'bad' | 'warn' | 'open' | 'good' | 'design';
+  readonly text: string;
+}
+
+export interface Standing {
+  /** What the collector says of the NodePort now; undefined for what is over, and for what is of no NodePort. */
+  readonly kind: Explanation['kind'] | undefined;
+  readonly finding: Pick<Finding, 'severity' | 'port'> | undefined;
+  readonly isOver?: boolean;
+}
+
+export function standOf({ kind, finding, isOver = false }: Standing): Stand {
+  if (isOver) return { tone: 'good', text: 'is over' };
+  if (finding?.port === 0) return wholeNode[finding.severity];
   if (kind === 'healthy') return { tone: 'good', text: 'answers' };
   if (kind === 'none') return { tone: 'open', text: 'is no NodePort' };
   if (kind === 'unknown') return { tone: 'open', text: 'is not known' };
   if (kind === 'by-design' || finding?.severity === 'info') return { tone: 'design', text: 'does not answer, by design' };
   if (finding?.severity === 'warning') return { tone: 'warn', text: 'is at risk' };
   return { tone: 'bad', text: 'does not answer' };
+}
+
+const wholeNode: Readonly<Record<Finding['severity'], Stand>> = {
+  error: { tone: 'bad', text: 'shuts clients out' },
+  warning: { tone: 'warn', text: 'may shut clients out' },
+  info: { tone: 'design', text: 'worth knowing' },
+};
+
+/** What stands above the commands of a story. */
+export function remedyTitle({ tone }: Stand, { isOver, port }: { readonly isOver: boolean; readonly port: number | undefined }): string {
+  if (isOver) return 'What opens it, should it come back';
+  if (tone === 'design') return port === 0 ? 'What changes it' : 'If it should answer';
+  return 'What opens it';
 }

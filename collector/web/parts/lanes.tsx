@@ -106,9 +106,12 @@ const ageText = (ageMs: number): string => (ageMs >= 0 ? `${durationText(ageMs)}
 function Told({ mark, onset }: { readonly mark: Mark | undefined; readonly onset: Onset }) {
   if (mark === undefined)
     return <p class="nothing">No change is on record within these windows: nothing of these classes was changed, or nobody looked (see Gaps).</p>;
+  // What made it comes first, then the last ones before.
+  const [made, others] = [mark.changes.filter((change) => isTrigger(change, onset)), mark.changes.filter((change) => !isTrigger(change, onset))];
+  const told = [...made, ...others.toReversed()].slice(0, toldMax);
   return (
     <ol class="told" aria-live="polite">
-      {mark.changes.slice(-toldMax).map((change) => (
+      {told.map((change) => (
         <ToldChange key={`${change.node} ${change.stream} ${change.seq}`} change={change} onset={onset} />
       ))}
       {mark.changes.length > toldMax && <li class="quiet">… and {mark.changes.length - toldMax} more at that time</li>}

@@ -55,8 +55,8 @@ function Figures({ standing: { nodes, cells } }: { readonly standing: Judged }) 
         <dt>Agents</dt>
         <dd>
           <Link to={{ view: 'nodes' }}>
-            {nodes.connected}
-            <span class="quiet"> of {nodes.total}</span>
+            {nodes.connected.toLocaleString('en')}
+            <span class="quiet"> of {nodes.total.toLocaleString('en')}</span>
           </Link>
         </dd>
       </div>

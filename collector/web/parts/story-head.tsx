@@ -1,7 +1,7 @@
 // The head of a story: what it is about, what clients meet, the likely cause, who, and since when.
 import type { ExplainAnswer, Finding, FindingItem } from '../data/types.ts';
 import type { MatrixVerdict } from '../model/matrix.ts';
-import { type Subject, standOf } from '../model/story.ts';
+import { type Stand, type Subject, standOf } from '../model/story.ts';
 import { durationText } from '../model/time.ts';
 import { Link, usePresent } from '../shell/location.tsx';
 import { VerdictMark, verdictOfFinding } from './marks.tsx';
@@ -12,11 +12,13 @@ export interface StoryParts {
   readonly subject: Subject;
   readonly finding?: Finding | FindingItem;
   readonly answer?: ExplainAnswer;
+  /** Of a finding that has ended. */
+  readonly isOver: boolean;
 }
 
-export function StoryHead({ subject: { node, port, protocol }, finding, answer, isOver }: StoryParts & { readonly isOver: boolean }) {
+export function StoryHead({ subject: { node, port, protocol }, finding, answer, isOver }: StoryParts) {
   const explanation = answer?.explanation;
-  const stand = isOver ? ({ tone: 'good', text: 'is over' } as const) : standOf(explanation?.kind, finding);
+  const stand = standOf({ kind: explanation?.kind, finding, isOver });
   const service = (explanation?.service ?? finding?.service ?? '').split(':')[0] ?? '';
   const isOfPort = finding === undefined || finding.port !== 0;
   return (
@@ -34,13 +36,13 @@ export function StoryHead({ subject: { node, port, protocol }, finding, answer, 
       <div class="story-title">
         <VerdictMark verdict={markOf(stand.tone, finding)} size={30} label="" />
         <h1>
-          {service !== '' && isOfPort ? `${service} · ` : ''}
-          {port === undefined || !isOfPort ? node : `${port}/${protocol} on ${node}`} <span class="stand">{stand.text}</span>
+          {isOfPort && port !== undefined ? `${service === '' ? '' : `${service} · `}${port}/${protocol} on ${node}` : `${node}: ${finding?.title ?? ''}`}{' '}
+          <span class="stand">{stand.text}</span>
         </h1>
       </div>
       {answer?.caution !== undefined && <p class="caution">{answer.caution}</p>}
-      <p class="story-summary">{isOver ? finding?.summary : (explanation?.summary ?? finding?.summary)}</p>
-      <Particulars finding={finding} who={explanation?.who} showsCause={stand.tone !== 'good' || isOver} />
+      <p class="story-summary">{isOfPort && !isOver ? (explanation?.summary ?? finding?.summary) : finding?.summary}</p>
+      <Particulars finding={finding} who={explanation?.who} />
     </header>
   );
 }
@@ -50,7 +52,7 @@ const ServiceLink = ({ service }: { readonly service: string }) => {
   return <Link to={{ view: 'service', namespace, name }}>{service}</Link>;
 };
 
-function markOf(tone: ReturnType<typeof standOf>['tone'], finding: Finding | undefined): MatrixVerdict {
+function markOf(tone: Stand['tone'], finding: Finding | undefined): MatrixVerdict {
   if (tone === 'good') return 'ok';
   if (tone === 'design') return 'by-design';
   if (tone === 'open') return 'unknown';
@@ -60,12 +62,11 @@ function markOf(tone: ReturnType<typeof standOf>['tone'], finding: Finding | und
 interface ParticularsProps {
   readonly finding: Finding | FindingItem | undefined;
   readonly who: string | undefined;
-  readonly showsCause: boolean;
 }
 
-function Particulars({ finding, who, showsCause }: ParticularsProps) {
+function Particulars({ finding, who }: ParticularsProps) {
   const now = usePresent(1_000);
-  if (finding === undefined || !showsCause) return null;
+  if (finding === undefined) return null;
   const { cause, title, confidence, severity, since } = finding;
   const closedAt = 'closedAt' in finding ? finding.closedAt : null;
   return (

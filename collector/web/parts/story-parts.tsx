@@ -1,5 +1,5 @@
 // The parts of a story below its head: the packet's way, the witnesses, the remedy, other findings, and the same as text.
-import { commandsOf, nodePortOfKey, standOf } from '../model/story.ts';
+import { commandsOf, nodePortOfKey, remedyTitle, standOf } from '../model/story.ts';
 import { type Witness, witnessesOf } from '../model/witnesses.ts';
 import { Link } from '../shell/location.tsx';
 import { VerdictMark, verdictOfFinding } from './marks.tsx';
@@ -92,14 +92,14 @@ function WitnessCard({ witness: { name, of, says, silence } }: { readonly witnes
   );
 }
 
-export function Remedy({ subject, answer, finding }: StoryParts) {
-  const commands = answer?.explanation.fix ?? finding?.remedy ?? [];
-  const stand = standOf(answer?.explanation.kind, finding);
+export function Remedy({ subject, answer, finding, isOver }: StoryParts) {
+  const commands = finding?.remedy ?? answer?.explanation.fix ?? [];
+  const stand = standOf({ kind: answer?.explanation.kind, finding, isOver });
   return (
     <section class="part remedy" aria-labelledby="remedy">
       {commands.length > 0 && (
         <>
-          <h2 id="remedy">{stand.tone === 'design' ? 'If it should answer' : 'What opens it'}</h2>
+          <h2 id="remedy">{remedyTitle(stand, { isOver, port: finding?.port })}</h2>
           {commands.map((text) => (
             <Command key={text} text={text} />
           ))}

@@ -1,5 +1,5 @@
 // What is not known: nodes without an agent, sources that could not be read, cells that nobody can judge, times of which the ledger does not tell all, and old objects.
-import type { ComponentChildren } from 'preact';
+import { type ComponentChildren, toChildArray } from 'preact';
 import { useAnswer } from '../data/answer.ts';
 import { questionOf } from '../data/client.ts';
 import { findingTopics } from '../data/live.ts';
@@ -62,13 +62,24 @@ interface PartProps {
   readonly children: ComponentChildren;
 }
 
+/** Items of one part that are shown; where thousands are missing, the first of them say as much. */
+const itemsMax = 100;
+
 function Part({ id, title, count, none, children }: PartProps) {
+  const items = toChildArray(children);
   return (
     <section aria-labelledby={id}>
       <h2 id={id}>
-        {title} <span class={count > 0 ? 'count is-open' : 'count'}>{count}</span>
+        {title} <span class={count > 0 ? 'count is-open' : 'count'}>{count.toLocaleString('en')}</span>
       </h2>
-      {count === 0 ? <p class="quiet">{none}</p> : <ul class="gap-list">{children}</ul>}
+      {count === 0 ? (
+        <p class="quiet">{none}</p>
+      ) : (
+        <ul class="gap-list">
+          {items.slice(0, itemsMax)}
+          {items.length > itemsMax && <li class="quiet">… and {(items.length - itemsMax).toLocaleString('en')} more</li>}
+        </ul>
+      )}
     </section>
   );
 }

@@ -78,11 +78,12 @@ interface ToldProps extends StoryProps {
 function Told({ subject, finding, answer }: ToldProps) {
   const isOver = finding !== undefined && finding.closedAt !== null && finding.closedAt !== undefined;
   const current = isOver ? undefined : answer;
-  const shown = finding ?? answer?.explanation.findings[0];
-  const parts = { subject, ...(shown === undefined ? {} : { finding: shown }), ...(current === undefined ? {} : { answer: current }) };
+  // Of a NodePort that answers, nothing that was found is what its story is about.
+  const shown = finding ?? (answer?.explanation.kind === 'healthy' ? undefined : answer?.explanation.findings[0]);
+  const parts = { subject, isOver, ...(shown === undefined ? {} : { finding: shown }), ...(current === undefined ? {} : { answer: current }) };
   return (
     <article class="view story">
-      <StoryHead {...parts} isOver={isOver} />
+      <StoryHead {...parts} />
       <div class="story-columns">
         <div class="story-main">
           <WalkPart {...parts} />

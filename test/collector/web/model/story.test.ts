@@ -1,6 +1,6 @@
 // What a story is about, the commands that tell the same, and what each witness says.
 import t from 'tap';
-import { commandsOf, nodePortOfKey, standOf, subjectOf } from '../../../../collector/web/model/story.ts';
+import { commandsOf, nodePortOfKey, remedyTitle, standOf, subjectOf } from '../../../../collector/web/model/story.ts';
 import { witnessesOf } from '../../../../collector/web/model/witnesses.ts';
 import type { Finding } from '../../../../shared/model/finding.ts';
 
@@ -21,11 +21,23 @@ t.test('the same in a terminal, with names as words of a shell', async (t) => {
 });
 
 t.test('where it stands', async (t) => {
-  t.match(standOf('healthy', undefined), { tone: 'good' });
-  t.match(standOf('faulty', { severity: 'error' } as Finding), { tone: 'bad' });
-  t.match(standOf('faulty', { severity: 'warning' } as Finding), { tone: 'warn' });
-  t.match(standOf('by-design', { severity: 'info' } as Finding), { tone: 'design' });
-  t.match(standOf('unknown', undefined), { tone: 'open' });
+  const of = (severity: Finding['severity'], port = 30080) => ({ severity, port });
+  t.match(standOf({ kind: 'healthy', finding: undefined }), { tone: 'good', text: 'answers' });
+  t.match(standOf({ kind: 'faulty', finding: of('error') }), { tone: 'bad', text: 'does not answer' });
+  t.match(standOf({ kind: 'faulty', finding: of('warning') }), { tone: 'warn' });
+  t.match(standOf({ kind: 'by-design', finding: of('info') }), { tone: 'design', text: /by design/ });
+  t.match(standOf({ kind: 'unknown', finding: undefined }), { tone: 'open' });
+  t.match(standOf({ kind: undefined, finding: of('error'), isOver: true }), { tone: 'good', text: 'is over' });
+  t.match(standOf({ kind: 'healthy', finding: of('info', 0) }), { tone: 'design', text: 'worth knowing' }, 'a node is not said to answer');
+  t.match(standOf({ kind: 'healthy', finding: of('error', 0) }), { tone: 'bad' }, 'what breaks others is not over where one of them answers');
+});
+
+t.test('what stands above the commands', async (t) => {
+  const design = { tone: 'design', text: '' } as const;
+  t.equal(remedyTitle(design, { isOver: false, port: 30080 }), 'If it should answer');
+  t.equal(remedyTitle(design, { isOver: false, port: 0 }), 'What changes it');
+  t.equal(remedyTitle({ tone: 'bad', text: '' }, { isOver: false, port: 30080 }), 'What opens it');
+  t.match(remedyTitle({ tone: 'good', text: '' }, { isOver: true, port: 30080 }), /come back/);
 });
 
 t.test('each witness says its own, once', async (t) => {
