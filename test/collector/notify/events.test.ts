@@ -55,9 +55,7 @@ for (const events of [true, false])
     ];
     if (events) t.match(api.created, wanted);
     t.equal(api.created.length, events ? 2 : 0);
-    t.match(
-      await (await fetch(`${collector.address}/metrics`)).text(),
-      events ? /portreeve_notifications_total\{target="kubernetes-events",outcome="sent"\} 2/ : /notifications_total counter\nportreeve/,
-    );
+    const page = await (await fetch(`${collector.address}/metrics`)).text();
+    t.equal(page.includes('portreeve_notifications_total{target="kubernetes-events",outcome="sent"} 2'), events);
     await agent.stop();
   });
