@@ -36,7 +36,7 @@ interface Image {
 const images: readonly Image[] = [
   {
     name: 'portreeve-agent',
-    packages: ['conntrack', 'ethtool', 'iproute2', 'ipset', 'iptables', 'ipvsadm', 'kmod', 'libgcc-s1', 'libstdc++6', 'nftables', 'procps'],
+    packages: ['conntrack', 'coreutils', 'ethtool', 'iproute2', 'ipset', 'iptables', 'ipvsadm', 'kmod', 'libgcc-s1', 'libstdc++6', 'nftables', 'procps'],
     programs: [
       '/usr/sbin/xtables-nft-multi',
       '/usr/sbin/xtables-legacy-multi',
@@ -51,6 +51,8 @@ const images: readonly Image[] = [
       '/sbin/ethtool',
       '/sbin/sysctl',
       '/bin/ps',
+      '/usr/bin/stdbuf',
+      '/usr/libexec/coreutils/libstdbuf.so',
       '/usr/lib/*/xtables/*.so',
       '/etc/iproute2/*',
       '/etc/protocols',
@@ -93,9 +95,9 @@ const applets: Readonly<Record<string, readonly string[]>> = {
   'xtables-legacy-multi': ['iptables-legacy', 'iptables-legacy-save', 'ip6tables-legacy', 'ip6tables-legacy-save'],
 };
 
-/** Builds both images: an archive and a bill of materials each. Needs root, for the capabilities of a file. Returns the paths. */
-export function buildImages(options: ImageOptions): readonly string[] {
-  return images.flatMap((image) => build(image, options));
+/** Builds the images, both unless some are named: an archive and a bill of materials each. Needs root, for the capabilities of a file. Returns the paths. */
+export function buildImages(options: ImageOptions, names: readonly string[] = images.map(({ name }) => name)): readonly string[] {
+  return images.filter(({ name }) => names.includes(name)).flatMap((image) => build(image, options));
 }
 
 function build(image: Image, { out, architecture }: ImageOptions): readonly string[] {
