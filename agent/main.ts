@@ -1,5 +1,4 @@
 // The agent: observes the node and tells the collector. Everything that is started here is closed here, in reverse order, when the signal says so.
-import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import { pino } from 'pino';
@@ -14,6 +13,7 @@ import { hasIdentity } from './host/identity.ts';
 import { thisMachine } from './host/machine.ts';
 import { Observer } from './observer.ts';
 import { OwnIdentity } from './own-identity.ts';
+import { newRun, type Run, timeOfRun } from './run.ts';
 import { damageOf } from './spool/damage.ts';
 import { type OpenedSpool, Spool } from './spool/spool.ts';
 import { type AgentStatus, type StatusOptions, serveStatus, withCapabilityGaps } from './status.ts';
@@ -58,7 +58,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const log = pino({ name: 'agent', level: options.logLevel ?? 'info' }, pino.destination({ fd: 2, sync: true }));
   const node = options.node ?? hostname();
   const notice = (text: string, details: Readonly<Record<string, unknown>>) => log.info(details, text);
-  const run = { stream: randomUUID(), startedAt: Date.now(), begunAt: performance.now() };
+  const run = newRun();
   const identity = await openIdentity(options, { node, signal, notice });
   const spool = await openSpool(options, { node, run, notice });
   const commands = new AbortController();
@@ -144,8 +144,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
 
 interface Started {
   readonly node: string;
-  /** `begunAt`: what performance.now() said when it was `startedAt`. */
-  readonly run: { readonly stream: string; readonly startedAt: number; readonly begunAt: number };
+  readonly run: Run;
   readonly notice: (text: string, details: Readonly<Record<string, unknown>>) => void;
 }
 
@@ -154,8 +153,7 @@ async function openSpool(options: AgentOptions, { node, run, notice }: Started):
   if (options.state === undefined) return undefined;
   const disk = await openDisk(join(options.state, 'spool', encodeURIComponent(node)));
   const bytes = options.spoolBytes === undefined ? {} : { bytesMax: options.spoolBytes };
-  const now = (): number => run.startedAt + (performance.now() - run.begunAt);
-  return await Spool.open(disk, { ...bytes, run: { stream: run.stream, startedAt: run.startedAt }, node, now, onNotice: notice });
+  return await Spool.open(disk, { ...bytes, run: { stream: run.stream, startedAt: run.startedAt }, node, now: () => timeOfRun(run), onNotice: notice });
 }
 
 /** The certificate of this machine, where it enrols by a join token or has done so; the authorities of a file, where one is given. */

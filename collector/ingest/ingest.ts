@@ -110,14 +110,14 @@ export class Ingest {
     }
     if (socket.destroyed || this.#isClosing) return gone();
     socket.off('error', gone);
-    this.#sockets.handleUpgrade(request, socket, head, (webSocket) => this.#begin(webSocket, address, admission));
+    const acceptedAt = Date.now();
+    this.#sockets.handleUpgrade(request, socket, head, (webSocket) => this.#begin(webSocket, { address, acceptedAt, admitted: admission }));
   }
 
-  #begin(webSocket: WebSocket, address: string, admitted: Admitted): void {
+  #begin(webSocket: WebSocket, granted: { readonly address: string; readonly acceptedAt: number; readonly admitted: Admitted }): void {
     const session = new AgentSession(webSocket, {
       ...this.#options,
-      address,
-      admitted,
+      ...granted,
       onHello: (node) => this.#take(node, session),
       onEnd: () => this.#drop(session),
     });

@@ -18,6 +18,8 @@ import { wantOf } from './want.ts';
 export interface SessionOptions extends IngestOptions {
   /** The peer's IP address, for the log. */
   readonly address: string;
+  /** When the connection was granted, before which the agent said nothing; milliseconds since 1970. */
+  readonly acceptedAt: number;
   /** For which node it may speak, and until when. */
   readonly admitted: Admitted;
   /** Called once the agent has said which node it speaks for. */
@@ -63,7 +65,6 @@ export class AgentSession {
   /** The highest seq committed, or being committed, per stream. */
   readonly #lastSeqs = new Map<string, number>();
   #clock: ClockOffset = { clockOffsetMs: 0, transitMs: 0 };
-  readonly #openedAt = Date.now();
   #savedAt = 0;
   #waiting = 0;
   #queue: Promise<void> = Promise.resolve();
@@ -262,7 +263,7 @@ export class AgentSession {
     const { node, stream, version, bootId, capabilities } = hello;
     const now = Date.now();
     const clockOffsetMs = Math.round(hello.clock - now);
-    const clock = { clockOffsetMs, transitMs: Math.max(0, now - this.#openedAt) };
+    const clock = { clockOffsetMs, transitMs: Math.max(0, now - this.#options.acceptedAt) };
     const known = (await store.node(node))?.lastSeenAt;
     // A clock that was set back makes the last time lie ahead.
     const heardAt = known === undefined ? undefined : Math.min(known, now);

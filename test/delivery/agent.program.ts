@@ -6,6 +6,7 @@ import { openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openDisk } from '../../agent/host/disk.ts';
+import { newRun, timeOfRun } from '../../agent/run.ts';
 import { damageOf } from '../../agent/spool/damage.ts';
 import { Spool } from '../../agent/spool/spool.ts';
 import { Uplink } from '../../agent/uplink.ts';
@@ -14,10 +15,9 @@ const [collector = '', state = '', node = '', notes = '', calm] = process.argv.s
 const file = openSync(notes, 'a');
 const tell = (note: object): void => void writeSync(file, `${JSON.stringify(note)}\n`);
 
-const run = { stream: randomUUID(), startedAt: Date.now() };
-const begunAt = performance.now();
-const now = (): number => run.startedAt + (performance.now() - begunAt);
-const opened = await Spool.open(await openDisk(join(state, node)), { run, node, now, onNotice: () => {} });
+const begun = newRun();
+const run = { stream: begun.stream, startedAt: begun.startedAt };
+const opened = await Spool.open(await openDisk(join(state, node)), { run, node, now: () => timeOfRun(begun), onNotice: () => {} });
 const { spool } = opened;
 const [settle, append] = [spool.settle.bind(spool), spool.append.bind(spool)];
 spool.settle = (place) => {
@@ -31,7 +31,7 @@ spool.append = async (changes) => {
 const uplink = new Uplink({
   collector,
   identity: { node, version: '1', bootId: 'b', ...run, capabilities: [] },
-  begunAt,
+  begunAt: begun.begunAt,
   spool: opened,
   onWant: () => {},
   onTrace: () => ({ error: 'no node' }),
@@ -46,7 +46,7 @@ for (let seq = opened.damaged > 0 ? 1 : 0; calm === undefined; ) {
     return { at: made.at, node, kind: 'rule' as const, subject: made.subject, before: null, after: made.id };
   });
   uplink.take({ kind: 'changes', changes });
-  await sleep(Math.random() * 4);
+  await sleep(Math.random() * 20);
 }
 while (!uplink.status.connected || uplink.unacknowledged > 0 || uplink.delivery.onDiskAlone) await sleep(20);
 await uplink.close();

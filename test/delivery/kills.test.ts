@@ -1,8 +1,9 @@
 // Real processes, killed: an agent with its spool on a real disk, and a collector with its SQLite file, over loopback. After every kill both go on, and in the end
 // an oracle that has noted everything itself compares.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
@@ -13,7 +14,7 @@ import { faultsOf, Ledger, type Made } from './ledger.ts';
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
 const kills = Number(process.env.KILLS ?? 104);
 /** Agents that share a collector: all are killed, and each collector's end is one of them all. */
-const nodes = ['node1', 'node2', 'node3'];
+const nodes = ['node1', 'node2', 'node3', 'node4', 'node5'];
 /** Both sides read clocks in whole milliseconds, several times. */
 const grainMs = 5;
 t.setTimeout(3_600_000);
@@ -116,6 +117,8 @@ t.test('agents and collectors that are killed lose nothing that was acknowledged
     const promised = promisedBy(readFileSync(join(directory, `${node}.notes`), 'utf8'));
     changes += promised.made.length;
     const faults = faultsOf(Ledger.read(join(directory, 'data', 'portreeve.db'), node), { ...promised, toleranceMs: grainMs });
+    // For somebody to look at: the whole ledger stays beside the notes.
+    if (faults.length > 0) cpSync(directory, join(tmpdir(), `portreeve-kills-${seed}`), { recursive: true });
     t.strictSame(faults.slice(0, 5), [], node);
   }
   t.comment(`SEED=${seed}: ${done + nodes.length} kills, ${changes} changes: 0 lost, 0 twice, 0 silent gaps`);

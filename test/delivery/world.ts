@@ -444,6 +444,7 @@ class ModelCollector {
       audit: () => {},
       heartbeatMs: 1_000_000,
       address: '127.0.0.1',
+      acceptedAt: Date.now(),
       admitted: { kind: 'admitted', by: 'nobody' },
       onHello: (name) => {
         const older = this.#sessions.get(name);
