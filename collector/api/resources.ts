@@ -1,5 +1,6 @@
 // The resources under /api/v1 as one list: what each is for, what may be asked, and what answers.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { TSchema } from 'typebox';
 import { limits } from '../../shared/limits.ts';
 import { registerCsv } from '../lint/register.ts';
 import type { AlertsBody } from './alerts.ts';
@@ -14,10 +15,15 @@ import * as schemas from './schemas.ts';
 import { principalOf } from './security.ts';
 import type { ApiOptions } from './server.ts';
 
-interface Resource {
+/** A resource that is answered with JSON; a list of them is the API. */
+export interface Resource {
   readonly url: string;
   readonly summary: string;
-  readonly kind: schemas.AnswerKind;
+  /** Of the answer; its schema is that of `schemas.answers`, or `response`. */
+  readonly kind: string;
+  readonly response?: TSchema;
+  /** Of a kind without a schema: whether it is a list of open objects. */
+  readonly list?: boolean;
   readonly method?: 'GET' | 'POST';
   readonly schema?: { readonly params?: object; readonly querystring?: object; readonly body?: object };
   /** Bytes of the body, where the usual limit is too small. */
@@ -31,13 +37,15 @@ interface Resource {
 
 export interface Serving {
   readonly answers: Answers;
+  /** Resources that are listed elsewhere. */
+  readonly more?: readonly Resource[];
   readonly live: LiveStreams;
   readonly view: ApiOptions['view'];
 }
 
 /** Adds all resources. */
-export function addResources(app: FastifyInstance, { answers, live, view }: Serving): void {
-  for (const resource of [...stateResources(answers), ...historyResources(answers)]) addResource(app, resource, view);
+export function addResources(app: FastifyInstance, { answers, more = [], live, view }: Serving): void {
+  for (const resource of [...stateResources(answers), ...historyResources(answers), ...more]) addResource(app, resource, view);
   app.get('/register', registerOptions, async (request, reply) => sendRegister(request, reply, { answers, view }));
   app.get('/live', { schema: { summary: `Server-sent events: ${eventNames.join(', ')}.`, querystring: schemas.liveQuery } }, (request, reply) => {
     if (!principalOf(request).seesAll) throw new Problem(403, 'the event stream tells of Services in all namespaces, and wants the right to list them all');
@@ -188,7 +196,7 @@ async function visible(answered: { readonly items?: readonly unknown[] }, reques
 
 function addResource(
   app: FastifyInstance,
-  { url, method = 'GET', summary, kind, schema, bodyLimit, answer, namespaceOf }: Resource,
+  { url, method = 'GET', summary, kind, schema, bodyLimit, answer, namespaceOf, ...own }: Resource,
   view: ApiOptions['view'],
 ): void {
   app.route({
@@ -199,7 +207,7 @@ function addResource(
       operationId: `${method.toLowerCase()}${kind}${url.includes(':port') ? 'OfPort' : ''}`,
       summary,
       ...schema,
-      response: { 200: schemas.answers[kind], default: model('Problem') },
+      response: { 200: responseOf({ kind, ...own }), default: model('Problem') },
     },
     handler: async (request, reply) => {
       const answered = await visible((await answer(request)) as object, request, namespaceOf);
@@ -207,6 +215,12 @@ function addResource(
       return method === 'GET' ? sendTagged(request, reply, whole) : whole;
     },
   });
+}
+
+function responseOf({ kind, response, list }: Pick<Resource, 'kind' | 'response' | 'list'>): TSchema {
+  if (response !== undefined) return response;
+  if (Object.hasOwn(schemas.answers, kind)) return schemas.answers[kind as schemas.AnswerKind];
+  return list === true ? schemas.openListOf(kind) : schemas.objectOf(kind, {});
 }
 
 const registerOptions = {

@@ -144,6 +144,10 @@ const head = (kind: string) => ({
 export const listOf = (kind: string, item: string, more: Readonly<Record<string, TSchema>> = {}) =>
   Type.Object({ ...head(kind), items: Type.Array(model(item)), next: Type.Optional(Type.String({ description: 'Cursor of the next page.' })), ...more });
 
+/** The answer of a list whose items no model describes. */
+export const openListOf = (kind: string) =>
+  Type.Object({ ...head(kind), items: Type.Array(Type.Object({}, { additionalProperties: true })), next: Type.Optional(Type.String()) });
+
 /** The answer of a single object. */
 export const objectOf = (kind: string, fields: Readonly<Record<string, TSchema>>) => Type.Object({ ...head(kind), ...fields });
 

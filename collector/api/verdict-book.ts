@@ -13,6 +13,8 @@ export type VerdictEvent =
 export interface VerdictBookOptions {
   readonly state: CollectorState;
   readonly store: Pick<Store, 'appendVerdicts'>;
+  /** Whether this collector writes the history of a node; where several share the work, that of its own. Absent: of all. */
+  readonly keeps?: (node: string) => boolean;
   /** A write that failed: history has a hole, nothing else is lost. */
   readonly onError: (error: unknown) => void;
   /** Milliseconds that rows wait to be written together. */
@@ -56,6 +58,8 @@ export class VerdictBook {
     for (const { name } of options.state.nodes) this.#dirty.add(name);
     this.#unsubscribe = options.state.subscribe((event) => {
       if (event.kind === 'judged' || event.kind === 'node') this.#touch(event.node);
+      // Of nodes that are judged elsewhere only what was found is told.
+      if ('finding' in event) this.#touch(event.finding.node);
       // What Services own which NodePort has changed: nodes of which nothing else is new are not judged for that.
       if (event.kind === 'objects' && (event.touched.all || event.touched.kinds.has('Service') || event.touched.kinds.has('Node'))) this.#sweepSoon();
     });
@@ -209,6 +213,7 @@ export class VerdictBook {
   }
 
   #note(node: string, kept: Kept, at: number): void {
+    if (this.#options.keeps?.(node) === false) return;
     this.#unwritten.push({ at, row: rowOf(node, kept), columns: this.#columnsId });
     this.#writer ??= setTimeout(() => this.#write(), this.#options.writeAfterMs ?? 1_000);
   }

@@ -24,6 +24,8 @@ export interface NotifierOptions {
   readonly log: { warn(details: object, text: string): void };
   /** Milliseconds before a second try; twice as long before each further one. */
   readonly retryMs?: number;
+  /** Whether this collector is the one that speaks; where several share the work all follow what is so, and one of them says it. Absent: it is. */
+  readonly speaks?: () => boolean;
 }
 
 type Outcome = 'sent' | 'failed' | 'dropped';
@@ -36,8 +38,8 @@ export class Notifier {
   readonly #posts: readonly Post[];
   readonly #unsubscribe: () => void;
 
-  constructor({ state, channels, log, retryMs = 1_000 }: NotifierOptions) {
-    this.#posts = channels.map((channel) => new Post(channel, log, retryMs));
+  constructor({ state, channels, log, retryMs = 1_000, speaks = () => true }: NotifierOptions) {
+    this.#posts = channels.map((channel) => new Post(channel, { log, retryMs, speaks }));
     this.#unsubscribe = state.subscribe((event) => {
       for (const post of this.#posts) post.take(event);
     });
@@ -64,6 +66,7 @@ class Post {
   readonly #channel: Channel;
   readonly #log: NotifierOptions['log'];
   readonly #retryMs: number;
+  readonly #speaks: () => boolean;
   readonly #queue: unknown[] = [];
   readonly #counts: Record<Outcome, number> = { sent: 0, failed: 0, dropped: 0 };
   readonly #stop = new AbortController();
@@ -71,8 +74,9 @@ class Post {
   #isSending = false;
   #isLame = false;
 
-  constructor(channel: Channel, log: NotifierOptions['log'], retryMs: number) {
+  constructor(channel: Channel, { log, retryMs, speaks }: Required<Pick<NotifierOptions, 'log' | 'retryMs' | 'speaks'>>) {
     this.#channel = channel;
+    this.#speaks = speaks;
     this.#log = log;
     this.#retryMs = retryMs;
     if (channel.repeatMs !== undefined) this.#clock = setInterval(() => this.#repeat(), channel.repeatMs);
@@ -107,6 +111,7 @@ class Post {
   }
 
   #push(words: unknown): void {
+    if (!this.#speaks()) return;
     if (this.#queue.length >= limits.notificationsMax) {
       this.#queue.shift();
       this.#counts.dropped++;

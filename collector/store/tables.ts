@@ -107,7 +107,7 @@ export interface Tables {
 /** The steps in order. One that has been released is never changed: a new one is added behind it. */
 export const migrationsFor = (engine: Engine): MigrationProvider => ({
   getMigrations: async () =>
-    ({ '0001-ledger': ledger(engine), '0002-access': access(engine), '0003-operations': operations(engine) }) satisfies Record<string, Migration>,
+    ({ '0001-ledger': ledger(engine), '0002-access': access(engine), '0005-operations': operations(engine) }) satisfies Record<string, Migration>,
 });
 
 function ledger(engine: Engine): Migration {

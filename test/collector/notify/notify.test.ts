@@ -197,7 +197,8 @@ t.test('Alertmanager is told again while a finding lasts', async (t) => {
   t.match(channel.words(opened(findingOf('node1'))), [
     { labels: { alertname: 'NodePortUnreachable', node: 'node1' }, startsAt: '1970-01-01T00:00:01.000Z', endsAt: '1970-01-01T00:04:10.000Z' },
   ]);
-  t.match((channel.standing?.() as object[][])[0], [{ labels: { node: 'node9' } }, { labels: { node: 'node1' } }], 'those of before a restart as well');
+  const [standing] = (channel.standing?.() ?? []) as object[][];
+  t.match(standing, [{ labels: { node: 'node9' } }, { labels: { node: 'node1' } }], 'those of before a restart as well');
   t.match(channel.words(closed(findingOf('node1'))), [{ endsAt: '1970-01-01T00:00:03.000Z' }]);
   t.equal(channel.words(opened(findingOf('node2', { severity: 'info' }))), undefined);
   t.throws(() => receiverUrl('alertmanager', 'ftp://x'), { code: 'USAGE' });
