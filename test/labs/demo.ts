@@ -180,10 +180,11 @@ async function poll<T>(ending: AbortSignal, read: () => Promise<T | undefined>, 
 }
 
 // A browser outside of the user namespace does not reach what listens in it.
-const pageText = ({ url }: Product): string =>
-  process.env.DEMO_NAMESPACE === '1'
+function pageText({ url }: Product): string {
+  return process.env.DEMO_NAMESPACE === '1'
     ? `the page is at ${url}, for a browser in this network namespace (nsenter -t ${process.pid}); as root the demo shows it to any on this machine`
     : `the page is at ${url}: open it in a browser and watch what follows`;
+}
 
 async function stayUntil(ending: AbortSignal, product: Product): Promise<void> {
   const enter = process.env.DEMO_NAMESPACE === '1' ? `nsenter -U -n --preserve-credentials -t ${process.pid} ` : '';
