@@ -2,7 +2,7 @@
 // (k3s ctr images import, podman load, skopeo copy oci-archive:…). No engine is needed. There is no shell and no package manager in them.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { copyPrograms, type DebianPackage, debianRoot } from './debian-root.ts';
@@ -207,15 +207,4 @@ interface Descriptor {
   readonly mediaType: string;
   readonly digest: string;
   readonly size: number;
-}
-
-/** The sums of all files that a release is made of, as sha256sum -c reads them. */
-export function writeChecksums(out: string, files: readonly string[]): string {
-  const lines = files
-    .map((file) => `${createHash('sha256').update(readFileSync(file)).digest('hex')}  ${basename(file)}\n`)
-    .sort((a, b) => (a.slice(66) < b.slice(66) ? -1 : 1));
-  const sums = join(out, 'SHA256SUMS');
-  writeFileSync(`${sums}.new`, lines.join(''));
-  renameSync(`${sums}.new`, sums);
-  return sums;
 }

@@ -77,6 +77,8 @@ export const processes: Source = {
   // A start, an end or a restart is seen so late where no event tells of it: a look costs a few milliseconds.
   pollMs: () => 5_000,
   read: async (machine) => {
+    // A container that has processes of its own sees none of the node's: that kube-proxy is not among them says nothing.
+    if (linkOf('/proc/self') === '1') return { outcome: 'absent', reason: "this container does not see the host's processes (hostPID)" };
     const [names, stat] = await Promise.all([machine.list('/proc'), machine.read('/proc/stat')]);
     const bootedAt = stat.kind === 'done' ? Number(/^btime (\d+)/m.exec(stat.content.toString('latin1'))?.[1]) * 1000 : Number.NaN;
     const found = await Promise.all(names.filter((name) => /^\d+$/.test(name)).map((pid) => readWatched(machine, Number(pid), bootedAt)));

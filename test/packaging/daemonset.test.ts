@@ -76,6 +76,12 @@ async function theContainer(t: Tap): Promise<void> {
     );
     for (const name of ['tools', 'kernel', 'iptables', 'ip6tables', 'nftables', 'interfaces', 'routes', 'sysctls'])
       t.equal(sources.find((source) => source.name === name)?.outcome, 'facts', name);
+    const processes = sources.find(({ name }) => name === 'processes');
+    t.same(
+      [processes?.outcome, processes?.reason],
+      ['absent', "this container does not see the host's processes (hostPID)"],
+      'a list of none is not told as if it were the node’s',
+    );
     t.equal(container.exec(probe), 0);
   });
 }
