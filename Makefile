@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/node_modules/node-linux-$(arch)/bin:$(CURDIR)/node_modu
 
 tools := perl=perl-base iptables=iptables nft=nftables ipset=ipset ipvsadm=ipvsadm ip=iproute2 conntrack=conntrack ps=procps openssl=openssl
 # What the labs with a kernel of its own and with firewall managers, the store in PostgreSQL, the page and tests of single sources need: they are skipped without them.
-optional := linux.uml=user-mode-linux modprobe=kmod ethtool=ethtool pg_ctlcluster=postgresql chromium=chromium zsh=zsh fish=fish man=man-db groff=groff
+optional := linux.uml=user-mode-linux modprobe=kmod ethtool=ethtool pg_ctlcluster=postgresql strace=strace chromium=chromium zsh=zsh fish=fish man=man-db groff=groff
 # What packages are checked and made with: Debian's own check, the template engine of Helm, root file systems of images, executables for arm64.
 optional += lintian=lintian /usr/lib/go-1.19/bin/go=golang-1.19-go /usr/share/gocode/src/github.com/Masterminds/sprig=golang-github-masterminds-sprig-dev
 optional += /usr/share/gocode/src/sigs.k8s.io/yaml=golang-k8s-sigs-yaml-dev mmdebstrap=mmdebstrap setcap=libcap2-bin

@@ -12,7 +12,9 @@ import { type Api, createApi } from './api/server.ts';
 import { Access, firstToken } from './identity/access.ts';
 import { admit } from './identity/admission.ts';
 import { Authority } from './identity/authority.ts';
+import { Connections } from './identity/connections.ts';
 import { plainServer, TlsListener } from './identity/listener.ts';
+import { Refusals } from './identity/refusals.ts';
 import { ServiceAccounts } from './identity/service-accounts.ts';
 import { Ingest } from './ingest/ingest.ts';
 import { watchFiles } from './kubernetes/files.ts';
@@ -161,6 +163,8 @@ async function start(options: Started, log: Log, closers: (() => unknown)[]): Pr
     told: () => ({ samples: notifier.samples, waiting: notifier.waiting }),
   });
   closers.push(() => api.close());
+  const connections = new Connections();
+  connections.watch(api.app.server);
   const admission = { store, isOpen, trustsForeignAuthority: options.agentAuthority !== undefined, ...reviewed };
   const agents = new Ingest(api.app.server, {
     state,
@@ -168,6 +172,7 @@ async function start(options: Started, log: Log, closers: (() => unknown)[]): Pr
     log,
     record,
     audit,
+    connections,
     admit: (request) => admit(request, admission, Date.now()),
     ...(options.heartbeatMs === undefined ? {} : { heartbeatMs: options.heartbeatMs }),
   });
@@ -207,7 +212,10 @@ function secretOf(file: string): string {
 
 /** Writes of the audit log are not waited for; one that fails is told of. */
 function auditLog(store: Store, log: Log): (record: Omit<AuditRecord, 'at'>) => void {
-  return (record) => {
+  const refusals = new Refusals();
+  return (asked) => {
+    const record = asked.outcome === 'refused' ? refusals.toTell(asked, Date.now()) : asked;
+    if (record === undefined) return;
     store
       .appendAudit([{ at: Date.now(), ...record }])
       .catch((error: unknown) => log.error({ reason: reasonOf(error), ...record }, 'the audit log could not be written'));

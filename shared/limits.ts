@@ -21,6 +21,32 @@ export const limits = {
   earlierStreamsMax: 256,
   /** Milliseconds that a collector may ask an agent to stay away. */
   retryAfterMsMax: 10 * 60_000,
+  /** Connections of one address (of one /64 of IPv6) whose agent has not said hello, those of the API among them, and of all: beyond it the oldest is cut. */
+  unknownConnectionsOfAddressMax: 1_024,
+  unknownConnectionsMax: 4_096,
+  /** Milliseconds for the handshake of TLS. */
+  tlsHandshakeMs: 10_000,
+  /** Connections of one identity that have not said hello: beyond it the oldest is cut. */
+  greetingsOfNodeMax: 4,
+  /** How deeply a message is nested. */
+  messageDepthMax: 64,
+  /** Milliseconds since 1970 that a message may name: what JavaScript and every store can tell. */
+  timeMsMax: 8_640_000_000_000_000,
+  /** Streams that one connection of an agent brings changes of: its own run and those that its spool holds. */
+  streamsOfSessionMax: 1_024,
+  /** Bytes that wait to be sent to an agent that does not read: beyond it the connection is cut. */
+  sendBufferBytesMax: 8 * 1024 * 1024,
+  /** Pings of one agent in a second. */
+  pingsPerSecondMax: 10,
+  /** Milliseconds of the collector's time that one agent may use at once, and in each second after that: beyond it its frames wait their turn. */
+  sessionBurstMs: 250,
+  sessionMsPerSecond: 50,
+  /** Part of the collector's time that all agents beyond their share may use together. */
+  heavyShare: 0.3,
+  /** Refusals of one sort and address in a minute that are logged and audited one by one; more are counted. */
+  refusalsToldMax: 10,
+  /** Bytes of the window of a compressed frame: what reading it may take. As a power of two. */
+  zstdWindowLogMax: 23,
   /** Bytes of a message before compression, either way. */
   messageBytesMax: 4 * 1024 * 1024,
   /** Messages smaller than this are sent as they are. */

@@ -4,6 +4,7 @@ import type { Server } from 'node:http';
 import http from 'node:http';
 import https from 'node:https';
 import { failure, reasonOf } from '../../shared/errors.ts';
+import { limits } from '../../shared/limits.ts';
 import type { Authority } from './authority.ts';
 
 export interface TlsFiles {
@@ -59,7 +60,10 @@ export class TlsListener {
 
   readonly server = (handler: http.RequestListener): Server => {
     // Clients without a certificate are let in here, as the API takes tokens; who may speak for a node is decided behind it.
-    this.#server = https.createServer({ ...bounds, ...this.#current.context, requestCert: true, rejectUnauthorized: false, minVersion: 'TLSv1.2' }, handler);
+    this.#server = https.createServer(
+      { ...bounds, ...this.#current.context, requestCert: true, rejectUnauthorized: false, minVersion: 'TLSv1.2', handshakeTimeout: limits.tlsHandshakeMs },
+      handler,
+    );
     return this.#server;
   };
 

@@ -7,9 +7,12 @@ import { limits } from '../../shared/limits.ts';
 import type { SequencedChange } from '../../shared/model/change.ts';
 import { subprotocol } from '../../shared/wire/messages.ts';
 import type { Admission, Admitted } from '../identity/admission.ts';
+import type { Connections, Peer } from '../identity/connections.ts';
+import { Refusals } from '../identity/refusals.ts';
 import type { CollectorState } from '../state/state.ts';
 import type { AuditRecord, Store } from '../store/store.ts';
 import { AgentSession } from './session.ts';
+import { Turns } from './turns.ts';
 
 /** The part of a pino logger that is used. */
 export interface Log {
@@ -27,6 +30,8 @@ export interface IngestOptions {
   readonly heartbeatMs?: number;
   /** Milliseconds for the first message of a connection. */
   readonly helloTimeoutMs?: number;
+  /** Connections that are nobody's yet; absent: they are not limited. */
+  readonly connections?: Connections;
   /** Says for which node a connection may speak. */
   readonly admit: (request: IncomingMessage) => Promise<Admission>;
   /** Keeps what an auditor wants to know. */
@@ -39,6 +44,8 @@ const decidingMax = 512;
 const cloneMs = 10 * 60_000;
 
 const retryAfterSeconds = 30;
+/** Milliseconds that a refused connection may take to end by itself. */
+const lingerMs = 1_000;
 
 /** Owns all sessions; `close()` ends them with code 1001, so that agents come back later. */
 export class Ingest {
@@ -49,6 +56,8 @@ export class Ingest {
   readonly #byNode = new Map<string, AgentSession>();
   /** The run that was replaced last, of nodes that had two. */
   readonly #replaced = new Map<string, { readonly stream: string | undefined; readonly at: number }>();
+  readonly #turns = new Turns();
+  readonly #refusals = new Refusals();
   #deciding = 0;
   #isClosing = false;
   readonly #unsubscribe: () => void;
@@ -60,6 +69,7 @@ export class Ingest {
     this.#sockets = new WebSocketServer({
       noServer: true,
       perMessageDeflate: false,
+      autoPong: false,
       maxPayload: limits.frameBytesMax,
       handleProtocols: (offered) => offered.has(subprotocol) && subprotocol,
     });
@@ -80,19 +90,22 @@ export class Ingest {
     this.#isClosing = true;
     this.#server.off('upgrade', this.#upgrade);
     this.#unsubscribe();
+    this.#turns.close();
     await Promise.all([...this.#sessions].map((session) => session.close(1001, 'the collector stops')));
     await new Promise<void>((resolve) => this.#sockets.close(() => resolve()));
   }
 
   #admit(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const path = (request.url ?? '').split('?')[0];
-    if (path !== '/agent') return refuse(socket, '404 Not Found');
+    if (path !== '/agent') return refuse(socket, { status: '404 Not Found', code: 'NOT_FOUND', message: 'agents connect to /agent' });
     // Agents send no Origin; a page in a browser does, and has no business here.
-    if (request.headers.origin !== undefined) return refuse(socket, '403 Forbidden');
+    if (request.headers.origin !== undefined)
+      return refuse(socket, { status: '403 Forbidden', code: 'ORIGIN_FOREIGN', message: 'pages in browsers do not connect here' });
     const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((each) => each.trim());
-    if (!offered.includes(subprotocol)) return refuse(socket, '400 Bad Request');
-    if (this.#sessions.size + this.#deciding >= limits.agentsMax || this.#deciding >= decidingMax)
-      return refuse(socket, '503 Service Unavailable', `Retry-After: ${retryAfterSeconds}\r\n`);
+    if (!offered.includes(subprotocol))
+      return refuse(socket, { status: '400 Bad Request', code: 'SUBPROTOCOL_UNKNOWN', message: `${subprotocol} is spoken here` });
+    if (this.#byNode.size + this.#deciding >= limits.agentsMax || this.#deciding >= decidingMax)
+      return refuse(socket, { status: '503 Service Unavailable', code: 'BUSY', message: 'there is no room for another agent now' });
     void this.#decide(request, socket, head);
   }
 
@@ -104,24 +117,44 @@ export class Ingest {
     const admission = await this.#options.admit(request).catch((error: unknown): Admission => ({ kind: 'refused', status: 503, reason: reasonOf(error) }));
     this.#deciding--;
     if (admission.kind === 'refused') {
-      this.#options.log.warn({ address, reason: admission.reason }, 'an agent is turned away');
-      this.#options.audit({ who: 'agent', action: 'connect', subject: admission.reason.slice(0, 200), outcome: 'refused', address });
-      return refuse(socket, `${admission.status} ${statusText[admission.status]}`, admission.status === 503 ? `Retry-After: ${retryAfterSeconds}\r\n` : '');
+      const refusal = { who: 'agent', action: 'connect', subject: admission.reason.slice(0, 200), outcome: 'refused', address } as const;
+      const told = this.#refusals.toTell(refusal, Date.now());
+      if (told !== undefined) {
+        this.#options.log.warn({ address, reason: told.subject }, 'an agent is turned away');
+        this.#options.audit(told);
+      }
+      const code = admission.status === 503 ? 'BUSY' : 'CREDENTIAL_REFUSED';
+      return refuse(socket, { status: `${admission.status} ${statusText[admission.status]}`, code, message: admission.reason });
     }
     if (socket.destroyed || this.#isClosing) return gone();
     socket.off('error', gone);
     const acceptedAt = Date.now();
-    this.#sockets.handleUpgrade(request, socket, head, (webSocket) => this.#begin(webSocket, { address, acceptedAt, admitted: admission }));
+    const { remoteAddress, remotePort } = request.socket;
+    const peer = { remoteAddress, remotePort };
+    this.#sockets.handleUpgrade(request, socket, head, (webSocket) => this.#begin(webSocket, { address, peer, acceptedAt, admitted: admission }));
   }
 
-  #begin(webSocket: WebSocket, granted: { readonly address: string; readonly acceptedAt: number; readonly admitted: Admitted }): void {
+  #begin(webSocket: WebSocket, granted: { readonly address: string; readonly peer: Peer; readonly acceptedAt: number; readonly admitted: Admitted }): void {
+    this.#makeRoom(granted.admitted.node);
     const session = new AgentSession(webSocket, {
       ...this.#options,
+      turns: this.#turns,
       ...granted,
-      onHello: (node) => this.#take(node, session),
+      onHello: (node) => {
+        this.#options.connections?.know(granted.peer);
+        this.#take(node, session);
+      },
       onEnd: () => this.#drop(session),
     });
     this.#sessions.add(session);
+  }
+
+  /** One identity opens a connection or two before it says hello, not thousands. */
+  #makeRoom(node: string | undefined): void {
+    if (node === undefined) return;
+    const silent = [...this.#sessions].filter((session) => session.node === undefined && session.admittedNode === node);
+    if (silent.length >= limits.greetingsOfNodeMax)
+      silent[0]?.refuse('CONNECTIONS_TOO_MANY', `more than ${limits.greetingsOfNodeMax} connections of ${node} have not said hello`);
   }
 
   #take(node: string, session: AgentSession): void {
@@ -156,7 +189,15 @@ export class Ingest {
 
 const statusText = { 401: 'Unauthorized', 403: 'Forbidden', 503: 'Service Unavailable' } as const;
 
-function refuse(socket: Duplex, status: string, headers = ''): void {
+/** Says why, as the API does, and does not wait for ever until the other side has read it. */
+function refuse(socket: Duplex, { status, code, message }: { readonly status: string; readonly code: string; readonly message: string }): void {
+  const body = JSON.stringify({ title: status.slice(4), status: Number(status.slice(0, 3)), code, detail: message });
+  const later = status.startsWith('503') ? `Retry-After: ${retryAfterSeconds}\r\n` : '';
   socket.on('error', () => socket.destroy());
-  socket.end(`HTTP/1.1 ${status}\r\n${headers}Connection: close\r\nContent-Length: 0\r\n\r\n`);
+  socket.resume();
+  const timer = setTimeout(() => socket.destroy(), lingerMs);
+  socket.once('close', () => clearTimeout(timer));
+  socket.end(
+    `HTTP/1.1 ${status}\r\n${later}Connection: close\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
 }

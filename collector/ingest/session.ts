@@ -13,6 +13,7 @@ import type { Gap } from '../store/store.ts';
 import { beginOf, type ClockOffset, gapsTold, timesNotCovered } from './coverage.ts';
 import { readFact } from './facts.ts';
 import type { IngestOptions } from './ingest.ts';
+import type { Turns } from './turns.ts';
 import { wantOf } from './want.ts';
 
 export interface SessionOptions extends IngestOptions {
@@ -22,6 +23,7 @@ export interface SessionOptions extends IngestOptions {
   readonly acceptedAt: number;
   /** For which node it may speak, and until when. */
   readonly admitted: Admitted;
+  readonly turns: Turns;
   /** Called once the agent has said which node it speaks for. */
   readonly onHello: (node: string) => void;
   readonly onEnd: () => void;
@@ -70,6 +72,9 @@ export class AgentSession {
   #queue: Promise<void> = Promise.resolve();
   #lastWant: { readonly nodePorts: Want['nodePorts']; readonly others: string } | undefined;
   #refused = false;
+  #hasComplained = false;
+  /** Pings since the last second that any came in. */
+  #pings = { since: 0, count: 0 };
   #ended = false;
 
   constructor(socket: WebSocket, options: SessionOptions) {
@@ -82,7 +87,7 @@ export class AgentSession {
     if (validUntil !== undefined) this.#expiry = setTimeout(() => this.#expire(), Math.min(validUntil - Date.now(), timerMsMax));
     socket.on('message', (data: Buffer, isBinary) => this.#frame(data, isBinary ? 'binary' : 'text'));
     socket.on('pong', (data: Buffer) => this.#ponged(data));
-    socket.on('ping', () => this.#heard());
+    socket.on('ping', (data: Buffer) => this.#pinged(data));
     socket.on('error', (error) => this.#options.log.warn({ node: this.node, reason: error.message }, 'the connection of an agent failed'));
     socket.on('close', (code) => this.#end(code));
   }
@@ -90,6 +95,11 @@ export class AgentSession {
   /** The run of the agent; undefined before hello. */
   get stream(): string | undefined {
     return this.#hello?.stream;
+  }
+
+  /** The node that it was let in for; undefined where everybody is let in. */
+  get admittedNode(): string | undefined {
+    return this.#options.admitted.node;
   }
 
   /** The node it speaks for; undefined before hello. */
@@ -153,6 +163,26 @@ export class AgentSession {
     this.#options.state.heard(this.#hello.node);
   }
 
+  /** Answers by hand: who only asks and never reads would have the answers pile up here. */
+  #pinged(data: Buffer): void {
+    const now = performance.now();
+    this.#pings = now - this.#pings.since > 1_000 ? { since: now, count: 1 } : { ...this.#pings, count: this.#pings.count + 1 };
+    if (this.#pings.count > limits.pingsPerSecondMax) return this.refuse('PINGS_TOO_MANY', `more than ${limits.pingsPerSecondMax} pings came in a second`);
+    this.#heard();
+    if (this.#hasRoom()) this.#socket.pong(data);
+  }
+
+  /** Cuts off an agent that does not read what it is sent. */
+  #hasRoom(): boolean {
+    if (this.#socket.bufferedAmount <= limits.sendBufferBytesMax) return true;
+    this.#options.log.warn(
+      { node: this.node, address: this.address, bytes: this.#socket.bufferedAmount },
+      'an agent does not read what it is sent: the connection is cut',
+    );
+    this.#socket.terminate();
+    return false;
+  }
+
   /**
    * An agent that answers with the number of the ping had nothing unsent when it did. What it sent before came before, and is stored once its turn is over: then
    * nothing is missing until the ping was sent. Every other moment is only a guess, by a clock that may be set.
@@ -214,19 +244,17 @@ export class AgentSession {
     if (this.#socket.readyState !== WebSocket.OPEN) return;
     this.#heard();
     this.#frames++;
-    const decoded = decodeFromAgent(data, form);
-    if (decoded.kind === 'malformed') return this.#reject(decoded.error);
-    if (++this.#waiting >= waitingMax) this.#socket.pause();
+    if (++this.#waiting >= (this.#options.turns.isLight(this.#who) ? waitingMax : 1)) this.#socket.pause();
     // One after the other: a state or a batch that comes right behind the hello waits until the store has said where the stream stands.
     this.#queue = this.#queue
-      .then(() => this.#handle(decoded.message))
+      .then(() => this.#read(data, form))
       .catch((error: unknown) => this.#reject(error))
       .finally(() => this.#done());
   }
 
   #done(): void {
     this.#waiting--;
-    if (this.#socket.isPaused && this.#waiting < waitingMax / 2) this.#socket.resume();
+    if (this.#socket.isPaused && (this.#waiting === 0 || (this.#waiting < waitingMax / 2 && this.#options.turns.isLight(this.#who)))) this.#socket.resume();
   }
 
   #reject(error: unknown): void {
@@ -235,6 +263,25 @@ export class AgentSession {
     const level = code === 'FRAME_INVALID' || code === 'FRAME_TOO_LARGE' || code === 'NODE_FOREIGN' ? 'warn' : 'error';
     this.#options.log[level]({ node: this.node, address: this.address, code, reason: reasonOf(error) }, 'the session of an agent is ended');
     this.refuse(code, reasonOf(error));
+  }
+
+  /** Who uses more time than its share waits for its turn, before anything is made of the frame. */
+  async #read(data: Buffer, form: FrameForm): Promise<void> {
+    const { turns } = this.#options;
+    if (!turns.isLight(this.#who)) await turns.turn();
+    if (this.#refused) return;
+    const begun = performance.now();
+    const decoded = decodeFromAgent(data, form);
+    turns.spend(this.#who, performance.now() - begun);
+    if (decoded.kind === 'malformed') return this.#reject(decoded.error);
+    // Storing is another thread's work, and what is made of facts comes later: a state costs about as much again as reading it.
+    if (decoded.message.type === 'state') turns.spend(this.#who, performance.now() - begun);
+    await this.#handle(decoded.message);
+  }
+
+  /** Whose share of the time it is. */
+  get #who(): string {
+    return this.#options.admitted.node ?? this.#hello?.node ?? this.address;
   }
 
   async #handle(message: AgentMessage): Promise<void> {
@@ -251,7 +298,10 @@ export class AgentSession {
       case 'traced':
         return this.#traces.get(message.id)?.(message);
       case 'error':
-        return this.#options.log.warn({ node: this.node, code: message.code, reason: message.message }, 'an agent reports an error');
+        // One says why it closes; more of them are only noise.
+        if (!this.#hasComplained) this.#options.log.warn({ node: this.node, code: message.code, reason: message.message }, 'an agent reports an error');
+        this.#hasComplained = true;
+        return;
     }
   }
 
@@ -363,6 +413,8 @@ export class AgentSession {
     const mixed = changes.find(({ stream }) => stream !== changes[0]?.stream);
     if (mixed !== undefined) throw failure('FRAME_INVALID', ['changes', 'changes of two streams in one message']);
     const { stream } = changes[0] as SequencedChange;
+    if (!this.#lastSeqs.has(stream) && this.#lastSeqs.size >= limits.streamsOfSessionMax)
+      throw failure('FRAME_INVALID', ['changes', `they are of more than ${limits.streamsOfSessionMax} streams`]);
     const last = this.#lastSeqs.get(stream) ?? (await store.lastSeq(hello.node, stream));
     // A frame between that one and this was lost or comes later: the agent sends all of it again.
     if (after !== undefined && after !== last)
@@ -406,7 +458,7 @@ export class AgentSession {
   }
 
   #send(message: CollectorMessage): void {
-    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(encode(message, this.#hello?.capabilities));
+    if (this.#socket.readyState === WebSocket.OPEN && this.#hasRoom()) this.#socket.send(encode(message, this.#hello?.capabilities));
   }
 }
 

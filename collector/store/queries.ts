@@ -1,5 +1,6 @@
 // Every query of the store, once for both engines.
 import { type Kysely, type Selectable, sql } from 'kysely';
+import { limits } from '../../shared/limits.ts';
 import type { Actor, Change, SequencedChange } from '../../shared/model/change.ts';
 import type { Finding } from '../../shared/model/finding.ts';
 import { forgetOperations, operationsQueries } from './operations.queries.ts';
@@ -267,9 +268,12 @@ async function isGapGrown(db: Kysely<Tables>, { node, reason, from_at, to_at, de
   return true;
 }
 
+/** What every engine and every reader can tell, whatever the clock of a node says. */
+const tellable = (time: number): number => Math.round(Math.min(limits.timeMsMax, Math.max(0, time)));
+
 function rowOfGap({ node, reason, from, to, detail, seqs }: Gap) {
   const numbers = { stream: seqs?.stream ?? '', from_seq: seqs?.from ?? 0, to_seq: seqs?.to ?? 0 };
-  return { node, reason, from_at: Math.round(from), to_at: Math.round(to), detail: storable(detail), ...numbers };
+  return { node, reason, from_at: tellable(from), to_at: tellable(to), detail: storable(detail), ...numbers };
 }
 
 async function gapRecords(db: Kysely<Tables>, query: GapQuery): Promise<readonly Gap[]> {

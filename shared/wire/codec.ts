@@ -4,6 +4,7 @@ import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { Compile, type Validator } from 'typebox/compile';
 import { failure, type PortreeveError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import { isDeeperThan } from './depth.ts';
 import { type AgentMessage, type CollectorMessage, fromAgent, fromCollector } from './messages.ts';
 
 export type Decoded<Message> = { readonly kind: 'message'; readonly message: Message } | { readonly kind: 'malformed'; readonly error: PortreeveError };
@@ -51,6 +52,7 @@ function decode<Message>({ frame, form }: { readonly frame: string | Uint8Array;
   if (bytes > limits.frameBytesMax) return { kind: 'malformed', error: failure('FRAME_TOO_LARGE', [bytes, limits.frameBytesMax]) };
   const text = form === 'text' ? textOf(frame) : inflated(frame);
   if (typeof text !== 'string') return text;
+  if (isDeeperThan(text, limits.messageDepthMax)) return malformed('JSON', `it is nested deeper than ${limits.messageDepthMax}`);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -71,7 +73,10 @@ const textOf = (frame: string | Uint8Array): string =>
 /** The text of a compressed frame. The output is bounded while it is made: a frame of a few bytes can stand for gigabytes. */
 function inflated(frame: string | Uint8Array): string | { readonly kind: 'malformed'; readonly error: PortreeveError } {
   try {
-    return zstdDecompressSync(frame, { maxOutputLength: limits.messageBytesMax }).toString('utf8');
+    return zstdDecompressSync(frame, {
+      maxOutputLength: limits.messageBytesMax,
+      params: { [constants.ZSTD_d_windowLogMax]: limits.zstdWindowLogMax },
+    }).toString('utf8');
   } catch (error) {
     const isLarge = (error as { code?: string }).code === 'ERR_BUFFER_TOO_LARGE';
     return isLarge

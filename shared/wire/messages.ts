@@ -5,6 +5,8 @@ import { limits } from '../limits.ts';
 export const subprotocol = 'portreeve.v1';
 
 const text = (maxLength: number) => Type.String({ maxLength });
+/** Milliseconds since 1970. */
+const time = Type.Number({ minimum: 0, maximum: limits.timeMsMax });
 const sequence = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 const nodePortKey = Type.Object({
   protocol: Type.Union([Type.Literal('tcp'), Type.Literal('udp'), Type.Literal('sctp')]),
@@ -21,14 +23,14 @@ export const hello = Type.Object({
   stream: Type.String({ minLength: 1, maxLength: 64 }),
   acknowledged: sequence,
   /** Milliseconds since 1970 on the agent, for the offset of its clock. */
-  clock: Type.Number(),
+  clock: time,
   /** When this run of the agent began to observe; milliseconds since 1970. */
-  startedAt: Type.Optional(Type.Number()),
+  startedAt: Type.Optional(time),
   /** Milliseconds since then by a clock that nobody sets. */
   ranMs: Type.Optional(Type.Number({ minimum: 0 })),
   /** Earlier runs whose changes still wait in the agent's spool, oldest first, and until when each was surely alive. */
   earlier: Type.Optional(
-    Type.Array(Type.Object({ stream: Type.String({ minLength: 1, maxLength: 64 }), startedAt: Type.Number(), aliveAt: Type.Number() }), {
+    Type.Array(Type.Object({ stream: Type.String({ minLength: 1, maxLength: 64 }), startedAt: time, aliveAt: time }), {
       maxItems: limits.earlierStreamsMax,
     }),
   ),
@@ -68,7 +70,7 @@ export const state = Type.Object({
   /** Whether more parts of this full state follow. */
   more: Type.Boolean(),
   /** Milliseconds since 1970 when the facts were read. */
-  at: Type.Number(),
+  at: time,
   put: Type.Array(Type.Object({ kind: text(32), key: text(512) }, { additionalProperties: true }), { maxItems: limits.stateFactsMax }),
   delete: Type.Array(text(512), { maxItems: limits.stateFactsMax }),
 });
@@ -87,7 +89,7 @@ const actor = Type.Object({
 const change = Type.Object({
   seq: sequence,
   stream: text(64),
-  at: Type.Number(),
+  at: time,
   node: text(253),
   kind: text(32),
   subject: text(1024),
@@ -96,12 +98,12 @@ const change = Type.Object({
   actor: Type.Optional(actor),
   owner: Type.Optional(text(32)),
   covers: Type.Optional(sequence),
-  folded: Type.Optional(Type.Object({ count: sequence, from: Type.Number(), to: Type.Number(), by: Type.Array(text(64), { maxItems: 16 }) })),
+  folded: Type.Optional(Type.Object({ count: sequence, from: time, to: time, by: Type.Array(text(64), { maxItems: 16 }) })),
   gap: Type.Optional(
     Type.Object({
       reason: Type.Enum(['agent-down', 'spool-full', 'spool-damaged', 'folded', 'watch-overrun', 'lost']),
-      from: Type.Number(),
-      to: Type.Number(),
+      from: time,
+      to: time,
     }),
   ),
 });

@@ -2,7 +2,6 @@
 // an oracle that has noted everything itself compares.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { appendFileSync, cpSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,6 +9,7 @@ import t from 'tap';
 import { objectsOf, writeObjects } from '../collector/ingest/cluster.ts';
 import { randomOf } from '../support/crashing-disk.ts';
 import { faultsOf, Ledger, type Made } from './ledger.ts';
+import { freePort } from './ports.ts';
 
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
 const kills = Number(process.env.KILLS ?? 104);
@@ -51,14 +51,6 @@ class Processes {
     if (signal !== undefined) child.kill(signal);
     return child.exitCode === null && child.signalCode === null ? await ended : child.exitCode;
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** Something happens on a node while no agent looks. */

@@ -7,6 +7,7 @@ import { damageOf } from '../../agent/spool/damage.ts';
 import { Keeper } from '../../agent/spool/keeper.ts';
 import { Spool } from '../../agent/spool/spool.ts';
 import { AgentSession } from '../../collector/ingest/session.ts';
+import { Turns } from '../../collector/ingest/turns.ts';
 import { ownStream } from '../../collector/state/own-stream.ts';
 import { CollectorState } from '../../collector/state/state.ts';
 import type { Change } from '../../shared/model/change.ts';
@@ -425,6 +426,7 @@ class ModelCollector {
   readonly state = new CollectorState({ graceMs: 0 });
   readonly #sessions = new Map<string, AgentSession>();
   readonly #live = new Set<AgentSession>();
+  readonly #turns = new Turns();
 
   private constructor(store: CrashingStore) {
     this.store = store;
@@ -445,6 +447,7 @@ class ModelCollector {
       heartbeatMs: 1_000_000,
       address: '127.0.0.1',
       acceptedAt: Date.now(),
+      turns: this.#turns,
       admitted: { kind: 'admitted', by: 'nobody' },
       onHello: (name) => {
         const older = this.#sessions.get(name);
@@ -462,6 +465,7 @@ class ModelCollector {
 
   close(): void {
     this.store.close();
+    this.#turns.close();
     this.state.close();
   }
 }
