@@ -4,7 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import type { OperationName } from '../../collector/api/client.ts';
 import { failure, PortreeveError } from '../../shared/errors.ts';
-import { ask, askForAll, listen, type Server, serverOf } from '../ask.ts';
+import { ask, askForAll, isAway, listen, type Server, serverOf } from '../ask.ts';
 import {
   accessOptions,
   type Command,
@@ -177,19 +177,17 @@ async function watch(parsed: Parsed, io: Io, asking: Asking): Promise<number> {
   await show();
   let waiting: NodeJS.Timeout | undefined;
   let failed: unknown;
-  const { signal } = io;
   for await (const { event } of stream) {
     if (failed !== undefined) throw failed;
     if (event === 'heartbeat') continue;
     waiting ??= setTimeout(() => {
       waiting = undefined;
       show().catch((error: unknown) => {
-        failed = error;
+        if (!isAway(error)) failed = error;
       });
     }, settleMs);
   }
   clearTimeout(waiting);
-  if (!signal.aborted) throw failure('COLLECTOR_UNREACHABLE', [asking.server.url, 'it has closed the connection']);
   return 0;
 }
 
