@@ -16,7 +16,7 @@ import { OwnIdentity } from './own-identity.ts';
 import { newRun, type Run, timeOfRun } from './run.ts';
 import { damageOf } from './spool/damage.ts';
 import { type OpenedSpool, Spool } from './spool/spool.ts';
-import { type AgentStatus, type StatusOptions, serveStatus, withCapabilityGaps } from './status.ts';
+import { type AgentStatus, rungText, type StatusOptions, serveStatus, withCapabilityGaps } from './status.ts';
 import { traceLive } from './trace.ts';
 import { collectorUrl, Uplink } from './uplink.ts';
 import { version } from './version.ts';
@@ -197,10 +197,9 @@ type Notice = (text: string, details: Readonly<Record<string, unknown>>) => void
 
 /** What the parts say of themselves, by name. */
 function partsOf({ kernel, observer, uplink }: { readonly kernel: KernelWatch; readonly observer: Observer; readonly uplink: Uplink }): Record<string, string> {
-  const { rung, reason } = kernel.sourceFact();
   const { inMemory, onDiskAlone, spoolBytes } = uplink.delivery;
   return {
-    eBPF: `${rung}${reason === undefined ? '' : `: ${reason}`}`,
+    eBPF: rungText(kernel.sourceFact()),
     reading: observer.reading,
     delivery: `${inMemory} unacknowledged in memory, ${onDiskAlone ? 'more on disk' : 'none on disk alone'}, ${spoolBytes} bytes of spool`,
   };

@@ -297,6 +297,8 @@ export class Observer {
       partMs: this.#partMs,
       meter: readingMs,
     });
+    // What came and went while it was being read is told of from its messages.
+    await this.#monitors?.synced();
     if (this.#closed) return;
     const now = performance.now();
     const since = Date.now() - now + this.#readBefore(read.whole, legacy ? 'legacy' : 'no legacy');

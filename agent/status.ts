@@ -1,6 +1,7 @@
 // What an agent says of itself: each source with its outcome, what it lacks, how it is watched and what it costs; the collector; what waits. And the same
 // without a running agent, by reading each source once.
-import type { NodePortKey } from '../shared/model/fact.ts';
+import type { NodePortKey, SourceFact } from '../shared/model/fact.ts';
+import { KernelWatch } from './bpf/watch.ts';
 import { answerAt, type LocalSocket } from './host/local-socket.ts';
 import { type Machine, thisMachine } from './host/machine.ts';
 import { nothingRead, readSources, type SourceOutcome } from './reader.ts';
@@ -49,6 +50,8 @@ export interface AgentStatus {
     /** What else the agent has to say of its parts (eBPF, the governor of costs), by name. */
     readonly parts: Readonly<Record<string, string>>;
   };
+  /** How much eBPF sees here, where no agent was asked that would have said so among its parts. */
+  readonly ebpf?: string;
   readonly sources: readonly SourceStatus[];
 }
 
@@ -117,6 +120,26 @@ export async function probeSources(signal: AbortSignal, sources: readonly Source
   }
   return await withCapabilityGaps(machine, statuses, sources);
 }
+
+/** Loads what eBPF programs may be loaded, for a moment, and says which rung of the ladder that gives. */
+export async function probeEbpf(signal: AbortSignal): Promise<string> {
+  const kernel = new KernelWatch({ machine: thisMachine(signal), onWake: () => {}, onFacts: () => {}, onNotice: () => {} });
+  try {
+    await kernel.start();
+    for (const deadline = performance.now() + ladderMs; isOpen(kernel) && performance.now() < deadline && !signal.aborted; )
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    return rungText(kernel.sourceFact());
+  } finally {
+    await kernel.close();
+  }
+}
+
+/** Verifying and loading takes a fraction of a second. */
+const ladderMs = 5_000;
+const isOpen = (kernel: KernelWatch): boolean => kernel.sourceFact().reason?.includes('has not answered yet') === true;
+
+/** The rung that holds, and what is missing above it. */
+export const rungText = ({ rung, reason }: SourceFact): string => `${rung}${reason === undefined ? '' : `: ${reason}`}`;
 
 /** Everything is read so often as a check on events. */
 const fullReadMs = 600_000;

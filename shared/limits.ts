@@ -125,7 +125,7 @@ export const limits = {
   /** Backends of NodePorts whose drops are watched. */
   bpfBackendsMax: 100_000,
   /** Starts of programs that are remembered, to say later who a process was, and acts by which they changed something. */
-  execsMax: 2_000,
+  execsMax: 1_000,
   /** NodePorts with drops that are told of; sorts of drops of one; client networks of one sort. */
   dropFactsMax: 2_000,
   dropSortsMax: 16,

@@ -44,7 +44,7 @@ export class Execs {
   exec(event: ExecEvent): readonly Wrote[] {
     const wrote = wroteOf(event);
     if (wrote.length === 0) return wrote;
-    const run = { event, wrote };
+    const run = { event: sharing(event, this.#runs.at(-1)?.event), wrote };
     this.#runs.push(run);
     const known = this.#byPid.get(event.pid);
     if (known === undefined) this.#byPid.set(event.pid, [run]);
@@ -148,6 +148,16 @@ export class Execs {
     else this.#byPid.set(run.event.pid, left);
   }
 }
+
+/** Programs that one script starts have its ancestors and its control group in common: those are most of what is remembered. */
+function sharing(event: ExecEvent, last: ExecEvent | undefined): ExecEvent {
+  if (last === undefined) return event;
+  const parents = sameJson(event.parents, last.parents) ? last.parents : event.parents;
+  const cgroup = sameJson(event.cgroup, last.cgroup) ? last.cgroup : event.cgroup;
+  return { ...event, parents, cgroup };
+}
+
+const sameJson = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
 const cutArguments = (argv: readonly string[]): readonly string[] => argv.slice(0, argumentsMax).map((word) => word.slice(0, argumentLengthMax));
 

@@ -30,6 +30,8 @@ export interface KernelEvents {
 const settleMs = 1_000;
 /** A program that ends so often before it has subscribed is given up. */
 const refusalsMax = 2;
+/** It answers within a millisecond; a machine that is busy is not waited for any longer. */
+const syncMs = 500;
 const lockWakes: readonly Wake[] = ['iptables-legacy'];
 
 export class KernelMonitors {
@@ -62,8 +64,24 @@ export class KernelMonitors {
     return [this.#watch?.pid, this.#nft?.pid, this.#ip?.pid].filter((pid) => pid !== undefined);
   }
 
+  /** Resolves when all that had happened by now has been told, where portreeve-watch runs: messages come some time after what they tell of. */
+  async synced(): Promise<void> {
+    if (this.#ready === 'no' || this.#watch === undefined) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, syncMs);
+      this.#onSynced = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      this.#watch?.send('sync\n');
+    });
+    this.#onSynced = undefined;
+  }
+  #onSynced: (() => void) | undefined;
+
   async close(): Promise<void> {
     this.#closed = true;
+    this.#onSynced?.();
     for (const timer of this.#timers) clearTimeout(timer);
     await Promise.all([this.#watch?.close(), this.#nft?.close(), this.#ip?.close()]);
   }
@@ -77,12 +95,13 @@ export class KernelMonitors {
     const onLine = (line: string) => {
       const read = readNftLine(line);
       if (read.kind === 'ready') return this.#isReady(read.lock);
+      if (read.kind === 'synced') return this.#onSynced?.();
       if (read.kind === 'lock') return this.#events.onWake('iptables-legacy');
       if (read.kind !== 'other') return transactions.line(read);
       const network = readIpLine(line);
       if (network.kind === 'changed') this.#events.onWake(network.what);
     };
-    return new Monitor({ program: () => [path], onLine, onStart: () => transactions.restart(), onEnd: (reason) => this.#watchEnded(reason) });
+    return new Monitor({ program: () => [path], onLine, onStart: () => transactions.restart(), onEnd: (reason) => this.#watchEnded(reason), input: true });
   }
 
   #isReady(lock: boolean): void {
@@ -103,6 +122,7 @@ export class KernelMonitors {
   }
 
   #watchEnded(reason: string): void {
+    this.#onSynced?.();
     if (this.#ready === 'no') this.#refusals++;
     else this.#deaf(nftWakes, ipWakes);
     this.#ready = 'no';

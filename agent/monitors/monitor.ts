@@ -10,6 +10,8 @@ export interface MonitorOptions {
   readonly onEnd: (reason: string) => void;
   /** Whether it may be started again at once: it ended of something that it is known to end of. */
   readonly isUsual?: (reason: string) => boolean;
+  /** Whether it is spoken to. */
+  readonly input?: true;
 }
 
 /** The pause before the first restart, and the longest, in milliseconds. */
@@ -42,6 +44,11 @@ export class Monitor {
     return this.#running ? this.#followed?.pid : undefined;
   }
 
+  /** Writes to its stdin, if it runs and is spoken to. */
+  send(text: string): void {
+    if (this.#running) this.#followed?.send(text);
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
@@ -55,6 +62,7 @@ export class Monitor {
     this.#followed = follow(command, args, {
       onLine: this.#options.onLine,
       onEnd: (reason) => this.#ended(reason, performance.now() - startedAt),
+      ...(this.#options.input === undefined ? {} : { input: this.#options.input }),
     });
     this.#options.onStart();
   }

@@ -51,6 +51,11 @@ export class Monitors {
     return [...this.#kernel.pids, ...(this.#sockets.pid === undefined ? [] : [this.#sockets.pid])];
   }
 
+  /** Resolves when the kernel's messages of all that had happened by now have come. */
+  synced(): Promise<void> {
+    return this.#kernel.synced();
+  }
+
   async close(): Promise<void> {
     this.#files.close();
     await Promise.all([this.#firewalld.close(), this.#sockets.close(), this.#kernel.close()]);

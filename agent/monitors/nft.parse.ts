@@ -27,6 +27,8 @@ export type NftLine =
   | { readonly kind: 'lost'; readonly reason: string }
   /** portreeve-watch has subscribed to everything; with `lock`, to the lock of iptables-legacy too. */
   | { readonly kind: 'ready'; readonly lock: boolean }
+  /** Everything that had happened when it was asked has been told. */
+  | { readonly kind: 'synced' }
   /** Somebody has closed the lock of iptables-legacy. */
   | { readonly kind: 'lock' }
   /** Packet traces, empty lines, further lines of an object that spans several, objects that decide nothing. */
@@ -69,6 +71,7 @@ function readComment(text: string): NftLine | undefined {
   const closed = generation.exec(text);
   if (closed !== null) return { kind: 'generation', generation: Number(closed[1]), pid: Number(closed[2]), comm: closed[3] as string };
   if (text === '# lock') return { kind: 'lock' };
+  if (text === '# synced') return { kind: 'synced' };
   const ready = /^# ready( with lock)?$/.exec(text);
   return ready === null ? undefined : { kind: 'ready', lock: ready[1] !== undefined };
 }

@@ -20,6 +20,7 @@
  *   # new generation N by process PID (NAME)           ends a transaction, as nft monitor says it
  *   [LINK] [ADDR] [ROUTE] [RULE] [NETCONF]             as ip monitor labels its lines
  *   # lock                                             somebody has closed the lock file of iptables-legacy
+ *   # synced                                           the answer to a line on stdin: everything that had happened by then has been told
  *   # ERROR: lost                                      messages were lost: what has changed is not known
  *
  * usage: portreeve-watch [LOCKFILE]. Ends with its parent, or when nobody reads its output.
@@ -670,6 +671,19 @@ static void drain_lock(int inotify)
 		say("# lock\n");
 }
 
+/* Whoever asks is answered when everything that had happened by then has been told. 0: nobody asks any more. */
+static int answer(int tables, int network, int inotify)
+{
+	ssize_t got = read(STDIN_FILENO, buffer, sizeof buffer);
+	if (got <= 0)
+		return got < 0 && (errno == EAGAIN || errno == EINTR);
+	drain(tables, 0);
+	drain(network, 1);
+	drain_lock(inotify);
+	say("# synced\n");
+	return 1;
+}
+
 static int fail(const char *what)
 {
 	fprintf(stderr, "portreeve-watch: %s: %s\n", what, strerror(errno));
@@ -695,8 +709,9 @@ int main(int count, char **arguments)
 	lock_path = count > 1 && strchr(arguments[1], '/') ? arguments[1] : "/run/xtables.lock";
 	int has_lock = inotify >= 0 && (watch_lock(inotify) >= 0 || errno == ENOENT);
 	say(has_lock ? "# ready with lock\n" : "# ready\n");
-	struct pollfd polled[] = { { tables, POLLIN, 0 }, { network, POLLIN, 0 }, { inotify, POLLIN, 0 }, { STDOUT_FILENO, 0, 0 } };
-	while (fflush(stdout) == 0 && poll(polled, 4, -1) >= 0) {
+	struct pollfd polled[] = { { tables, POLLIN, 0 }, { network, POLLIN, 0 }, { inotify, POLLIN, 0 }, { STDOUT_FILENO, 0, 0 },
+				   { STDIN_FILENO, POLLIN, 0 } };
+	while (fflush(stdout) == 0 && poll(polled, 5, -1) >= 0) {
 		if (polled[3].revents & (POLLERR | POLLHUP))
 			return 0;
 		if (polled[0].revents)
@@ -705,6 +720,8 @@ int main(int count, char **arguments)
 			drain(network, 1);
 		if (polled[2].revents)
 			drain_lock(inotify);
+		if (polled[4].revents && !answer(tables, network, inotify))
+			polled[4].fd = -1;
 	}
 	return 0;
 }

@@ -2,7 +2,7 @@
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { askAt } from '../../agent/host/local-socket.ts';
-import { type AgentStatus, probeSources, type SourceStatus } from '../../agent/status.ts';
+import { type AgentStatus, probeEbpf, probeSources, type SourceStatus } from '../../agent/status.ts';
 import { version } from '../../agent/version.ts';
 import { failure } from '../../shared/errors.ts';
 import { flagOf, type Io, type Parsed, requiredText, textOf } from '../command.ts';
@@ -33,6 +33,7 @@ const probed = async (parsed: Parsed, io: Io): Promise<AgentStatus> => ({
   kind: 'AgentStatus',
   node: textOf(parsed, 'node') ?? hostname(),
   version,
+  ebpf: await probeEbpf(io.signal),
   sources: await probeSources(io.signal),
 });
 
@@ -42,8 +43,9 @@ export function statusText(found: AgentStatus, now: number): string {
   return `${headText(found, now)}\n${tableText(['SOURCE', 'OUTCOME', 'WATCHED', 'READ', 'COST', 'NOTE'], rows)}`;
 }
 
-function headText({ node, version: release, agent }: AgentStatus, now: number): string {
-  if (agent === undefined) return `${printable(node)}: no agent was asked; each source was read once\n`;
+function headText({ node, version: release, agent, ebpf }: AgentStatus, now: number): string {
+  if (agent === undefined)
+    return `${printable(node)}: no agent was asked; each source was read once\n${ebpf === undefined ? '' : `eBPF: ${printable(ebpf)}\n`}`;
   const { collector, rssBytes, cpuMs, startedAt } = agent;
   const share = ((cpuMs * 100) / Math.max(1, now - startedAt)).toFixed(2);
   const waiting = `${collector.unacknowledged} ${collector.unacknowledged === 1 ? 'change waits' : 'changes wait'}`;

@@ -1,4 +1,4 @@
-// Begins the page: the theme before anything is drawn, then the frame with the view of the address.
+// Begins the page in the document of the collector that serves it.
 import { render } from 'preact';
 import { App } from './shell/app.tsx';
 import { applyTheme } from './shell/theme.ts';

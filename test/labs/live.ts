@@ -39,7 +39,7 @@ async function read(body: ReadableStream<Uint8Array>, changes: Came[]): Promise<
     const events = text.split('\n\n');
     text = events.pop() ?? '';
     for (const event of events) {
-      const data = /^event: change\ndata: (.*)$/s.exec(event)?.[1];
+      const data = /^event: change$/m.test(event) ? /^data: (.*)$/m.exec(event)?.[1] : undefined;
       if (data !== undefined) changes.push({ at: performance.now(), change: JSON.parse(data) as SequencedChange });
     }
   }

@@ -93,6 +93,21 @@ async function tests(): Promise<void> {
     }
   });
 
+  await t.test('when it is asked, all that has happened has been told', { skip }, async (t) => {
+    const { monitors, transactions, until } = watch(t, program);
+    await until(() => monitors.watched.has('nft'));
+    for (let port = 1; port <= 20; port++) {
+      run('iptables', '-A', 'OUTPUT', '-p', 'tcp', '--dport', String(port), '-j', 'ACCEPT');
+      run('iptables', '-D', 'OUTPUT', '-p', 'tcp', '--dport', String(port), '-j', 'ACCEPT');
+      await monitors.synced();
+      t.equal(transactions.length, 2 * port);
+    }
+    process.kill(monitors.pids[0] as number, 'SIGSTOP');
+    const asked = monitors.synced();
+    process.kill(monitors.pids[0] as number, 'SIGKILL');
+    await asked;
+  });
+
   await t.test('without it, the monitors of nft and ip', async (t) => {
     const { monitors, transactions, wakes, uncertain, until } = watch(t, undefined);
     await until(() => uncertain.length === 2);

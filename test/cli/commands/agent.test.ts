@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import type { AgentStatus } from '../../../agent/status.ts';
 import { statusText } from '../../../cli/commands/agent.status.ts';
+import { noBpf } from '../../agent/bpf/program.ts';
 import { inNamespace } from '../../agent/namespace.ts';
 
 const cli = fileURLToPath(new URL('../../../cli/portreeve', import.meta.url));
@@ -128,6 +129,7 @@ await inNamespace(t, {
       t.equal(status.agent, undefined);
       t.ok(status.sources.length > 15);
       t.ok(status.sources.every(({ readAt }) => readAt !== null));
+      t.match(status.ebpf, noBpf === false ? /^everything/ : /^(drops and processes|audit|monitors): ./, 'which rung of the ladder holds');
     });
     await t.test('without capabilities each source says what it lacks', async (t) => {
       const run = (...words: string[]): Promise<string> =>
@@ -144,6 +146,8 @@ await inNamespace(t, {
       t.match(of('listeners'), { outcome: 'facts', lacks: /names of other users' processes \(needs CAP_SYS_PTRACE\)/ });
       t.match(of('pod-sockets'), { outcome: 'failed', reason: /CAP_SYS_PTRACE/ });
       t.match(of('interfaces'), { outcome: 'facts', missingCapabilities: [] });
+      t.match(status.ebpf, /^monitors: no eBPF: /);
+      if (noBpf === false) t.match(status.ebpf, /loading needs CAP_BPF and CAP_PERFMON/);
     });
   },
 });
