@@ -17,12 +17,12 @@ import { OwnIdentity } from './own-identity.ts';
 import { type OpenedSpool, Spool } from './spool/spool.ts';
 import { type AgentStatus, type StatusOptions, serveStatus, withCapabilityGaps } from './status.ts';
 import { traceLive } from './trace.ts';
-import { collectorUrl, Uplink } from './uplink.ts';
+import { collectorUrls, Uplink } from './uplink.ts';
 import { version } from './version.ts';
 
 export interface AgentOptions {
-  /** `wss://HOST:PORT`, or `ws://` on a loopback address. */
-  readonly collector: string;
+  /** `wss://HOST:PORT`, or `ws://` on a loopback address; several for the replicas of a collector. */
+  readonly collector: string | readonly string[];
   /** Name of the Kubernetes node; the host name if absent. */
   readonly node?: string;
   /** Directory for changes that wait while no collector takes them (in `spool/NODE`); without it they wait in memory alone. */
@@ -47,7 +47,7 @@ export interface AgentOptions {
  * Throws USAGE or LISTEN_NEEDS_LOOPBACK for a URL that it may not connect to, STORE_FAILED for a state directory that cannot be made.
  */
 export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
-  collectorUrl(options.collector);
+  collectorUrls(options.collector);
   const log = pino({ name: 'agent', level: options.logLevel ?? 'info' }, pino.destination({ fd: 2, sync: true }));
   const node = options.node ?? hostname();
   const notice = (text: string, details: Readonly<Record<string, unknown>>) => log.info(details, text);
@@ -150,15 +150,15 @@ async function openIdentity(
   options: AgentOptions,
   started: { readonly node: string; readonly signal: AbortSignal; readonly notice: Started['notice'] },
 ): Promise<{ readonly secrets: { readonly ca: string[]; readonly key?: string; readonly cert?: string }; close(): void } | undefined> {
-  const collector = new URL(collectorUrl(options.collector).href.replace(/^ws/, 'http'));
-  if (collector.protocol !== 'https:') return undefined;
+  const collectors = collectorUrls(options.collector).map(({ href }) => new URL(href.replace(/^ws/, 'http')));
+  if (collectors[0]?.protocol !== 'https:') return undefined;
   const authorities = options.authorityFile === undefined ? [] : [readSecret(options.authorityFile)];
   const fixed = authorities.length === 0 ? undefined : { secrets: { ca: [...authorities, ...rootCertificates] }, close: () => {} };
   if (options.tokenFile !== undefined || options.state === undefined) return fixed;
   const directory = join(options.state, 'identity', encodeURIComponent(started.node));
   if (options.joinTokenFile === undefined && !hasIdentity(directory)) return fixed;
   const joinToken = options.joinTokenFile === undefined ? {} : { joinToken: readSecret(options.joinTokenFile) };
-  return await OwnIdentity.open({ collector, node: started.node, directory, authorities, ...joinToken }, started);
+  return await OwnIdentity.open({ collectors, node: started.node, directory, authorities, ...joinToken }, started);
 }
 
 // Without its socket an agent does all but answer questions on its own node: that is worth a line, not an end.

@@ -16,7 +16,8 @@ import { Ingest } from './ingest/ingest.ts';
 import { watchFiles } from './kubernetes/files.ts';
 import type { ObjectIssue } from './kubernetes/objects.ts';
 import type { ObjectSource, ObjectsUpdate } from './kubernetes/source.ts';
-import { ownStream } from './state/own-stream.ts';
+import { joinTeam, type Team } from './replicas/team.ts';
+import { keepRetention, retentionOf } from './retention.ts';
 import { CollectorState, type LiveEvent } from './state/state.ts';
 import { openStore } from './store/open.ts';
 import type { AuditRecord, Store } from './store/store.ts';
@@ -44,6 +45,10 @@ export interface CollectorOptions {
   /** Milliseconds that a difference must last before it is a finding; absent: learned from what kube-proxy is measured to need. */
   readonly graceMs?: number;
   readonly heartbeatMs?: number;
+  /** Days that the ledger, closed findings, gaps and the audit log are kept; `limits.retentionDays` when absent. */
+  readonly retentionDays?: number;
+  /** Bytes over which the oldest changes are forgotten as well; `limits.retentionBytes` when absent. */
+  readonly retentionBytes?: number;
   /** Level of the log on stderr; `info` when absent. */
   readonly logLevel?: 'silent' | 'error' | 'warn' | 'info' | 'debug';
 }
@@ -69,10 +74,11 @@ export async function runCollector(options: CollectorOptions, signal?: AbortSign
   const log: Log = pino<string>({ name: 'collector', level: options.logLevel ?? 'info' }, pino.destination({ dest: 2, sync: true }));
   const closers: (() => unknown)[] = [];
   try {
-    const api = await start({ ...options, host, isEncrypted }, log, closers);
+    const { api, team } = await start({ ...options, host, isEncrypted }, log, closers);
     await api.app.listen({ host, port });
     const bound = api.app.server.address() as AddressInfo;
     const address = `${isEncrypted ? 'https' : 'http'}://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`;
+    team.setAddress(isWildcard(host) ? `${options.names?.[0] ?? hostname()}:${bound.port}` : address.replace(/^https?:\/\//, ''));
     log.info({ address }, 'the collector listens');
     return running({ address, closers, log, signal });
   } catch (error) {
@@ -88,61 +94,79 @@ interface Started extends CollectorOptions {
   readonly isEncrypted: boolean;
 }
 
-async function start(options: Started, log: Log, closers: (() => unknown)[]): Promise<Api> {
-  const { store, salvaged } = await openStore(options);
-  closers.push(() => store.close());
+async function start(options: Started, log: Log, closers: (() => unknown)[]): Promise<StartedApi> {
+  const { store: opened, salvaged } = await openStore(options);
+  closers.push(() => opened.close());
   if (salvaged !== undefined) log.error({ ...salvaged }, 'the store was damaged: its file is set aside, and what could be read of it goes on in a new one');
-  const [{ items: changes }, open] = await Promise.all([
-    store.changes({ node: '', limit: limits.apiItemsMax }),
-    store.findings({ open: true, limit: 100_000 }),
-  ]);
-  const state = new CollectorState({ ...(options.graceMs === undefined ? {} : { graceMs: options.graceMs }), open });
-  state.recall('', changes);
+  const state = await stateOf(opened, options);
   closers.push(() => state.close());
-  const keeping = keepFindings(state, store, log);
+  let ingest: Ingest | undefined;
+  const team = await joinTeam({ store: opened, state, log, session: (node) => ingest?.session(node) });
+  closers.push(() => team.close());
+  const { store } = team;
+  const keeping = keepFindings(state, team, log);
   closers.push(() => keeping());
-  const record = ownStream(store, state);
   let issues: readonly ObjectIssue[] = [];
   const source = await objectSource(options, (update) => {
     issues = takeObjects(update, issues, { state, log });
-    record(update.changes).catch((error: unknown) => log.error({ reason: reasonOf(error) }, 'changes of the cluster could not be stored'));
+    team.recordOfCluster(update.changes).catch((error: unknown) => log.error({ reason: reasonOf(error) }, 'changes of the cluster could not be stored'));
   });
   closers.push(() => source.close());
-  const authority = await Authority.open(options.data, Date.now());
+  const retention = keepRetention({ team, log, ...retentionOf(options) });
+  closers.push(() => retention.close());
+  const authority = await Authority.open(options.data, Date.now(), opened.news === undefined ? undefined : opened.sharedAuthority);
   const isOpen = options.noAuth === true;
   const audit = auditLog(store, log);
   const listener = await listenerOf(options, { authority, log, closers });
   const serviceAccounts = await serviceAccountsOf(options);
   const reviewed = serviceAccounts === undefined ? {} : { serviceAccounts };
   if (!isOpen) await tellFirstToken(store, authority);
-  let ingest: Ingest | undefined;
   const api = await createApi({
     access: new Access({ store, isOpen, ...reviewed }),
-    resources: { store, authority, audit, endSession: (node, reason) => ingest?.session(node)?.refuse('IDENTITY_REVOKED', reason) },
+    resources: { store, authority, audit, endSession: (node, reason) => team.session(node)?.refuse('IDENTITY_REVOKED', reason) },
     listener,
     isEncrypted: options.isEncrypted,
     state,
     store,
     log,
-    session: (node) => ingest?.session(node),
+    session: (node) => team.session(node),
     issues: () => issues,
     view: () => source.view(),
-    notReady: () => notReady(state),
+    notReady: () => notReady(state) ?? team.notReady(),
+    replicas: () => team.replicas(),
   });
   closers.push(() => api.close());
   const admission = { store, isOpen, trustsForeignAuthority: options.agentAuthority !== undefined, ...reviewed };
-  const agents = new Ingest(api.app.server, {
+  ingest = new Ingest(api.app.server, {
     state,
     store,
     log,
-    record,
+    record: team.record,
+    ownership: team.ownership,
     audit,
     admit: (request) => admit(request, admission, Date.now()),
     ...(options.heartbeatMs === undefined ? {} : { heartbeatMs: options.heartbeatMs }),
   });
-  ingest = agents;
+  const agents = ingest;
   closers.push(() => agents.close());
-  return api;
+  return { api, team };
+}
+
+interface StartedApi {
+  readonly api: Api;
+  readonly team: Team;
+}
+
+/** The state as it was when the collector stopped; replicas read it from each other instead. */
+async function stateOf(store: Store, { graceMs }: CollectorOptions): Promise<CollectorState> {
+  const isShared = store.news !== undefined;
+  const [{ items: changes }, open] = await Promise.all([
+    store.changes({ node: '', limit: limits.apiItemsMax }),
+    isShared ? [] : store.findings({ open: true, limit: 100_000 }),
+  ]);
+  const state = new CollectorState({ ...(graceMs === undefined ? {} : { graceMs }), open, isShared });
+  state.recall('', changes);
+  return state;
 }
 
 /** Writes of the audit log are not waited for; one that fails is told of. */
@@ -257,12 +281,15 @@ function takeObjects(
 }
 
 /** Writes what the state says of findings into the store, in order. The returned function waits for the last write. */
-function keepFindings(state: CollectorState, store: Store, log: Log): () => Promise<void> {
+function keepFindings(state: CollectorState, team: Team, log: Log): () => Promise<void> {
   let writing: Promise<void> = Promise.resolve();
-  const failed = (error: unknown): void => log.error({ reason: reasonOf(error) }, 'a finding could not be stored');
+  const failed = (error: unknown): void => {
+    // Where another replica owns the node by now, that one finds the same.
+    if (!(error instanceof PortreeveError) || error.code !== 'LEASE_LOST') log.error({ reason: reasonOf(error) }, 'a finding could not be stored');
+  };
   state.subscribe((event) => {
     // The store keeps the order of its calls and commits those that wait together: waiting for each would cost one commit a finding.
-    writing = Promise.all([writing, keep(event, store).catch(failed)]).then(() => undefined);
+    writing = Promise.all([writing, keep(event, team).catch(failed)]).then(() => undefined);
     report(event, log);
   });
   return async () => {
@@ -270,14 +297,19 @@ function keepFindings(state: CollectorState, store: Store, log: Log): () => Prom
   };
 }
 
-async function keep(event: LiveEvent, store: Store): Promise<void> {
-  if (event.kind === 'finding-opened' || event.kind === 'finding-changed')
-    await store.upsertFindings([{ finding: event.finding, openedAt: event.finding.since ?? event.at }]);
-  if (event.kind === 'finding-closed') await store.closeFindings([event.finding.id], event.at);
+async function keep(event: LiveEvent, { store, ownership }: Team): Promise<void> {
+  if (!isOwnFinding(event)) return;
+  const { finding, at } = event;
+  const fence = ownership.fence(finding.node);
+  if (event.kind === 'finding-closed') await store.closeFindings([finding.id], at, fence);
+  else await store.upsertFindings([{ finding, openedAt: finding.since ?? at }], fence);
 }
 
+/** A finding that was made here, and not by another replica. */
+const isOwnFinding = (event: LiveEvent): event is Extract<LiveEvent, { readonly finding: unknown }> => 'finding' in event && event.elsewhere !== true;
+
 function report(event: LiveEvent, log: Log): void {
-  if (event.kind === 'finding-opened' || event.kind === 'finding-closed') {
+  if ((event.kind === 'finding-opened' || event.kind === 'finding-closed') && isOwnFinding(event)) {
     const { node, cause, service, port, summary } = event.finding;
     log.info({ node, cause, service, port, summary }, event.kind === 'finding-opened' ? 'finding opened' : 'finding closed');
   }

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AgentOptions } from '../../agent/main.ts';
 import { failure } from '../../shared/errors.ts';
-import { type Command, flagOf, type Io, numberOf, outputOption, type Parsed, requiredText, textOf } from '../command.ts';
+import { type Command, flagOf, type Io, numberOf, outputOption, type Parsed, requiredList, textOf } from '../command.ts';
 import { runDirectory, socketName, socketOf } from './agent.socket.ts';
 
 export const command: Command = {
@@ -19,7 +19,7 @@ export const command: Command = {
     'agent connections asks it for the tracked connections of one NodePort, as conntrack -L prints them.',
   ].join('\n'),
   options: [
-    { name: 'collector', value: 'URL', summary: 'wss://HOST:PORT, or ws://HOST:PORT on a loopback address' },
+    { name: 'collector', value: 'URL', summary: 'wss://HOST:PORT, or ws://HOST:PORT on a loopback address; once for each replica', multiple: true },
     { name: 'node', value: 'NAME', summary: 'name of the Kubernetes node (default: the host name)' },
     { name: 'state', value: 'DIR', summary: 'directory for changes that wait while no collector takes them, and for the socket' },
     {
@@ -39,6 +39,7 @@ export const command: Command = {
   examples: [
     'portreeve agent --collector ws://127.0.0.1:7300 --node node1',
     'portreeve agent --collector wss://collector.example:7300 --state /var/lib/portreeve --join-token-file /etc/portreeve/join-token',
+    'portreeve agent --collector wss://a.example:7300 --collector wss://b.example:7300 --state /var/lib/portreeve',
     'portreeve agent status',
     'portreeve agent status --probe -o json',
     'portreeve agent connections 30999/udp',
@@ -61,7 +62,7 @@ async function runHere(parsed: Parsed, io: Io): Promise<number> {
   if (joinTokenFile !== undefined && state === undefined) throw failure('USAGE', ['--join-token-file needs --state DIR, where the key is kept']);
   const spoolBytes = numberOf(parsed, 'spool-bytes', { min: 1024 * 1024, max: Number.MAX_SAFE_INTEGER });
   const options: AgentOptions = {
-    collector: requiredText(parsed, 'collector'),
+    collector: requiredList(parsed, 'collector'),
     ...(spoolBytes === undefined ? {} : { spoolBytes }),
     ...(joinTokenFile === undefined ? {} : { joinTokenFile }),
     ...(authorityFile === undefined ? {} : { authorityFile }),

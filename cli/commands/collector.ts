@@ -19,6 +19,8 @@ export const command: Command = {
     { name: 'name', value: 'NAME', summary: 'name or address that clients know it by, for a certificate of its own', multiple: true },
     { name: 'agent-ca', value: 'FILE', summary: 'authority of your own whose client certificates (common name: the node) let agents in' },
     { name: 'no-auth', summary: 'let everybody in; on loopback addresses only' },
+    { name: 'retention-days', value: 'DAYS', summary: `days that history is kept (default: ${limits.retentionDays})` },
+    { name: 'retention-bytes', value: 'BYTES', summary: `size over which the oldest changes go as well (default: ${limits.retentionBytes / 1024 ** 3} GiB)` },
     {
       name: 'grace',
       value: 'MS',
@@ -33,6 +35,10 @@ export const command: Command = {
     const graceMs = numberOf(parsed, 'grace', { min: 0, max: 3_600_000 });
     const given = (name: string): string | undefined => textOf(parsed, name);
     const optional = { cluster: given('cluster'), kubeconfig: given('kubeconfig'), databaseUrl: given('database-url'), graceMs };
+    const retention = {
+      retentionDays: numberOf(parsed, 'retention-days', { min: 1, max: 36_500 }),
+      retentionBytes: numberOf(parsed, 'retention-bytes', { min: 1024 * 1024, max: Number.MAX_SAFE_INTEGER }),
+    };
     const encryption = {
       tlsCertificate: given('tls-cert'),
       tlsKey: given('tls-key'),
@@ -47,6 +53,7 @@ export const command: Command = {
       noAuth: flagOf(parsed, 'no-auth'),
       ...defined(optional),
       ...defined(encryption),
+      ...defined(retention),
     };
     const collector = await runCollector(options, io.signal);
     io.stdout.write(`collector listens on ${collector.address}\n`);

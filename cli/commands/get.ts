@@ -7,21 +7,23 @@ import { actorText, type SequencedChange } from '../../shared/model/change.ts';
 import { ask, serverOf } from '../ask.ts';
 import { accessOptions, type Command, type Io, numberOf, outputOption, type Parsed, requiredText, serverOption, textOf } from '../command.ts';
 import { printable, spanText, tableText } from '../table.ts';
+import { coverage, gaps, replicas } from './get.fleet.ts';
 
 const filterOptions = [
-  { name: 'node', value: 'NAME', summary: 'only of this node (findings, changes)' },
+  { name: 'node', value: 'NAME', summary: 'only of this node (findings, changes, gaps, coverage)' },
   { name: 'cause', value: 'ID', summary: 'only of this cause (findings)' },
   { name: 'service', value: 'NS/NAME', summary: 'only of this Service (findings)' },
   { name: 'state', value: 'STATE', summary: 'open findings, or those of the past', choices: ['open', 'closed', 'all'] },
   { name: 'kind', value: 'KIND', summary: 'only of this kind: rule, chain, sysctl, service … (changes)' },
   { name: 'subject', value: 'TEXT', summary: 'only with this text in the subject (changes)' },
-  { name: 'limit', value: 'N', summary: 'at most so many items (findings, changes)' },
+  { name: 'reason', value: 'REASON', summary: 'only for this reason: agent-down, spool-full, lost … (gaps)' },
+  { name: 'limit', value: 'N', summary: 'at most so many items (findings, changes, gaps)' },
 ] as const;
 
 export const command: Command = {
   name: 'get',
-  summary: 'list nodes, nodeports, findings, changes or services of a collector',
-  usage: 'nodes|nodeports|findings|changes|services',
+  summary: 'list nodes, nodeports, findings, changes, services, gaps, coverage or replicas',
+  usage: 'nodes|nodeports|findings|changes|services|gaps|coverage|replicas',
   description: 'Exit code 0: nothing is wrong; 1: there are findings of severity error or warning; 3: no collector answers.',
   options: [outputOption, serverOption, ...accessOptions, ...filterOptions],
   examples: ['portreeve get nodeports', 'portreeve get findings --node node1 -o json', 'portreeve get changes --node node1 --kind rule'],
@@ -42,7 +44,7 @@ export async function reachable(io: Io, question: () => Promise<number>): Promis
 /** Prints a value as JSON or YAML. */
 export const dataText = (form: string, value: unknown): string => (form === 'yaml' ? stringify(value) : `${JSON.stringify(value, undefined, 2)}\n`);
 
-interface Listing<Item> {
+export interface Listing<Item> {
   readonly filters: readonly string[];
   readonly head: readonly string[];
   readonly wideHead: readonly string[];
@@ -172,7 +174,7 @@ const services: Listing<ServiceItem> = {
   faulty: ({ findings: counts }) => counts.error + counts.warning > 0,
 };
 
-const listings = { nodes, nodeports, findings, changes, services };
+const listings = { nodes, nodeports, findings, changes, services, gaps, coverage, replicas };
 
 const shortList = (names: readonly string[]): string => (names.length > 3 ? `${names.slice(0, 3).join(',')} +${names.length - 3}` : names.join(','));
 

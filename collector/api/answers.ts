@@ -47,7 +47,8 @@ export function answersOf({ state, store, session, view: kinds }: ApiOptions) {
       return {
         ...nodeItem(view, context()),
         ports: cellsOf(view),
-        facts: [...view.facts.values()],
+        // In one order, whichever replica answers.
+        facts: [...view.facts.values()].sort((a, b) => (a.key < b.key ? -1 : 1)),
         open: view.findings,
         waiting: view.pending,
       };

@@ -55,6 +55,7 @@ function eventText(event: LiveEvent): string | undefined {
       return `event: change\ndata: ${JSON.stringify(event.change)}\n\n`;
     case 'node':
       return `event: node\ndata: ${JSON.stringify({ at: event.at, node: event.node, connected: event.connected })}\n\n`;
+    case 'pending':
     case 'objects':
     case 'failed':
       return undefined;

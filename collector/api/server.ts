@@ -6,10 +6,12 @@ import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRepl
 import type { Access } from '../identity/access.ts';
 import type { ObjectIssue } from '../kubernetes/objects.ts';
 import type { KindView } from '../kubernetes/source.ts';
+import type { ReplicaItem } from '../replicas/replicas.ts';
 import type { CollectorState } from '../state/state.ts';
 import type { Store } from '../store/store.ts';
 import { type AccessResources, addAccessResources, addEnrolment } from './access-resources.ts';
 import { type Answers, answersOf } from './answers.ts';
+import { fleetResources } from './fleet-resources.ts';
 import { freshnessOf } from './freshness.ts';
 import { LiveStreams } from './live.ts';
 import { isLoopback } from './loopback.ts';
@@ -32,6 +34,8 @@ export interface ApiOptions {
   readonly view: () => readonly KindView[];
   /** Why the collector cannot answer yet; undefined when it can. */
   readonly notReady: () => string | undefined;
+  /** The collectors that share the store, this one among them. */
+  readonly replicas: () => readonly ReplicaItem[];
   readonly access: Access;
   readonly resources: AccessResources;
   /** Makes the HTTP server, plain or with TLS. */
@@ -74,7 +78,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   await app.register(
     async (scope) => {
       addAccessCheck(scope, options.access);
-      addResources(scope, { answers: answersOf(options), live, view: options.view });
+      addResources(scope, { answers: answersOf(options), more: fleetResources(options), live, view: options.view });
       addAccessResources(scope, options.resources);
     },
     { prefix: '/api/v1' },
@@ -99,7 +103,8 @@ async function refuseForeignNames(request: FastifyRequest, reply: FastifyReply):
     await sendProblem(reply, 403, `this collector is asked on a loopback address under the foreign name ${JSON.stringify(name)}`);
 }
 
-interface Resource {
+/** A resource that is answered with JSON; a list of them is the API. */
+export interface Resource {
   readonly url: string;
   readonly summary: string;
   readonly kind: string;
@@ -118,12 +123,13 @@ const namespaceOfService = ({ service }: { readonly service: string }): string =
 
 interface Serving {
   readonly answers: Answers;
+  readonly more: readonly Resource[];
   readonly live: LiveStreams;
   readonly view: ApiOptions['view'];
 }
 
-function addResources(app: FastifyInstance, { answers, live, view }: Serving): void {
-  for (const resource of resourcesOf(answers)) addResource(app, resource, view);
+function addResources(app: FastifyInstance, { answers, more, live, view }: Serving): void {
+  for (const resource of [...resourcesOf(answers), ...more]) addResource(app, resource, view);
   app.get('/live', { schema: { summary: 'Server-sent events: findings, changes, agents.' } }, (request, reply) => {
     if (!principalOf(request).seesAll) throw new Problem(403, 'the event stream tells of Services in all namespaces, and wants the right to list them all');
     live.begin(reply);

@@ -8,6 +8,7 @@ import type { Fact } from '../../shared/model/fact.ts';
 import { decodeFromAgent, encode, type FrameForm, zstdCapability } from '../../shared/wire/codec.ts';
 import type { AgentMessage, ChangesMessage, CollectorMessage, Hello, StateMessage, Trace, Traced, Want } from '../../shared/wire/messages.ts';
 import type { Admitted } from '../identity/admission.ts';
+import type { Taken } from '../replicas/ownership.ts';
 import type { Gap } from '../store/store.ts';
 import { gapsTold, timesNotCovered } from './coverage.ts';
 import { readFact } from './facts.ts';
@@ -20,7 +21,7 @@ export interface SessionOptions extends IngestOptions {
   /** For which node it may speak, and until when. */
   readonly admitted: Admitted;
   /** Called once the agent has said which node it speaks for. */
-  readonly onHello: (node: string) => void;
+  readonly onHello: (node: string, taken: Taken) => void;
   readonly onEnd: () => void;
 }
 
@@ -149,9 +150,13 @@ export class AgentSession {
   /** When the node was heard of last outlives this process: what happens after it is covered by the agent's next run, or it is a gap. */
   #saveSeen({ node, version, bootId, stream }: Hello): void {
     this.#savedAt = Date.now();
-    this.#options.store
-      .saveNode({ name: node, version, bootId, stream, lastSeenAt: this.#savedAt })
-      .catch((error: unknown) => this.#options.log.error({ node, reason: reasonOf(error) }, 'when a node was heard of could not be stored'));
+    const save = async (): Promise<void> =>
+      await this.#options.store.saveNode({ name: node, version, bootId, stream, lastSeenAt: this.#savedAt }, this.#options.ownership.fence(node));
+    save().catch((error: unknown) => {
+      // Where another replica owns the node, that one hears of it.
+      if (!(error instanceof PortreeveError) || error.code !== 'LEASE_LOST')
+        this.#options.log.error({ node, reason: reasonOf(error) }, 'when a node was heard of could not be stored');
+    });
   }
 
   #beat(): void {
@@ -200,7 +205,7 @@ export class AgentSession {
   #reject(error: unknown): void {
     if (this.#ended) return;
     const code = error instanceof PortreeveError ? error.code : 'INTERNAL';
-    const level = code === 'FRAME_INVALID' || code === 'FRAME_TOO_LARGE' || code === 'NODE_FOREIGN' ? 'warn' : 'error';
+    const level = code === 'FRAME_INVALID' || code === 'FRAME_TOO_LARGE' || code === 'NODE_FOREIGN' || code === 'LEASE_LOST' ? 'warn' : 'error';
     this.#options.log[level]({ node: this.node, address: this.address, code, reason: reasonOf(error) }, 'the session of an agent is ended');
     this.refuse(code, reasonOf(error));
   }
@@ -226,24 +231,26 @@ export class AgentSession {
     if (this.#hello !== undefined) throw failure('FRAME_INVALID', ['hello', 'it came twice']);
     clearTimeout(this.#helloTimer);
     this.#checkNode(hello.node);
-    const { state, store, log } = this.#options;
+    const { state, store, log, ownership } = this.#options;
     const { node, stream, version, bootId, capabilities } = hello;
     const now = Date.now();
     const clockOffsetMs = Math.round(hello.clock - now);
+    // First: whoever spoke for the node elsewhere writes nothing more, so that what is read from here on stays true.
+    const taken = await ownership.take({ node, stream, address: this.address });
     const heardAt = (await store.node(node))?.lastSeenAt;
     const [resumeAfter, earlier] = await Promise.all([
       store.lastSeq(node, stream),
       Promise.all((hello.earlier ?? []).map(async (run) => ({ stream: run.stream, resumeAfter: await store.lastSeq(node, run.stream) }))),
     ]);
-    await store.recordGaps(timesNotCovered(hello, { node, heardAt, clockOffsetMs }));
-    await store.saveNode({ name: node, version, bootId, stream, lastSeenAt: now });
+    await store.recordGaps(timesNotCovered(hello, { node, heardAt, clockOffsetMs }), ownership.fence(node));
+    await store.saveNode({ name: node, version, bootId, stream, lastSeenAt: now }, ownership.fence(node));
     if (state.needsRecall(node)) state.recall(node, (await store.changes({ node, limit: limits.apiItemsMax })).items);
     if (this.#ended) return;
     this.#hello = hello;
     this.#lastSeqs.set(stream, resumeAfter);
     for (const each of earlier) this.#lastSeqs.set(each.stream, each.resumeAfter);
     this.#clockOffsetMs = clockOffsetMs;
-    this.#options.onHello(node);
+    this.#options.onHello(node, taken);
     state.connect(node, { session: this.id, version, bootId, stream, capabilities, clockOffsetMs });
     log.info({ node, version, address: this.address, clockOffsetMs, resumeAfter }, 'agent connected');
     this.#send({
@@ -286,8 +293,10 @@ export class AgentSession {
     const size = this.#parts === undefined ? state.node(node)?.facts.size : this.#parts.size;
     if ((size ?? 0) + put.length > factsMax) throw failure('FRAME_INVALID', ['state', `more than ${factsMax} facts of one node`]);
     this.#stateSeq = Math.max(this.#stateSeq, message.seq);
-    if (this.#parts === undefined) state.changeFacts(node, { put, delete: message.delete }, message.at);
-    else this.#takePart(this.#parts, put, message);
+    if (this.#parts === undefined) {
+      state.changeFacts(node, { put, delete: message.delete }, message.at);
+      this.#options.ownership.factsChanged(node, [...put.map(({ key }) => key), ...message.delete]);
+    } else this.#takePart(this.#parts, put, message);
     this.#acknowledge();
   }
 
@@ -299,7 +308,9 @@ export class AgentSession {
     if (!message.full || message.more) return;
     this.#parts = undefined;
     this.#reported = true;
-    state.setFacts(this.#hello?.node as string, parts, message.at);
+    const node = this.#hello?.node as string;
+    state.setFacts(node, parts, message.at);
+    this.#options.ownership.factsChanged(node, 'all');
   }
 
   // A kind that this collector does not know may come from a newer agent and is left out; a known kind of a wrong shape ends the session.
@@ -317,14 +328,14 @@ export class AgentSession {
 
   async #commit(changes: readonly SequencedChange[]): Promise<void> {
     const hello = this.#hello as Hello;
-    const { store, state } = this.#options;
+    const { store, state, ownership } = this.#options;
     const foreign = changes.find(({ node }) => node !== hello.node);
     if (foreign !== undefined) this.#checkNode(foreign.node);
     if (foreign !== undefined) throw failure('FRAME_INVALID', ['changes', `a change of node ${JSON.stringify(foreign.node)} from the agent of ${hello.node}`]);
     const mixed = changes.find(({ stream }) => stream !== changes[0]?.stream);
     if (mixed !== undefined) throw failure('FRAME_INVALID', ['changes', 'changes of two streams in one message']);
     const holes = await this.#holes(changes);
-    const fresh = await store.appendChanges(changes);
+    const fresh = await store.appendChanges(changes, ownership.fence(hello.node));
     state.addChanges(fresh);
     await this.#recordGaps(holes, fresh);
   }
@@ -356,7 +367,7 @@ export class AgentSession {
     });
     const gaps = [...lost, ...fresh.flatMap((change) => gapsTold(change, this.#clockOffsetMs))];
     if (gaps.length === 0) return;
-    await this.#options.store.recordGaps(gaps);
+    await this.#options.store.recordGaps(gaps, this.#options.ownership.fence(node));
     const entries = lost.map(({ from, detail }) => ({ at: from, node, kind: 'gap' as const, subject: `ledger of ${node}`, before: null, after: detail }));
     if (entries.length > 0) await this.#options.record(entries);
   }

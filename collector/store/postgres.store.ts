@@ -2,8 +2,9 @@
 import { Kysely, PostgresDialect, sql } from 'kysely';
 import { Migrator } from 'kysely/migration';
 import pg from 'pg';
-import { failure, reasonOf } from '../../shared/errors.ts';
+import { failure, PortreeveError, reasonOf } from '../../shared/errors.ts';
 import { PostgresHosts } from './postgres.hosts.ts';
+import { newsOf } from './postgres.news.ts';
 import { queriesOn } from './queries.ts';
 import { migrationError } from './sqlite.file.ts';
 import type { OpenedStore, Store, StoreQueries } from './store.ts';
@@ -29,7 +30,7 @@ export async function openPostgresStore(url: string): Promise<OpenedStore> {
     await db.destroy().catch(() => {});
     throw failure('STORE_FAILED', [hosts.name, reasonOf(error)], error);
   }
-  return { store: storeOf(db, hosts.name) };
+  return { store: storeOf(db, hosts) };
 }
 
 function hostsOf(url: string): PostgresHosts {
@@ -62,8 +63,10 @@ function isPassing(error: unknown): boolean {
   return /Connection terminated|connection timeout|not queryable|no host takes writes/i.test(message ?? '');
 }
 
-function storeOf(db: Kysely<Tables>, name: string): Store {
+function storeOf(db: Kysely<Tables>, hosts: PostgresHosts): Store {
+  const { name } = hosts;
   const failed = (error: unknown): never => {
+    if (error instanceof PortreeveError) throw error;
     throw failure('STORE_FAILED', [name, reasonOf(error)], error);
   };
   const inTransaction =
@@ -78,6 +81,7 @@ function storeOf(db: Kysely<Tables>, name: string): Store {
     ...queries,
     verify: () => verify(db).catch(failed),
     backup: async () => failed(new Error('PostgreSQL is backed up by its own tools: pg_dump, pg_basebackup')),
+    news: newsOf(db, hosts),
     close: () => db.destroy(),
   };
 }

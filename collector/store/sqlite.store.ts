@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { failure, reasonOf } from '../../shared/errors.ts';
-import type { StoreReply, StoreRequest } from './sqlite.messages.ts';
+import type { StoreMethod, StoreReply, StoreRequest } from './sqlite.messages.ts';
 import type { OpenedStore, Store } from './store.ts';
 
 /**
@@ -56,14 +56,28 @@ const methods = [
   'appendAudit',
   'audit',
   'forget',
+  'attend',
+  'leave',
+  'takeNode',
+  'adoptNodes',
+  'nodeStates',
+  'saveNodeState',
+  'factBuckets',
+  'changesAfter',
+  'lastChange',
+  'saveQuestion',
+  'questions',
+  'answerQuestion',
+  'takeAnswer',
+  'sharedAuthority',
   'verify',
   'backup',
-] as const satisfies readonly (keyof Store)[];
+] as const satisfies readonly StoreMethod[];
 
 /** The interface: each method is a message to the thread. */
 function storeOf(calls: WorkerCalls): Store {
   const through = Object.fromEntries(methods.map((method) => [method, (...args: readonly unknown[]) => calls.call(method, args)]));
-  return { ...(through as unknown as Omit<Store, 'close'>), close: () => calls.close() };
+  return { ...(through as unknown as Omit<Store, 'close' | 'news'>), close: () => calls.close() };
 }
 
 interface Waiting {
@@ -87,7 +101,7 @@ class WorkerCalls {
     worker.on('exit', () => this.#fail('it is closed'));
   }
 
-  call(method: keyof Store, args: readonly unknown[]): Promise<unknown> {
+  call(method: StoreMethod, args: readonly unknown[]): Promise<unknown> {
     if (this.#broken !== undefined) return Promise.reject(failure('STORE_FAILED', [this.#file, this.#broken]));
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
@@ -108,7 +122,7 @@ class WorkerCalls {
     const waiting = this.#waiting.get(reply.id);
     this.#waiting.delete(reply.id);
     if (reply.kind === 'result') waiting?.resolve(reply.value);
-    else waiting?.reject(failure('STORE_FAILED', [this.#file, reply.reason]));
+    else waiting?.reject(reply.lost === undefined ? failure('STORE_FAILED', [this.#file, reply.reason]) : failure('LEASE_LOST', [reply.lost]));
   }
 
   #fail(reason: string): void {

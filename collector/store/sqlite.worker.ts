@@ -2,11 +2,11 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Database } from 'better-sqlite3';
 import type { Kysely } from 'kysely';
-import { reasonOf } from '../../shared/errors.ts';
+import { PortreeveError, reasonOf } from '../../shared/errors.ts';
 import { queriesOn } from './queries.ts';
 import { openSqlite, type SqliteFile, verifySqlite } from './sqlite.file.ts';
 import type { StoreReply, StoreRequest } from './sqlite.messages.ts';
-import type { StoreQueries } from './store.ts';
+import type { Fence, StoreQueries } from './store.ts';
 import type { Tables } from './tables.ts';
 
 if (parentPort === null) throw new Error('the store thread is started by openSqliteStore');
@@ -65,9 +65,12 @@ async function runAlone(database: Database, db: Kysely<Tables>, { id, method, ar
     return { kind: 'result', id, value };
   } catch (error) {
     database.exec('ROLLBACK TO request; RELEASE request');
-    return { kind: 'failed', id, reason: reasonOf(error) };
+    return { kind: 'failed', id, reason: reasonOf(error), ...(isLeaseLost(error) ? { lost: nodeOf(args) } : {}) };
   }
 }
+
+const isLeaseLost = (error: unknown): boolean => error instanceof PortreeveError && error.code === 'LEASE_LOST';
+const nodeOf = (args: readonly unknown[]): string => args.map((arg) => (arg as Partial<Fence> | undefined)?.node).findLast((node) => node !== undefined) ?? '';
 
 async function operate(database: Database, request: Exclude<StoreRequest, QueryRequest>): Promise<void> {
   const { id } = request;

@@ -100,7 +100,7 @@ t.test('enrolment: a pinned authority, a token for one node and one use, a key t
   const { collector, joins, ca, tokens } = await secured(directory);
   t.teardown(() => collector.close());
   const options = (node: string, joinToken?: string, name = node) => ({
-    collector: new URL(collector.address),
+    collectors: [new URL(collector.address)],
     node,
     directory: join(directory, 'agents', name),
     authorities: [],
@@ -129,6 +129,17 @@ t.test('enrolment: a pinned authority, a token for one node and one use, a key t
   t.match(agent.received.at(-1), { code: 'IDENTITY_REVOKED' });
   t.equal(await new Hostile(collector, newer).refused, 403);
   await t.rejects(renewed(options('node1'), newer), { message: /revoked/ });
+  const fresh = JSON.parse(
+    (await call(`${collector.address}/api/v1/tokens`, { ca, token: tokens.operate, method: 'POST', body: { kind: 'join', node: 'node1', ttlMs: 60_000 } }))
+      .body,
+  );
+  const replaced = await identityOf(options('node1', fresh.token), Date.now());
+  t.not(replaced.key, newer.key, 'a revoked key is not made valid again: the agent makes a new one');
+  t.equal(await new Hostile(collector, newer).refused, 403, 'and the old one stays shut out');
+  t.strictSame((await identityOf(options('node1', fresh.token), Date.now())).cert, replaced.cert, 'a restart with the same token file enrols no more');
+  const again = new Hostile(collector, replaced);
+  await again.opened;
+  again.socket.close();
   const audit = JSON.parse((await call(`${collector.address}/api/v1/audit`, { ca, token: tokens.admin })).body);
   t.match(
     audit.items.filter(({ action }: { action: string }) => action === 'revoke identity'),
@@ -141,7 +152,7 @@ t.test('a session speaks for its own node and no other', async (t) => {
   const { collector, joins, ca, tokens } = await secured(directory);
   t.teardown(() => collector.close());
   const identity = (node: 'node1' | 'node2') =>
-    identityOf({ collector: new URL(collector.address), node, directory: join(directory, node), authorities: [], joinToken: joins[node] }, Date.now());
+    identityOf({ collectors: [new URL(collector.address)], node, directory: join(directory, node), authorities: [], joinToken: joins[node] }, Date.now());
   const [node1, node2] = [await identity('node1'), await identity('node2')];
   t.equal(await new Hostile(collector, { ca }).refused, 401, 'nobody');
   t.equal(await new Hostile(collector, { ca }, { authorization: 'Bearer x.y.z' }).refused, 401, 'a token where there is no Kubernetes');
@@ -181,7 +192,7 @@ t.test('two agents with one key are noticed', async (t) => {
   const { collector, joins, ca, tokens } = await secured(directory);
   t.teardown(() => collector.close());
   const node1 = await identityOf(
-    { collector: new URL(collector.address), node: 'node1', directory: join(directory, 'a'), authorities: [], joinToken: joins.node1 },
+    { collectors: [new URL(collector.address)], node: 'node1', directory: join(directory, 'a'), authorities: [], joinToken: joins.node1 },
     Date.now(),
   );
   for (const stream of ['original', 'copy', 'original']) {
