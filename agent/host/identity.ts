@@ -43,7 +43,13 @@ export async function identityOf(options: IdentityOptions, now: number): Promise
     const what = kept === undefined ? 'it has no certificate yet' : 'its certificate has expired';
     throw failure('ENROLMENT_REFUSED', [`${what}: make a join token (portreeve token create --node ${options.node}) and give it with --join-token-file`]);
   }
-  return await enrol(options, options.joinToken);
+  try {
+    return await enrol(options, options.joinToken);
+  } catch (error) {
+    // A token that is of no use does not take away what still holds.
+    if (kept !== undefined && isValid) return kept;
+    throw error;
+  }
 }
 
 /** Milliseconds since 1970 at which the certificate is to be renewed. */

@@ -54,8 +54,8 @@ async function patiently<Result>(act: () => Promise<Result>): Promise<Result> {
   }
 }
 
-/** Classes of SQLSTATE that pass by themselves: connection failures, shut-downs and start-ups, read-only standbys, deadlocks and serialisation. */
-const passingStates = /^(08|57P0|25006|40001|40P01|53300)/;
+/** Classes of SQLSTATE that pass by themselves: connection failures, shut-downs and start-ups, read-only standbys, transactions that idled, deadlocks, serialisation. */
+const passingStates = /^(08|57P0|25006|25P0|40001|40P01|53300)/;
 
 function isPassing(error: unknown): boolean {
   const { code, message } = error as { readonly code?: string; readonly message?: string };

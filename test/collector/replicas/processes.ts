@@ -85,10 +85,11 @@ export class LedgerAgent {
   readonly #timer: NodeJS.Timeout;
   made = 0;
 
-  constructor(node: string, collectors: readonly string[], everyMs = 40) {
+  constructor(node: string, collectors: readonly string[], { everyMs = 40, heartbeatMs = 10_000 } = {}) {
     this.node = node;
     this.uplink = new Uplink({
       collector: collectors,
+      heartbeatMs,
       identity: { node, version: '0.1.0', bootId: 'boot', stream: `run-of-${node}`, startedAt: Date.now(), capabilities: ['trace'] },
       onWant: () => {},
       onTrace: ({ packet }) => ({ result: { walkedOn: node, packet } }),

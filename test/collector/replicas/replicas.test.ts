@@ -92,6 +92,41 @@ async function testReplicas(): Promise<void> {
     t.strictSame(episodes.split('\n'), ['node1 1 1', 'node2 1 0', 'node3 1 0', 'node5 1 0'], 'each finding once');
   });
 
+  t.test('a replica that was only asleep finds its nodes owned by another, and writes nothing of them', async (t) => {
+    const directory = t.testdir({});
+    await writeCluster(directory, 4);
+    const databaseUrl = server.newDatabase('asleep');
+    const [a, b] = await Promise.all(['a', 'b'].map((name) => CollectorProcess.start({ directory, name, databaseUrl })));
+    if (a === undefined || b === undefined) throw new Error('two were started');
+    t.teardown(() => Promise.all([a.end('SIGKILL'), b.end('SIGKILL')]));
+    const agents = nodesOf(4).map((node) => new LedgerAgent(node, [a.agentUrl, b.agentUrl], { everyMs: 10, heartbeatMs: 400 }));
+    t.teardown(() => Promise.all(agents.map((agent) => agent.close())));
+    for (const agent of agents) agent.report('drop');
+    const at = (collector: CollectorProcess) => agents.filter(({ uplink }) => uplink.status.url.startsWith(collector.agentUrl) && uplink.status.connected);
+    await eventually('all are connected', () => at(a).length + at(b).length, { fits: (count) => count === 4 });
+    await eventually('the findings are there', () => b.get('findings'), { fits: ({ items }) => items.length === 4 });
+    await a.end('SIGSTOP');
+    await eventually('the agents have moved', () => at(b).length, { fits: (count) => count === 4 });
+    // Some of what was sent to the sleeper waits in its sockets, and it will try to store it.
+    for (const agent of agents) agent.report('forward');
+    await eventually('the findings end', () => b.get('findings'), { fits: ({ items }) => items.length === 0 });
+    await a.end('SIGCONT');
+    await eventually('the sleeper knows what has happened', () => a.get('findings'), { fits: ({ items }) => items.length === 0 });
+    for (const agent of agents) agent.rest();
+    await eventually('everything is acknowledged', () => agents.reduce((sum, { uplink }) => sum + uplink.unacknowledged, 0), { fits: (count) => count === 0 });
+    await sameAnswers(t, [a, b]);
+    const counts = server.sql(
+      "SELECT node || ' ' || count(*) || ' ' || count(DISTINCT seq) || ' ' || max(seq) FROM changes WHERE kind = 'rule' GROUP BY node ORDER BY node",
+      'asleep',
+    );
+    t.strictSame(
+      counts.split('\n'),
+      agents.map(({ node, made }) => `${node} ${made} ${made} ${made}`),
+    );
+    t.equal(server.sql('SELECT count(*) FROM findings', 'asleep'), '4', 'no finding was opened again by the sleeper');
+    t.equal(server.sql('SELECT count(*) FROM gaps', 'asleep'), '0');
+  });
+
   t.test('changes of the cluster are written once, and not lost with the leader', async (t) => {
     const directory = t.testdir({});
     await writeCluster(directory, 2);
