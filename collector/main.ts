@@ -114,7 +114,7 @@ async function start(options: Started, log: Log, closers: (() => unknown)[]): Pr
   closers.push(() => source.close());
   const retention = keepRetention({ team, log, ...retentionOf(options) });
   closers.push(() => retention.close());
-  const authority = await Authority.open(options.data, Date.now(), opened.news === undefined ? undefined : opened.sharedAuthority);
+  const authority = await Authority.open(options.data, Date.now(), { authority: opened.sharedAuthority, isCommon: opened.news !== undefined });
   const isOpen = options.noAuth === true;
   const audit = auditLog(store, log);
   const listener = await listenerOf(options, { authority, log, closers });

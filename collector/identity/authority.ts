@@ -27,8 +27,13 @@ export interface Issued {
   readonly expiresAt: number;
 }
 
-/** Gives the authority that all use: the one that is there, or else the one given. */
-export type SharedAuthority = (own: AuthorityFiles) => Promise<AuthorityFiles>;
+/** The authority that a store keeps. */
+export interface KeptAuthority {
+  /** The one that is there, or else the one given. */
+  readonly authority: (own?: AuthorityFiles) => Promise<AuthorityFiles | undefined>;
+  /** Whether several collectors have it together: then the store's is the one that counts. */
+  readonly isCommon: boolean;
+}
 
 interface AuthorityFiles {
   /** PEM (PKCS #8). */
@@ -62,20 +67,22 @@ export class Authority {
   }
 
   /**
-   * Reads `ca.key` and `ca.crt` of a directory, or makes both. Replicas have one authority together, `shared`: the first of them gives it, and what lies in the
-   * directories of the others is set aside for it. Throws STORE_FAILED naming the file that cannot be used.
+   * Reads `ca.key` and `ca.crt` of a directory, or makes both. Where the store keeps an authority and the directory has none, the store was restored from a backup,
+   * and that one is used. Replicas have one together: the first of them gives it, and what lies in the directories of the others is set aside for it. Throws
+   * STORE_FAILED naming the file that cannot be used.
    */
-  static async open(directory: string, now: number, shared?: SharedAuthority): Promise<Authority> {
+  static async open(directory: string, now: number, kept?: KeptAuthority): Promise<Authority> {
     const [keyFile, certificateFile] = [join(directory, 'ca.key'), join(directory, 'ca.crt')];
     try {
       await mkdir(directory, { recursive: true, mode: 0o750 });
       const key = await readFile(keyFile, 'utf8').catch(absent);
-      const made = key === undefined ? await Authority.#make({ keyFile, certificateFile, now }) : undefined;
-      if (made !== undefined && shared === undefined) return made;
+      const restored = key === undefined ? await kept?.authority() : undefined;
+      if (key === undefined && restored === undefined) await Authority.#make({ keyFile, certificateFile, now });
+      if (restored !== undefined) await Authority.#replace({ keyFile, certificateFile, used: restored, isKept: false, now });
       const own = { key: await readFile(keyFile, 'utf8'), certificate: await readFile(certificateFile, 'utf8') };
-      const used = shared === undefined ? own : await shared(own);
+      const used = kept?.isCommon === true ? ((await kept.authority(own)) ?? own) : own;
       const authority = new Authority(await importKey(used.key), new x509.X509Certificate(used.certificate));
-      if (used.key !== own.key) await Authority.#replace({ keyFile, certificateFile, used, isKept: made === undefined, now });
+      if (used.key !== own.key) await Authority.#replace({ keyFile, certificateFile, used, isKept: key !== undefined, now });
       return authority;
     } catch (error) {
       throw failure('STORE_FAILED', [certificateFile, reasonOf(error)], error);
@@ -88,15 +95,7 @@ export class Authority {
     await writeSafely(certificateFile, used.certificate, 0o644);
   }
 
-  static async #make({
-    keyFile,
-    certificateFile,
-    now,
-  }: {
-    readonly keyFile: string;
-    readonly certificateFile: string;
-    readonly now: number;
-  }): Promise<Authority> {
+  static async #make({ keyFile, certificateFile, now }: { readonly keyFile: string; readonly certificateFile: string; readonly now: number }): Promise<void> {
     const keys = await subtle.generateKey(algorithm, true, ['sign', 'verify']);
     const certificate = await x509.X509CertificateGenerator.createSelfSigned({
       serialNumber: serial(),
@@ -114,7 +113,6 @@ export class Authority {
     const pkcs8 = Buffer.from(await subtle.exportKey('pkcs8', keys.privateKey));
     await writeSafely(keyFile, `${x509.PemConverter.encode(pkcs8, 'PRIVATE KEY')}\n`, 0o600);
     await writeSafely(certificateFile, `${certificate.toString('pem')}\n`, 0o644);
-    return new Authority(keys.privateKey, certificate);
   }
 
   /** A key and a certificate for the server under these names and addresses. */

@@ -80,7 +80,6 @@ function storeOf(db: Kysely<Tables>, hosts: PostgresHosts): Store {
   return {
     ...queries,
     verify: () => verify(db).catch(failed),
-    backup: async () => failed(new Error('PostgreSQL is backed up by its own tools: pg_dump, pg_basebackup')),
     news: newsOf(db, hosts),
     close: () => db.destroy(),
   };

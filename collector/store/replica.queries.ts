@@ -53,12 +53,9 @@ export function replicaQueriesOn(db: Kysely<Tables>, engine: Engine): ReplicaQue
     },
     ...questionQueries(db, engine),
     sharedAuthority: async (own) => {
-      await db
-        .insertInto('authority')
-        .values({ name: 'own', ...own })
-        .onConflict((conflict) => conflict.column('name').doNothing())
-        .execute();
-      return await db.selectFrom('authority').select(['key', 'certificate']).where('name', '=', 'own').executeTakeFirstOrThrow();
+      const insert = db.insertInto('authority').onConflict((conflict) => conflict.column('name').doNothing());
+      if (own !== undefined) await insert.values({ name: 'own', ...own }).execute();
+      return await db.selectFrom('authority').select(['key', 'certificate']).where('name', '=', 'own').executeTakeFirst();
     },
   };
 }

@@ -91,6 +91,12 @@ export interface Question {
   readonly body: string;
 }
 
+/** A key and a certificate, as PEM. */
+export interface StoredAuthority {
+  readonly key: string;
+  readonly certificate: string;
+}
+
 /** The queries that replicas need; the same on both engines. */
 export interface ReplicaQueries {
   /** Says that a replica is there, and makes it the leader where nobody has led for `deadMs`. */
@@ -120,6 +126,6 @@ export interface ReplicaQueries {
   answerQuestion(id: string, answer: string): Promise<void>;
   /** The answer, once; undefined while there is none. A question that is given up is removed as well. */
   takeAnswer(id: string, givesUp: 'waits' | 'gives up'): Promise<string | undefined>;
-  /** The authority of all replicas: the one that is there, or else the one given. */
-  sharedAuthority(own: { readonly key: string; readonly certificate: string }): Promise<{ readonly key: string; readonly certificate: string }>;
+  /** The authority that the store keeps: the one that is there, or else the one given, which is kept from then on. Undefined where there is neither. */
+  sharedAuthority(own?: StoredAuthority): Promise<StoredAuthority | undefined>;
 }

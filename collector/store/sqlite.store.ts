@@ -71,7 +71,6 @@ const methods = [
   'takeAnswer',
   'sharedAuthority',
   'verify',
-  'backup',
 ] as const satisfies readonly StoreMethod[];
 
 /** The interface: each method is a message to the thread. */

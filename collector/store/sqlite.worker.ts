@@ -33,13 +33,13 @@ async function work({ database, db }: SqliteFile): Promise<void> {
     const queries = requests.filter(isQuery);
     const replies = queries.length === 0 ? [] : await commitTogether(database, db, queries);
     for (const reply of replies) answer(reply);
-    for (const request of requests) if (!isQuery(request)) await operate(database, request);
+    for (const request of requests) if (!isQuery(request)) operate(database, request);
   }
   isBusy = false;
 }
 
 type QueryRequest = Extract<StoreRequest, { readonly method: keyof StoreQueries }>;
-const operations: ReadonlySet<string> = new Set(['verify', 'backup', 'close']);
+const operations: ReadonlySet<string> = new Set(['verify', 'close']);
 const isQuery = (request: StoreRequest): request is QueryRequest => !operations.has(request.method);
 
 async function commitTogether(database: Database, db: Kysely<Tables>, requests: readonly QueryRequest[]): Promise<readonly StoreReply[]> {
@@ -72,7 +72,7 @@ async function runAlone(database: Database, db: Kysely<Tables>, { id, method, ar
 const isLeaseLost = (error: unknown): boolean => error instanceof PortreeveError && error.code === 'LEASE_LOST';
 const nodeOf = (args: readonly unknown[]): string => args.map((arg) => (arg as Partial<Fence> | undefined)?.node).findLast((node) => node !== undefined) ?? '';
 
-async function operate(database: Database, request: Exclude<StoreRequest, QueryRequest>): Promise<void> {
+function operate(database: Database, request: Exclude<StoreRequest, QueryRequest>): void {
   const { id } = request;
   try {
     if (request.method === 'close') {
@@ -80,8 +80,7 @@ async function operate(database: Database, request: Exclude<StoreRequest, QueryR
       answer({ kind: 'result', id, value: undefined });
       return port.close();
     }
-    const value = request.method === 'verify' ? verifySqlite(database) : await database.backup(request.arguments[0]);
-    answer({ kind: 'result', id, value: request.method === 'verify' ? value : undefined });
+    answer({ kind: 'result', id, value: verifySqlite(database) });
   } catch (error) {
     answer({ kind: 'failed', id, reason: reasonOf(error) });
   }

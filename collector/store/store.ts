@@ -67,8 +67,6 @@ export interface StoreQueries extends ReplicaQueries {
 export interface Store extends StoreQueries {
   /** Faults of the store itself in sentences; none when it is sound. Reads everything, which takes as long as that takes. */
   verify(): Promise<readonly string[]>;
-  /** Writes a copy while the store is in use. */
-  backup(file: string): Promise<void>;
   /** How collectors that share the store hear of each other; absent where it is of one collector alone. */
   readonly news?: StoreNews;
   close(): Promise<void>;
