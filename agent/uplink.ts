@@ -23,6 +23,8 @@ export interface UplinkOptions {
   readonly onTrace: (trace: Trace) => Omit<Traced, 'type' | 'id'>;
   readonly onNotice: (text: string, details: Readonly<Record<string, unknown>>) => void;
   readonly heartbeatMs?: number;
+  /** How often the collector is asked whether it has the node's state. */
+  readonly checkMs?: number;
   /** Where changes wait while no collector takes them, and the runs that it held changes of at the start. */
   readonly spool?: { readonly spool: Spool; readonly earlier: readonly EarlierRun[] };
 }
@@ -79,6 +81,7 @@ export class Uplink {
   #heartbeat: NodeJS.Timeout | undefined;
   #welcome: NodeJS.Timeout | undefined;
   #alive: NodeJS.Timeout | undefined;
+  readonly #check: NodeJS.Timeout;
   /** What the collector understands, while it is connected. */
   #peer: readonly string[] = [];
   #tries = 0;
@@ -94,6 +97,8 @@ export class Uplink {
     this.#notBefore = this.#urls.map(() => 0);
     this.#session = newSession({ ...options.identity, capabilities: [...options.identity.capabilities, zstdCapability] }, options.spool?.earlier ?? []);
     this.#alive = setInterval(() => this.#sign(), aliveMs);
+    // Not all agents at the same moment, whenever they were started.
+    this.#check = setInterval(() => this.#step({ kind: 'check' }), (options.checkMs ?? limits.stateCheckMs) * (0.9 + Math.random() / 5));
     this.#connect();
   }
 
@@ -126,6 +131,7 @@ export class Uplink {
     this.#closed = true;
     clearTimeout(this.#retry);
     clearInterval(this.#alive);
+    clearInterval(this.#check);
     const socket = this.#socket;
     this.#stopTimers();
     if (socket !== undefined && socket.readyState !== WebSocket.CLOSED) await this.#leave(socket);

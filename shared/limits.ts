@@ -99,6 +99,8 @@ export const limits = {
   /** Milliseconds between two tellings of one NodePort's drops: they begin with the first and go to the second while the drops go on. */
   dropToldMinMs: 1_000,
   dropToldMaxMs: 30_000,
+  /** Milliseconds between two checks that the collector has a node's state as the agent has it. */
+  stateCheckMs: 10 * 60_000,
   /** Milliseconds between heartbeats; a peer that misses one is cut off. Agents move from a machine that vanished within two of them and a pause. */
   heartbeatMs: 10_000,
   /** Days that a collector keeps changes, findings that are over, gaps and the audit log, if it is not told otherwise (`--retention-days`). */

@@ -4,14 +4,26 @@ import { WebSocket } from 'ws';
 import { failure, PortreeveError, reasonOf } from '../../shared/errors.ts';
 import { limits } from '../../shared/limits.ts';
 import type { SequencedChange } from '../../shared/model/change.ts';
+import { digestOf, kindsThatDiffer } from '../../shared/model/fact.digest.ts';
 import type { Fact } from '../../shared/model/fact.ts';
 import { decodeFromAgent, encode, type FrameForm, zstdCapability } from '../../shared/wire/codec.ts';
-import type { AgentMessage, ChangesMessage, CollectorMessage, Hello, StateMessage, Trace, Traced, Want } from '../../shared/wire/messages.ts';
+import {
+  type AgentMessage,
+  type ChangesMessage,
+  type CollectorMessage,
+  type Digest,
+  digestCapability,
+  type Hello,
+  type StateMessage,
+  type Trace,
+  type Traced,
+  type Want,
+} from '../../shared/wire/messages.ts';
 import type { Admitted } from '../identity/admission.ts';
 import type { Taken } from '../replicas/ownership.ts';
 import type { Gap } from '../store/store.ts';
 import { gapsTold, timesNotCovered } from './coverage.ts';
-import { readFact } from './facts.ts';
+import { isKnownKind, readFact } from './facts.ts';
 import type { IngestOptions } from './ingest.ts';
 import { wantOf } from './want.ts';
 
@@ -34,6 +46,8 @@ const traceTimeoutMs = 10_000;
 const saveEveryMs = 60_000;
 /** What setTimeout takes. */
 const timerMsMax = 2 ** 31 - 1;
+/** Times that an agent is asked to send its state again on one connection. */
+const resendsMax = 3;
 const closeTimeoutMs = 1_000;
 const helloTimeoutMs = 10_000;
 /** Close codes in the private range of RFC 6455: the agent reads the reason in the error message before. */
@@ -55,6 +69,7 @@ export class AgentSession {
   #reported = false;
   #parts: Map<string, Fact> | undefined;
   #stateSeq = 0;
+  #resends = 0;
   /** The highest seq committed, or being committed, per stream. */
   readonly #lastSeqs = new Map<string, number>();
   #clockOffsetMs = 0;
@@ -220,6 +235,8 @@ export class AgentSession {
         return this.#takeState(message);
       case 'changes':
         return this.#takeChanges(message);
+      case 'digest':
+        return this.#compare(message);
       case 'traced':
         return this.#traces.get(message.id)?.(message);
       case 'error':
@@ -258,7 +275,7 @@ export class AgentSession {
       session: this.id,
       resumeAfter,
       ...(earlier.length === 0 ? {} : { earlier }),
-      capabilities: [zstdCapability],
+      capabilities: [zstdCapability, digestCapability],
       limits: { frameBytesMax: limits.frameBytesMax, heartbeatMs: this.#options.heartbeatMs ?? limits.heartbeatMs },
     });
     this.sendWant();
@@ -298,6 +315,19 @@ export class AgentSession {
       this.#options.ownership.factsChanged(node, [...put.map(({ key }) => key), ...message.delete]);
     } else this.#takePart(this.#parts, put, message);
     this.#acknowledge();
+  }
+
+  /** What the agent says that we must hold, against what we hold. A difference is a fault of one of us: it is told, and the state is asked for whole. */
+  #compare({ kinds }: Digest): void {
+    if (!this.#reported || this.#parts !== undefined) return;
+    const node = this.#hello?.node as string;
+    const ours = digestOf(this.#options.state.node(node)?.facts.values() ?? []);
+    const differing = kindsThatDiffer(kinds, ours, isKnownKind);
+    if (differing.length === 0) return;
+    this.#options.log.error({ node, kinds: differing }, 'the state of a node is not what its agent has sent: it is sent whole again');
+    // What does not help twice is not tried for ever.
+    if (++this.#resends > resendsMax) return;
+    this.#send({ type: 'resend', reason: `what is held of ${differing.slice(0, 10).join(', ')} differs` });
   }
 
   // Parts of a full state stay aside until the last: half a state would look like faults.
