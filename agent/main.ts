@@ -35,6 +35,9 @@ export interface AgentOptions {
   readonly tokenFile?: string;
   /** File with a join token, for the first start on a machine without Kubernetes' tokens. Needs `state`. */
   readonly joinTokenFile?: string;
+  /** PEM files of a client certificate and its key that the operator has made, read anew at each connection. */
+  readonly certificateFile?: string;
+  readonly keyFile?: string;
   /** PEM file of authorities that the collector's certificate may come from, besides those of the system. */
   readonly authorityFile?: string;
   /** Watch the resets that clients are sent, too: each short packet of the node pays about 0.1 µs for it. */
@@ -145,20 +148,47 @@ function damageOf(node: string, { damaged, earlier, startedAt }: Pick<OpenedSpoo
   return { at: startedAt, node, kind: 'gap', subject: 'spool of the agent', before: null, after, gap: { reason: 'spool-damaged', from, to: startedAt } };
 }
 
+interface Secrets {
+  readonly ca: string[];
+  readonly key?: string;
+  readonly cert?: string;
+}
+
 /** The certificate of this machine, where it enrols by a join token or has done so; the authorities of a file, where one is given. */
 async function openIdentity(
   options: AgentOptions,
   started: { readonly node: string; readonly signal: AbortSignal; readonly notice: Started['notice'] },
-): Promise<{ readonly secrets: { readonly ca: string[]; readonly key?: string; readonly cert?: string }; close(): void } | undefined> {
+): Promise<{ readonly secrets: Secrets; close(): void } | undefined> {
   const collectors = collectorUrls(options.collector).map(({ href }) => new URL(href.replace(/^ws/, 'http')));
   if (collectors[0]?.protocol !== 'https:') return undefined;
   const authorities = options.authorityFile === undefined ? [] : [readSecret(options.authorityFile)];
   const fixed = authorities.length === 0 ? undefined : { secrets: { ca: [...authorities, ...rootCertificates] }, close: () => {} };
+  const { certificateFile, keyFile } = options;
+  if (certificateFile !== undefined && keyFile !== undefined) {
+    const read = (): Secrets => ({ ca: [...authorities, ...rootCertificates], cert: readSecret(certificateFile), key: readSecret(keyFile) });
+    return operatorsOwn(read, started.notice);
+  }
   if (options.tokenFile !== undefined || options.state === undefined) return fixed;
   const directory = join(options.state, 'identity', encodeURIComponent(started.node));
   if (options.joinTokenFile === undefined && !hasIdentity(directory)) return fixed;
   const joinToken = options.joinTokenFile === undefined ? {} : { joinToken: readSecret(options.joinTokenFile) };
   return await OwnIdentity.open({ collectors, node: started.node, directory, authorities, ...joinToken }, started);
+}
+
+/** Files of the operator, read anew each time; while they cannot be read, those of before go on. */
+function operatorsOwn(read: () => Secrets, notice: Notice): { readonly secrets: Secrets; close(): void } {
+  let last = read();
+  return {
+    get secrets() {
+      try {
+        last = read();
+      } catch (error) {
+        notice('the client certificate cannot be read', { reason: reasonOf(error) });
+      }
+      return last;
+    },
+    close: () => {},
+  };
 }
 
 // Without its socket an agent does all but answer questions on its own node: that is worth a line, not an end.

@@ -1,4 +1,5 @@
 // Runs a collector: store, state, cluster objects, the agents' connections and the API, started in order and closed in reverse.
+import { readFile } from 'node:fs/promises';
 import type { RequestListener, Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { hostname } from 'node:os';
@@ -36,6 +37,8 @@ export interface CollectorOptions {
   readonly tlsKey?: string;
   /** PEM file of an authority of the operator's own whose client certificates speak for nodes. */
   readonly agentAuthority?: string;
+  /** ServiceAccounts of agents, `NAMESPACE/NAME` or `NAMESPACE/*`; when absent all of the collector's own namespace (`portreeve` outside a cluster). */
+  readonly agentServiceAccounts?: readonly string[];
   /** Names and addresses that clients know the collector by, for a certificate of its own. */
   readonly names?: readonly string[];
   /** TLS on loopback too; anywhere else it is always there. */
@@ -74,12 +77,12 @@ export async function runCollector(options: CollectorOptions, signal?: AbortSign
   const log: Log = pino<string>({ name: 'collector', level: options.logLevel ?? 'info' }, pino.destination({ dest: 2, sync: true }));
   const closers: (() => unknown)[] = [];
   try {
-    const { api, team } = await start({ ...options, host, isEncrypted }, log, closers);
+    const { api, team, fingerprint } = await start({ ...options, host, isEncrypted }, log, closers);
     await api.app.listen({ host, port });
     const bound = api.app.server.address() as AddressInfo;
     const address = `${isEncrypted ? 'https' : 'http'}://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`;
     team.setAddress(isWildcard(host) ? `${options.names?.[0] ?? hostname()}:${bound.port}` : address.replace(/^https?:\/\//, ''));
-    log.info({ address }, 'the collector listens');
+    log.info({ address, ...(isEncrypted ? { fingerprint } : {}) }, 'the collector listens');
     return running({ address, closers, log, signal });
   } catch (error) {
     await closeAll(closers, log);
@@ -136,7 +139,8 @@ async function start(options: Started, log: Log, closers: (() => unknown)[]): Pr
     replicas: () => team.replicas(),
   });
   closers.push(() => api.close());
-  const admission = { store, isOpen, trustsForeignAuthority: options.agentAuthority !== undefined, ...reviewed };
+  const agentAccounts = options.agentServiceAccounts ?? [`${await ownNamespace()}/*`];
+  const admission = { store, isOpen, agentAccounts, trustsForeignAuthority: options.agentAuthority !== undefined, ...reviewed };
   ingest = new Ingest(api.app.server, {
     state,
     store,
@@ -149,12 +153,14 @@ async function start(options: Started, log: Log, closers: (() => unknown)[]): Pr
   });
   const agents = ingest;
   closers.push(() => agents.close());
-  return { api, team };
+  return { api, team, fingerprint: authority.fingerprint };
 }
 
 interface StartedApi {
   readonly api: Api;
   readonly team: Team;
+  /** Of the collector's own authority. */
+  readonly fingerprint: string;
 }
 
 /** The state as it was when the collector stopped; replicas read it from each other instead. */
@@ -209,6 +215,12 @@ async function serviceAccountsOf(options: CollectorOptions): Promise<ServiceAcco
   if (options.cluster !== undefined || options.noAuth === true) return undefined;
   const { reviewApi } = await import('./kubernetes/reviews.ts');
   return new ServiceAccounts(await reviewApi(options.kubeconfig === undefined ? {} : { kubeconfig: options.kubeconfig }));
+}
+
+/** The namespace of this pod; `portreeve` outside a cluster. */
+async function ownNamespace(): Promise<string> {
+  const text = await readFile('/var/run/secrets/kubernetes.io/serviceaccount/namespace', 'utf8').catch(() => '');
+  return text.trim() || 'portreeve';
 }
 
 function notReady({ objects: { readAt, unread } }: CollectorState): string | undefined {

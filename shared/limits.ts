@@ -78,6 +78,8 @@ export const limits = {
   drawingCharactersMax: 200_000,
   /** Characters of a drawing in Mermaid: its programs refuse more than 50,000. */
   mermaidCharactersMax: 45_000,
+  /** Requests of one client (a token, or an address without one) to the API in a minute; more are told to wait. Where nobody is asked who they are, there is no limit. */
+  apiRequestsPerMinuteMax: 6_000,
   /** Findings, changes … in one API answer. */
   apiItemsMax: 1_000,
   /** Bytes of one line of portreeve-bpf; more is cut, and then makes no sense. */

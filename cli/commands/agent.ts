@@ -30,6 +30,8 @@ export const command: Command = {
     { name: 'spool-bytes', value: 'BYTES', summary: 'what they may take there (default: 64 MiB); beyond it first and last of each object are kept' },
     { name: 'token-file', value: 'FILE', summary: 'token of a ServiceAccount (audience portreeve), read anew at each connection' },
     { name: 'join-token-file', value: 'FILE', summary: 'join token, for the first start without Kubernetes tokens (portreeve token create --node)' },
+    { name: 'tls-cert', value: 'FILE', summary: 'client certificate of an authority of your own (common name: the node), read anew at each connection' },
+    { name: 'tls-key', value: 'FILE', summary: 'its key' },
     { name: 'ca-file', value: 'FILE', summary: "authorities that the collector's certificate may come from, as PEM" },
     { name: 'watch-resets', summary: 'with eBPF, also watch the resets that clients are sent; each short packet of the node pays about 0.1 µs for it' },
     { name: 'log-level', value: 'LEVEL', summary: 'how much is logged on stderr', default: 'info', choices: ['debug', 'info', 'warn', 'error'] },
@@ -60,12 +62,16 @@ async function runHere(parsed: Parsed, io: Io): Promise<number> {
   const socket = socketOf(parsed) ?? (existsSync(runDirectory) ? join(runDirectory, socketName) : undefined);
   const [joinTokenFile, authorityFile] = [textOf(parsed, 'join-token-file'), textOf(parsed, 'ca-file')];
   if (joinTokenFile !== undefined && state === undefined) throw failure('USAGE', ['--join-token-file needs --state DIR, where the key is kept']);
+  const [certificateFile, keyFile] = [textOf(parsed, 'tls-cert'), textOf(parsed, 'tls-key')];
+  if ((certificateFile === undefined) !== (keyFile === undefined)) throw failure('USAGE', ['--tls-cert and --tls-key go together']);
   const spoolBytes = numberOf(parsed, 'spool-bytes', { min: 1024 * 1024, max: Number.MAX_SAFE_INTEGER });
   const options: AgentOptions = {
     collector: requiredList(parsed, 'collector'),
     ...(spoolBytes === undefined ? {} : { spoolBytes }),
     ...(joinTokenFile === undefined ? {} : { joinTokenFile }),
     ...(authorityFile === undefined ? {} : { authorityFile }),
+    ...(certificateFile === undefined ? {} : { certificateFile }),
+    ...(keyFile === undefined ? {} : { keyFile }),
     ...(flagOf(parsed, 'watch-resets') ? { watchResets: true } : {}),
     ...(node === undefined ? {} : { node }),
     ...(state === undefined ? {} : { state }),

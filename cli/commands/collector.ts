@@ -26,6 +26,12 @@ export const command: Command = {
     { name: 'tls', summary: 'TLS on loopback addresses too; on others it is always there' },
     { name: 'name', value: 'NAME', summary: 'name or address that clients know it by, for a certificate of its own', multiple: true },
     { name: 'agent-ca', value: 'FILE', summary: 'authority of your own whose client certificates (common name: the node) let agents in' },
+    {
+      name: 'agent-service-account',
+      value: 'NS/NAME',
+      summary: "ServiceAccount whose tokens let agents in, or NS/* (default: all of the collector's namespace, else of portreeve)",
+      multiple: true,
+    },
     { name: 'out', value: 'FILE', summary: 'backup: the file to write' },
     { name: 'no-auth', summary: 'let everybody in; on loopback addresses only' },
     { name: 'retention-days', value: 'DAYS', summary: `days that history is kept (default: ${limits.retentionDays})` },
@@ -57,6 +63,9 @@ async function runHere(parsed: Parsed, io: Io): Promise<number> {
   const graceMs = numberOf(parsed, 'grace', { min: 0, max: 3_600_000 });
   const given = (name: string): string | undefined => textOf(parsed, name);
   const optional = { cluster: given('cluster'), kubeconfig: given('kubeconfig'), databaseUrl: given('database-url'), graceMs };
+  const accounts = listOf(parsed, 'agent-service-account');
+  const stray = accounts.find((account) => !/^[a-z0-9-]+\/([a-z0-9.-]+|\*)$/.test(account));
+  if (stray !== undefined) throw failure('USAGE', [`--agent-service-account ${stray}: NAMESPACE/NAME or NAMESPACE/* is wanted`]);
   const retention = {
     retentionDays: numberOf(parsed, 'retention-days', { min: 1, max: 36_500 }),
     retentionBytes: numberOf(parsed, 'retention-bytes', { min: 1024 * 1024, max: Number.MAX_SAFE_INTEGER }),
@@ -66,6 +75,7 @@ async function runHere(parsed: Parsed, io: Io): Promise<number> {
     tlsKey: given('tls-key'),
     agentAuthority: given('agent-ca'),
     names: listOf(parsed, 'name'),
+    ...(accounts.length === 0 ? {} : { agentServiceAccounts: accounts }),
     tls: flagOf(parsed, 'tls'),
   };
   const { runCollector } = await import('../../collector/main.ts');

@@ -18,7 +18,7 @@ import { isLoopback } from './loopback.ts';
 import { metricsText } from './metrics.ts';
 import { Problem, sendError, sendProblem } from './problem.ts';
 import * as schemas from './schemas.ts';
-import { addAccessCheck, addSecurityHeaders, principalOf } from './security.ts';
+import { addAccessCheck, addRateLimit, addSecurityHeaders, principalOf, RequestRate } from './security.ts';
 
 export interface ApiOptions {
   readonly state: CollectorState;
@@ -74,16 +74,20 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   await app.register(swagger, {
     openapi: { openapi: '3.1.0', info: { title: 'Portreeve collector', version: 'v1', description: 'Nodes, NodePorts, findings and changes of a cluster.' } },
   });
+  const rate = new RequestRate();
   const live = new LiveStreams(options.state);
   await app.register(
     async (scope) => {
-      addAccessCheck(scope, options.access);
+      addAccessCheck(scope, options.access, rate);
       addResources(scope, { answers: answersOf(options), more: fleetResources(options), live, view: options.view });
       addAccessResources(scope, options.resources);
     },
     { prefix: '/api/v1' },
   );
-  addEnrolment(app, options.resources);
+  await app.register(async (scope) => {
+    addRateLimit(scope, rate);
+    addEnrolment(scope, options.resources);
+  });
   addOperations(app, options);
   return {
     app,

@@ -14,12 +14,15 @@ const launcher = new URL('../../../cli/portreeve', import.meta.url).pathname;
 export class CollectorProcess {
   readonly #child: ChildProcess;
   readonly address: string;
+  /** What it has logged, and what it has printed. */
   readonly output: () => string;
+  readonly printed: () => string;
 
-  private constructor(child: ChildProcess, address: string, output: () => string) {
+  private constructor(child: ChildProcess, address: string, { output, printed }: { readonly output: () => string; readonly printed: () => string }) {
     this.#child = child;
     this.address = address;
     this.output = output;
+    this.printed = printed;
   }
 
   /** Resolves when it listens. */
@@ -38,8 +41,8 @@ export class CollectorProcess {
     child.stderr?.on('data', (chunk: Buffer) => {
       output += chunk.toString();
     });
+    let text = '';
     const address = await new Promise<string>((resolve, reject) => {
-      let text = '';
       child.stdout?.on('data', (chunk: Buffer) => {
         text += chunk.toString();
         const found = /collector listens on (\S+)/.exec(text);
@@ -47,7 +50,7 @@ export class CollectorProcess {
       });
       child.once('exit', (code) => reject(new Error(`the collector ended with ${code}:\n${text}${output}`)));
     });
-    return new CollectorProcess(child, address, () => output);
+    return new CollectorProcess(child, address, { output: () => output, printed: () => text });
   }
 
   get agentUrl(): string {

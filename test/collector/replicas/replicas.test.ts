@@ -1,7 +1,10 @@
 // Two collectors as processes on one real PostgreSQL: every one answers everything, one is killed, and nothing is lost or said twice.
-import { rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { identityOf } from '../../../agent/host/identity.ts';
+import { Uplink } from '../../../agent/uplink.ts';
+import { ask } from '../../../cli/ask.ts';
 import { noPostgres, TestPostgres } from '../../support/postgres.ts';
 import { nodesOf, writeCluster } from './facts.ts';
 import { CollectorProcess, eventually, LedgerAgent } from './processes.ts';
@@ -125,6 +128,58 @@ async function testReplicas(): Promise<void> {
     );
     t.equal(server.sql('SELECT count(*) FROM findings', 'asleep'), '4', 'no finding was opened again by the sleeper');
     t.equal(server.sql('SELECT count(*) FROM gaps', 'asleep'), '0');
+  });
+
+  t.test('replicas that start at once have one authority and one first token, and an agent that one enrols is known to the other', async (t) => {
+    const directory = t.testdir({});
+    await writeCluster(directory, 2);
+    const databaseUrl = server.newDatabase('identity');
+    const [a, b] = await Promise.all(['a', 'b'].map((name) => CollectorProcess.start({ directory, name, databaseUrl, more: ['--tls'] })));
+    if (a === undefined || b === undefined) throw new Error('two were started');
+    t.teardown(() => Promise.all([a.end('SIGKILL'), b.end('SIGKILL')]));
+    const tokens = [a, b].flatMap((collector) => /pra_\S+/.exec(collector.printed())?.[0] ?? []);
+    t.equal(tokens.length, 1, 'one of them has printed a token');
+    const ca = ['a', 'b'].map((name) => readFileSync(join(directory, name, 'ca.crt'), 'utf8'));
+    t.equal(ca[0], ca[1]);
+    const authorityFile = join(directory, 'a', 'ca.crt');
+    const tokenFile = join(directory, 'token');
+    writeFileSync(tokenFile, tokens[0] as string);
+    const askAt = (collector: CollectorProcess, path: string, asked: object = {}) => ask({ url: collector.address, tokenFile, authorityFile }, path, asked);
+    const { token } = await askAt(a, 'tokens', { method: 'POST', body: { kind: 'join', node: 'node1', ttlMs: 60_000 } });
+    const urls = [a, b].map(({ address }) => new URL(address));
+    const dead = new URL('https://127.0.0.1:1');
+    const identity = { collectors: [dead, ...urls], node: 'node1', directory: join(directory, 'agent'), authorities: [], joinToken: String(token) };
+    const secrets = await identityOf(identity, Date.now());
+    for (const collector of [a, b]) {
+      const uplink = new Uplink({
+        collector: collector.agentUrl,
+        identity: { node: 'node1', version: '1', bootId: 'b', stream: 's', startedAt: Date.now(), capabilities: [] },
+        secrets: () => secrets,
+        onWant: () => {},
+        onTrace: () => ({}),
+        onNotice: () => {},
+      });
+      await eventually('the agent is let in', () => uplink.status.connected, { fits: Boolean });
+      await uplink.close();
+    }
+    // An operator revokes at one replica, while the agent is connected to the other.
+    const agent = new Uplink({
+      collector: b.agentUrl,
+      identity: { node: 'node1', version: '1', bootId: 'b', stream: 's', startedAt: Date.now(), capabilities: [] },
+      secrets: () => secrets,
+      onWant: () => {},
+      onTrace: () => ({}),
+      onNotice: () => {},
+    });
+    t.teardown(() => agent.close());
+    const connectedAt = async (collector: CollectorProcess) =>
+      ((await askAt(collector, 'nodes')).items as readonly { name: string; agent: string }[]).find(({ name }) => name === 'node1')?.agent;
+    await eventually('the other replica knows that it is connected', () => connectedAt(a), { fits: (state) => state === 'connected' });
+    await askAt(a, 'nodes/node1/identity', { method: 'DELETE' });
+    await eventually('its session at the other replica ends', () => agent.status.connected, { fits: (connected) => !connected });
+    await eventually('and it stays out', () => connectedAt(b), { fits: (state) => state === 'disconnected' });
+    const { items: audit } = (await askAt(b, 'audit')) as { items: readonly { action: string }[] };
+    t.ok(audit.some(({ action }) => action === 'revoke identity'));
   });
 
   t.test('changes of the cluster are written once, and not lost with the leader', async (t) => {
