@@ -18,12 +18,12 @@ import { OwnIdentity } from './own-identity.ts';
 import { type OpenedSpool, Spool } from './spool/spool.ts';
 import { type AgentStatus, type StatusOptions, serveStatus, withCapabilityGaps } from './status.ts';
 import { traceLive } from './trace.ts';
-import { collectorUrl, Uplink } from './uplink.ts';
+import { collectorUrls, Uplink } from './uplink.ts';
 import { version } from './version.ts';
 
 export interface AgentOptions {
-  /** `wss://HOST:PORT`, or `ws://` on a loopback address. */
-  readonly collector: string;
+  /** `wss://HOST:PORT`, or `ws://` on a loopback address; several for the replicas of a collector. */
+  readonly collector: string | readonly string[];
   /** Name of the Kubernetes node; the host name if absent. */
   readonly node?: string;
   /** Directory for changes that wait while no collector takes them (in `spool/NODE`); without it they wait in memory alone. */
@@ -38,6 +38,9 @@ export interface AgentOptions {
   readonly tokenFile?: string;
   /** File with a join token, for the first start on a machine without Kubernetes' tokens. Needs `state`. */
   readonly joinTokenFile?: string;
+  /** PEM files of a client certificate and its key that the operator has made, read anew at each connection. */
+  readonly certificateFile?: string;
+  readonly keyFile?: string;
   /** PEM file of authorities that the collector's certificate may come from, besides those of the system. */
   readonly authorityFile?: string;
   /** Watch the resets that clients are sent, too: each short packet of the node pays about 0.1 µs for it. */
@@ -50,7 +53,7 @@ export interface AgentOptions {
  * Throws USAGE or LISTEN_NEEDS_LOOPBACK for a URL that it may not connect to, STORE_FAILED for a state directory that cannot be made.
  */
 export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
-  collectorUrl(options.collector);
+  collectorUrls(options.collector);
   const log = pino({ name: 'agent', level: options.logLevel ?? 'info' }, pino.destination({ fd: 2, sync: true }));
   const node = options.node ?? hostname();
   const notice = (text: string, details: Readonly<Record<string, unknown>>) => log.info(details, text);
@@ -114,13 +117,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       return { apiVersion: 'portreeve/v1', kind: 'AgentStatus', node, version, agent, sources };
     };
     if (options.socket !== undefined) await answerStatus({ path: options.socket, machine, status }, { closers, notice });
-    if (options.metrics !== undefined) {
-      const { serveMetrics } = await import('./host/metrics.ts');
-      const { agentMetrics } = await import('./metrics.ts');
-      const served = await serveMetrics(options.metrics, async () => agentMetrics(await status(), { ...uplink.delivery, now: Date.now() }));
-      closers.push(() => served.close());
-      log.info({ address: served.address }, 'metrics are served');
-    }
+    if (options.metrics !== undefined) closers.push(await tellPrometheus(options.metrics, { status, uplink, notice }));
     log.info({ node, collector: options.collector }, 'agent started');
     if (spool !== undefined && spool.damaged > 0) uplink.take({ kind: 'changes', changes: [damageOf(node, { ...spool, ...run })] });
     await kernel.start();
@@ -130,6 +127,18 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     for (const close of closers.reverse()) await close();
     log.info('agent stopped');
   }
+}
+
+/** Serves the metrics; the returned function ends that. */
+async function tellPrometheus(
+  address: string,
+  { status, uplink, notice }: { readonly status: () => Promise<AgentStatus>; readonly uplink: Uplink; readonly notice: Started['notice'] },
+): Promise<() => unknown> {
+  const { serveMetrics } = await import('./host/metrics.ts');
+  const { agentMetrics } = await import('./metrics.ts');
+  const served = await serveMetrics(address, async () => agentMetrics(await status(), { ...uplink.delivery, now: Date.now() }));
+  notice('metrics are served', { address: served.address });
+  return () => served.close();
 }
 
 interface Started {
@@ -154,20 +163,47 @@ function damageOf(node: string, { damaged, earlier, startedAt }: Pick<OpenedSpoo
   return { at: startedAt, node, kind: 'gap', subject: 'spool of the agent', before: null, after, gap: { reason: 'spool-damaged', from, to: startedAt } };
 }
 
+interface Secrets {
+  readonly ca: string[];
+  readonly key?: string;
+  readonly cert?: string;
+}
+
 /** The certificate of this machine, where it enrols by a join token or has done so; the authorities of a file, where one is given. */
 async function openIdentity(
   options: AgentOptions,
   started: { readonly node: string; readonly signal: AbortSignal; readonly notice: Started['notice'] },
-): Promise<{ readonly secrets: { readonly ca: string[]; readonly key?: string; readonly cert?: string }; close(): void } | undefined> {
-  const collector = new URL(collectorUrl(options.collector).href.replace(/^ws/, 'http'));
-  if (collector.protocol !== 'https:') return undefined;
+): Promise<{ readonly secrets: Secrets; close(): void } | undefined> {
+  const collectors = collectorUrls(options.collector).map(({ href }) => new URL(href.replace(/^ws/, 'http')));
+  if (collectors[0]?.protocol !== 'https:') return undefined;
   const authorities = options.authorityFile === undefined ? [] : [readSecret(options.authorityFile)];
   const fixed = authorities.length === 0 ? undefined : { secrets: { ca: [...authorities, ...rootCertificates] }, close: () => {} };
+  const { certificateFile, keyFile } = options;
+  if (certificateFile !== undefined && keyFile !== undefined) {
+    const read = (): Secrets => ({ ca: [...authorities, ...rootCertificates], cert: readSecret(certificateFile), key: readSecret(keyFile) });
+    return operatorsOwn(read, started.notice);
+  }
   if (options.tokenFile !== undefined || options.state === undefined) return fixed;
   const directory = join(options.state, 'identity', encodeURIComponent(started.node));
   if (options.joinTokenFile === undefined && !hasIdentity(directory)) return fixed;
   const joinToken = options.joinTokenFile === undefined ? {} : { joinToken: readSecret(options.joinTokenFile) };
-  return await OwnIdentity.open({ collector, node: started.node, directory, authorities, ...joinToken }, started);
+  return await OwnIdentity.open({ collectors, node: started.node, directory, authorities, ...joinToken }, started);
+}
+
+/** Files of the operator, read anew each time; while they cannot be read, those of before go on. */
+function operatorsOwn(read: () => Secrets, notice: Notice): { readonly secrets: Secrets; close(): void } {
+  let last = read();
+  return {
+    get secrets() {
+      try {
+        last = read();
+      } catch (error) {
+        notice('the client certificate cannot be read', { reason: reasonOf(error) });
+      }
+      return last;
+    },
+    close: () => {},
+  };
 }
 
 // Without its socket an agent does all but answer questions on its own node: that is worth a line, not an end.

@@ -316,6 +316,40 @@ export interface Gap {
   };
 }
 
+/** How well a node was observed in a span of time. */
+export interface Coverage {
+  readonly node: string;
+  readonly agent: 'connected' | 'disconnected' | 'never';
+  /** The span begins. Milliseconds since 1970. */
+  readonly from: number;
+  /** It ends. Milliseconds since 1970. */
+  readonly to: number;
+  /** Share of the span that an agent observed, as far as gaps tell. */
+  readonly observed: number;
+  readonly unobservedMs: number;
+  /** Gaps in the span by reason. */
+  readonly gaps: Readonly<Record<string, number>>;
+  readonly lastGapAt: number | null;
+}
+
+/** One of the collectors that share the store. */
+export interface Replica {
+  readonly id: string;
+  /** Where it listens; empty until that is known. */
+  readonly address: string;
+  readonly version: string;
+  /** When its process began. Milliseconds since 1970. */
+  readonly startedAt: number;
+  readonly seenAgoMs: number;
+  readonly alive: boolean;
+  /** Whether it does what one does for all. */
+  readonly leader: boolean;
+  /** Whether it is the one that answers. */
+  readonly self: boolean;
+  /** Nodes whose agents are connected there. */
+  readonly agents: number;
+}
+
 /** How old what is known of the cluster is, and what is amiss with it. */
 export interface View {
   readonly objectsAgeMs: number | null;
@@ -610,6 +644,54 @@ export interface Operations {
       /** The time that was asked for. */
       readonly at?: number;
       readonly items: readonly Incident[];
+      /** Cursor of the next page. */
+      readonly next?: string;
+    };
+  };
+  /** Times of which the ledger does not tell everything, and why; the latest first. */
+  'GET /gaps': {
+    readonly path: undefined;
+    readonly query: { readonly node?: string | undefined; readonly reason?: 'agent-down' | 'spool-full' | 'spool-damaged' | 'folded' | 'watch-overrun' | 'lost' | undefined; readonly from?: string | undefined; readonly to?: string | undefined; readonly limit?: number | undefined; readonly cursor?: string | undefined };
+    readonly body: undefined;
+    readonly answer: {
+      readonly apiVersion: 'portreeve/v1';
+      readonly kind: 'GapList';
+      readonly view: View;
+      /** The time that was asked for. */
+      readonly at?: number;
+      readonly items: readonly Gap[];
+      /** Cursor of the next page. */
+      readonly next?: string;
+    };
+  };
+  /** How much of a span of time each node was observed; of the last day, where none is given. */
+  'GET /coverage': {
+    readonly path: undefined;
+    readonly query: { readonly node?: string | undefined; readonly from?: string | undefined; readonly to?: string | undefined; readonly limit?: number | undefined; readonly cursor?: string | undefined };
+    readonly body: undefined;
+    readonly answer: {
+      readonly apiVersion: 'portreeve/v1';
+      readonly kind: 'CoverageList';
+      readonly view: View;
+      /** The time that was asked for. */
+      readonly at?: number;
+      readonly items: readonly Coverage[];
+      /** Cursor of the next page. */
+      readonly next?: string;
+    };
+  };
+  /** The collectors that share the store. */
+  'GET /replicas': {
+    readonly path: undefined;
+    readonly query: undefined;
+    readonly body: undefined;
+    readonly answer: {
+      readonly apiVersion: 'portreeve/v1';
+      readonly kind: 'ReplicaList';
+      readonly view: View;
+      /** The time that was asked for. */
+      readonly at?: number;
+      readonly items: readonly Replica[];
       /** Cursor of the next page. */
       readonly next?: string;
     };

@@ -14,7 +14,8 @@ import * as schemas from './schemas.ts';
 import { principalOf } from './security.ts';
 import type { ApiOptions } from './server.ts';
 
-interface Resource {
+/** A resource that is answered with JSON; a list of them is the API. */
+export interface Resource {
   readonly url: string;
   readonly summary: string;
   readonly kind: schemas.AnswerKind;
@@ -31,13 +32,15 @@ interface Resource {
 
 export interface Serving {
   readonly answers: Answers;
+  /** Resources besides those of the answers. */
+  readonly more: readonly Resource[];
   readonly live: LiveStreams;
   readonly view: ApiOptions['view'];
 }
 
 /** Adds all resources. */
-export function addResources(app: FastifyInstance, { answers, live, view }: Serving): void {
-  for (const resource of [...stateResources(answers), ...historyResources(answers)]) addResource(app, resource, view);
+export function addResources(app: FastifyInstance, { answers, more, live, view }: Serving): void {
+  for (const resource of [...stateResources(answers), ...historyResources(answers), ...more]) addResource(app, resource, view);
   app.get('/register', registerOptions, async (request, reply) => sendRegister(request, reply, { answers, view }));
   app.get('/live', { schema: { summary: `Server-sent events: ${eventNames.join(', ')}.`, querystring: schemas.liveQuery } }, (request, reply) => {
     if (!principalOf(request).seesAll) throw new Problem(403, 'the event stream tells of Services in all namespaces, and wants the right to list them all');
@@ -176,12 +179,17 @@ function historyResources(answers: Answers): readonly Resource[] {
   ];
 }
 
-/** What of an answer may be seen; throws 403 where that is nothing. */
-async function visible(answered: { readonly items?: readonly unknown[] }, request: FastifyRequest, namespaceOf: Resource['namespaceOf']): Promise<object> {
+/** Throws 403 before anything is done for somebody who may see nothing of the answer. */
+function denyUnseen(request: FastifyRequest, namespaceOf: Resource['namespaceOf']): void {
+  const { who, seesAll } = principalOf(request);
+  if (!seesAll && namespaceOf === undefined)
+    throw new Problem(403, `${who} may not see this: it tells of Services in all namespaces, and wants the right to list them all`);
+}
+
+/** What of an answer may be seen. */
+async function visible(answered: { readonly items: readonly unknown[] }, request: FastifyRequest, namespaceOf: Resource['namespaceOf']): Promise<object> {
   const principal = principalOf(request);
-  if (principal.seesAll) return answered;
-  const denied = new Problem(403, `${principal.who} may not see this: it tells of Services in all namespaces, and wants the right to list them all`);
-  if (namespaceOf === undefined || answered.items === undefined) throw denied;
+  if (principal.seesAll || namespaceOf === undefined) return answered;
   const seen = await Promise.all(answered.items.map((item) => principal.sees(namespaceOf(item as never))));
   return { ...answered, items: answered.items.filter((_, i) => seen[i]) };
 }
@@ -202,7 +210,8 @@ function addResource(
       response: { 200: schemas.answers[kind], default: model('Problem') },
     },
     handler: async (request, reply) => {
-      const answered = await visible((await answer(request)) as object, request, namespaceOf);
+      denyUnseen(request, namespaceOf);
+      const answered = await visible((await answer(request)) as { items: readonly unknown[] }, request, namespaceOf);
       const whole = { apiVersion: schemas.apiVersion, kind, view: freshnessOf(view(), Date.now()), ...answered };
       return method === 'GET' ? sendTagged(request, reply, whole) : whole;
     },

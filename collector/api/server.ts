@@ -7,11 +7,13 @@ import { prometheusType, type Sample } from '../../shared/prometheus.ts';
 import type { Access } from '../identity/access.ts';
 import type { ObjectIssue } from '../kubernetes/objects.ts';
 import type { KindView } from '../kubernetes/source.ts';
+import type { ReplicaItem } from '../replicas/replicas.ts';
 import type { CollectorState } from '../state/state.ts';
 import type { Store } from '../store/store.ts';
 import { type AccessResources, addAccessResources, addEnrolment } from './access-resources.ts';
 import { answersOf } from './answers.ts';
 import { addDocs } from './docs.ts';
+import { fleetResources } from './fleet-resources.ts';
 import { freshnessOf } from './freshness.ts';
 import { LiveStreams } from './live.ts';
 import { isLoopback } from './loopback.ts';
@@ -19,7 +21,7 @@ import { metricsText } from './metrics.ts';
 import { models } from './models.ts';
 import { sendError, sendProblem } from './problem.ts';
 import { addResources } from './resources.ts';
-import { addAccessCheck, addSecurityHeaders } from './security.ts';
+import { addAccessCheck, addRateLimit, addSecurityHeaders, RequestRate } from './security.ts';
 import { Telemetry } from './telemetry.ts';
 import { VerdictBook } from './verdict-book.ts';
 
@@ -37,6 +39,10 @@ export interface ApiOptions {
   readonly view: () => readonly KindView[];
   /** Why the collector cannot answer yet; undefined when it can. */
   readonly notReady: () => string | undefined;
+  /** The collectors that share the store, this one among them. */
+  readonly replicas: () => readonly ReplicaItem[];
+  /** Whether this collector, of those that share the store, writes what is believed of a node into the history. */
+  readonly speaksFor: (node: string) => boolean;
   readonly access: Access;
   readonly resources: AccessResources;
   /** Makes the HTTP server, plain or with TLS. */
@@ -95,20 +101,25 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   const book = new VerdictBook({
     state: options.state,
     store: options.store,
+    speaksFor: options.speaksFor,
     onError: (error) => options.log.error({ reason: String(error) }, 'what is believed of NodePorts could not be added to the history'),
   });
   const telemetry = new Telemetry(options.state);
+  const rate = new RequestRate();
   app.addHook('onResponse', async (_request, reply) => telemetry.answered(reply.statusCode));
   const live = new LiveStreams({ state: options.state, book, freshness: () => freshnessOf(options.view(), Date.now()) });
   await app.register(
     async (scope) => {
-      addAccessCheck(scope, options.access);
-      addResources(scope, { answers: answersOf({ ...options, book, telemetry }), live, view: options.view });
+      addAccessCheck(scope, options.access, rate);
+      addResources(scope, { answers: answersOf({ ...options, book, telemetry }), more: fleetResources(options), live, view: options.view });
       addAccessResources(scope, options.resources);
     },
     { prefix: '/api/v1' },
   );
-  addEnrolment(app, options.resources);
+  await app.register(async (scope) => {
+    addRateLimit(scope, rate);
+    addEnrolment(scope, options.resources);
+  });
   addOperations(app, options, { book, live, telemetry });
   addDocs(app);
   return {

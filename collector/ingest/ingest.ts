@@ -7,6 +7,8 @@ import { limits } from '../../shared/limits.ts';
 import type { SequencedChange } from '../../shared/model/change.ts';
 import { subprotocol } from '../../shared/wire/messages.ts';
 import type { Admission, Admitted } from '../identity/admission.ts';
+import type { Ownership, Taken } from '../replicas/ownership.ts';
+import { cloneMs } from '../replicas/replicas.ts';
 import type { CollectorState } from '../state/state.ts';
 import type { AuditRecord, Store } from '../store/store.ts';
 import { AgentSession } from './session.ts';
@@ -29,16 +31,18 @@ export interface IngestOptions {
   readonly helloTimeoutMs?: number;
   /** Says for which node a connection may speak. */
   readonly admit: (request: IncomingMessage) => Promise<Admission>;
+  /** Who may write of which node. */
+  readonly ownership: Ownership;
   /** Keeps what an auditor wants to know. */
   readonly audit: (record: Omit<AuditRecord, 'at'>) => void;
 }
 
 /** Requests for a connection whose admission is being decided; more are asked to come back. */
 const decidingMax = 512;
-/** An agent that comes back within this time after another took its place runs beside it: two have one identity. */
-const cloneMs = 10 * 60_000;
 
+/** Seconds that an agent is asked to stay away: where there is room for no more, and where too many come at once. */
 const retryAfterSeconds = 30;
+const retryAfterRushSeconds = 3;
 
 /** Owns all sessions; `close()` ends them with code 1001, so that agents come back later. */
 export class Ingest {
@@ -91,8 +95,8 @@ export class Ingest {
     if (request.headers.origin !== undefined) return refuse(socket, '403 Forbidden');
     const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((each) => each.trim());
     if (!offered.includes(subprotocol)) return refuse(socket, '400 Bad Request');
-    if (this.#sessions.size + this.#deciding >= limits.agentsMax || this.#deciding >= decidingMax)
-      return refuse(socket, '503 Service Unavailable', `Retry-After: ${retryAfterSeconds}\r\n`);
+    if (this.#sessions.size + this.#deciding >= limits.agentsMax) return refuse(socket, '503 Service Unavailable', `Retry-After: ${retryAfterSeconds}\r\n`);
+    if (this.#deciding >= decidingMax) return refuse(socket, '503 Service Unavailable', `Retry-After: ${retryAfterRushSeconds}\r\n`);
     void this.#decide(request, socket, head);
   }
 
@@ -118,33 +122,40 @@ export class Ingest {
       ...this.#options,
       address,
       admitted,
-      onHello: (node) => this.#take(node, session),
+      onHello: (node, taken) => this.#take(node, { session, taken }),
       onEnd: () => this.#drop(session),
     });
     this.#sessions.add(session);
   }
 
-  #take(node: string, session: AgentSession): void {
+  #take(node: string, { session, taken }: { readonly session: AgentSession; readonly taken: Taken }): void {
     const older = this.#byNode.get(node);
     this.#byNode.set(node, session);
-    if (older === undefined) return;
-    this.#options.log.warn({ node, from: older.address, to: session.address }, 'a newer connection of the same node replaces the older one');
-    this.#options.audit({ who: `node:${node}`, action: 'take over session', subject: `from ${older.address}`, outcome: 'done', address: session.address });
-    this.#noteClone(node, { older, session });
-    older.refuse('SESSION_REPLACED', `another agent has said hello for ${node}`);
+    const from = older?.address ?? taken.elsewhere?.address;
+    if (from !== undefined) {
+      const there = taken.elsewhere === undefined ? '' : ` at the replica ${taken.elsewhere.replica}`;
+      this.#options.log.warn({ node, from: `${from}${there}`, to: session.address }, 'a newer connection of the same node replaces the older one');
+      this.#options.audit({ who: `node:${node}`, action: 'take over session', subject: `from ${from}${there}`, outcome: 'done', address: session.address });
+    }
+    if (taken.isClone ?? this.#isClone(node, { older, session })) this.#noteClone(node, from ?? 'elsewhere', session.address);
+    older?.refuse('SESSION_REPLACED', `another agent has said hello for ${node}`);
   }
 
   /** One agent that connects again is of the same run, or its former run has ended. A run that was replaced by another and comes back says that both live. */
-  #noteClone(node: string, { older, session }: { readonly older: AgentSession; readonly session: AgentSession }): void {
+  #isClone(node: string, { older, session }: { readonly older: AgentSession | undefined; readonly session: AgentSession }): boolean {
+    if (older === undefined || older.stream === session.stream) return false;
     const now = Date.now();
     const before = this.#replaced.get(node);
-    if (older.stream !== session.stream) this.#replaced.set(node, { stream: older.stream, at: now });
-    if (before === undefined || before.stream !== session.stream || older.stream === session.stream || now - before.at > cloneMs) return;
-    const after = `two agents speak for ${node} at once, from ${older.address} and ${session.address}: its key or token was copied, or two agents run on it`;
-    this.#options.log.error({ node, addresses: [older.address, session.address] }, 'two agents speak for one node at once');
-    this.#options.audit({ who: `node:${node}`, action: 'two agents at once', subject: older.address, outcome: 'refused', address: session.address });
+    this.#replaced.set(node, { stream: older.stream, at: now });
+    return before !== undefined && before.stream === session.stream && now - before.at <= cloneMs;
+  }
+
+  #noteClone(node: string, from: string, to: string): void {
+    const after = `two agents speak for ${node} at once, from ${from} and ${to}: its key or token was copied, or two agents run on it`;
+    this.#options.log.error({ node, addresses: [from, to] }, 'two agents speak for one node at once');
+    this.#options.audit({ who: `node:${node}`, action: 'two agents at once', subject: from, outcome: 'refused', address: to });
     this.#options
-      .record([{ at: now, node, kind: 'agent', subject: `identity of ${node}`, before: null, after }])
+      .record([{ at: Date.now(), node, kind: 'agent', subject: `identity of ${node}`, before: null, after }])
       .catch((error: unknown) => this.#options.log.error({ node, reason: reasonOf(error) }, 'a copied identity could not be recorded'));
   }
 

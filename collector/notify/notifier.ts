@@ -22,6 +22,8 @@ export interface NotifierOptions {
   readonly state: Pick<CollectorState, 'subscribe'>;
   readonly channels: readonly Channel[];
   readonly log: { warn(details: object, text: string): void };
+  /** Whether this collector, of those that share a store, says again what lasts; absent: it does. */
+  readonly isLeader?: () => boolean;
   /** Milliseconds before a second try; twice as long before each further one. */
   readonly retryMs?: number;
 }
@@ -36,8 +38,8 @@ export class Notifier {
   readonly #posts: readonly Post[];
   readonly #unsubscribe: () => void;
 
-  constructor({ state, channels, log, retryMs = 1_000 }: NotifierOptions) {
-    this.#posts = channels.map((channel) => new Post(channel, log, retryMs));
+  constructor({ state, channels, log, isLeader = () => true, retryMs = 1_000 }: NotifierOptions) {
+    this.#posts = channels.map((channel) => new Post(channel, { log, isLeader, retryMs }));
     this.#unsubscribe = state.subscribe((event) => {
       for (const post of this.#posts) post.take(event);
     });
@@ -59,11 +61,12 @@ export class Notifier {
   }
 }
 
+type PostOptions = Required<Pick<NotifierOptions, 'log' | 'isLeader' | 'retryMs'>>;
+
 /** The queue of one channel. */
 class Post {
   readonly #channel: Channel;
-  readonly #log: NotifierOptions['log'];
-  readonly #retryMs: number;
+  readonly #options: PostOptions;
   readonly #queue: unknown[] = [];
   readonly #counts: Record<Outcome, number> = { sent: 0, failed: 0, dropped: 0 };
   readonly #stop = new AbortController();
@@ -71,10 +74,9 @@ class Post {
   #isSending = false;
   #isLame = false;
 
-  constructor(channel: Channel, log: NotifierOptions['log'], retryMs: number) {
+  constructor(channel: Channel, options: PostOptions) {
     this.#channel = channel;
-    this.#log = log;
-    this.#retryMs = retryMs;
+    this.#options = options;
     if (channel.repeatMs !== undefined) this.#clock = setInterval(() => this.#repeat(), channel.repeatMs);
   }
 
@@ -92,7 +94,8 @@ class Post {
 
   take(event: LiveEvent): void {
     const words = this.#channel.words(event);
-    if (words !== undefined) this.#push(words);
+    // What another replica has found it tells as well; the channel remembers it, in case that it ends here.
+    if (words !== undefined && !('elsewhere' in event)) this.#push(words);
   }
 
   close(): void {
@@ -103,7 +106,7 @@ class Post {
 
   // What is repeated says what is so now: while older words wait it can wait as well.
   #repeat(): void {
-    if (this.#queue.length === 0) for (const words of this.#channel.standing?.() ?? []) this.#push(words);
+    if (this.#queue.length === 0 && this.#options.isLeader()) for (const words of this.#channel.standing?.() ?? []) this.#push(words);
   }
 
   #push(words: unknown): void {
@@ -134,10 +137,10 @@ class Post {
       } catch (error) {
         if (this.#stop.signal.aborted) return false;
         // Told once, until it works again: a receiver that is away for a night would fill the log.
-        if (!this.#isLame) this.#log.warn({ target: this.name, reason: reasonOf(error) }, 'a finding could not be told');
+        if (!this.#isLame) this.#options.log.warn({ target: this.name, reason: reasonOf(error) }, 'a finding could not be told');
         this.#isLame = true;
         if (tries >= triesMax || isFinal(error)) return false;
-        await pause(this.#retryMs * 2 ** (tries - 1), this.#stop.signal);
+        await pause(this.#options.retryMs * 2 ** (tries - 1), this.#stop.signal);
       }
     }
   }

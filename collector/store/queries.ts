@@ -1,7 +1,9 @@
 // Every query of the store, once for both engines.
 import { type Kysely, type Selectable, sql } from 'kysely';
-import type { Actor, Change, SequencedChange } from '../../shared/model/change.ts';
+import { limits } from '../../shared/limits.ts';
+import type { SequencedChange } from '../../shared/model/change.ts';
 import type { Finding } from '../../shared/model/finding.ts';
+import { changeOfRow } from './change.row.ts';
 import { forgetOperations, operationsQueries } from './operations.queries.ts';
 import type {
   AuditRecord,
@@ -17,13 +19,17 @@ import type {
   Page,
   Retention,
 } from './records.ts';
+import { guard, replicaQueriesOn } from './replica.queries.ts';
 import type { StoreQueries } from './store.ts';
 import type { Engine, Tables } from './tables.ts';
 
 /** The queries on one connection or pool. Each is one statement, or several that are to be in one transaction: the caller sees to that. */
 export function queriesOn(db: Kysely<Tables>, engine: Engine): StoreQueries {
   return {
-    appendChanges: (changes) => appendChanges(db, changes),
+    appendChanges: async (changes, fence) => {
+      if (changes.length > 0) await guard(db, fence, 'changes_revision');
+      return await appendChanges(db, changes);
+    },
     lastSeq: async (node, stream) => {
       const row = await db
         .selectFrom('changes')
@@ -34,11 +40,13 @@ export function queriesOn(db: Kysely<Tables>, engine: Engine): StoreQueries {
       return Number(row?.seq ?? 0);
     },
     changes: (query) => changePage(db, engine, query),
-    upsertFindings: async (records) => {
+    upsertFindings: async (records, fence) => {
+      await guard(db, fence, 'findings_revision');
       for (const record of records) await upsertFinding(db, record);
     },
-    closeFindings: async (ids, at) => {
+    closeFindings: async (ids, at, fence) => {
       if (ids.length === 0) return;
+      await guard(db, fence, 'findings_revision');
       await db
         .updateTable('findings')
         .set({ closed_at: Math.round(at) })
@@ -50,15 +58,17 @@ export function queriesOn(db: Kysely<Tables>, engine: Engine): StoreQueries {
     findingPage: (query) => findingPage(db, query),
     ...operationsQueries(db),
     ...nodeQueries(db),
-    recordGaps: async (gaps) => {
+    recordGaps: async (gaps, fence) => {
       if (gaps.length === 0) return;
+      await guard(db, fence, 'revision');
       await db
         .insertInto('gaps')
         .values(gaps.map(rowOfGap))
         .onConflict((conflict) => conflict.columns(['node', 'reason', 'stream', 'from_seq', 'from_at']).doNothing())
         .execute();
     },
-    gaps: (query) => gapRecords(db, query),
+    gaps: async (query) => (await gapPage(db, query)).items,
+    gapPage: (query) => gapPage(db, query),
     ...credentialQueries(db),
     ...identityQueries(db),
     appendAudit: async (records) => {
@@ -78,7 +88,11 @@ export function queriesOn(db: Kysely<Tables>, engine: Engine): StoreQueries {
         .execute();
       return rows as readonly AuditRecord[];
     },
-    forget: (retention) => forget(db, engine, retention),
+    forget: async (retention, fence) => {
+      await guard(db, fence, 'revision');
+      return await forget(db, engine, retention);
+    },
+    ...replicaQueriesOn(db, engine),
   };
 }
 
@@ -159,23 +173,6 @@ function contains(engine: Engine, column: string, text: string) {
   return engine === 'sqlite' ? sql<boolean>`instr(${sql.ref(column)}, ${text}) > 0` : sql<boolean>`strpos(${sql.ref(column)}, ${text}) > 0`;
 }
 
-function changeOfRow(row: Selectable<Tables['changes']>): SequencedChange {
-  const { node, stream, seq, at, kind, subject, before, after, actor, owner, more } = row;
-  return {
-    node,
-    stream,
-    seq,
-    at,
-    kind: kind as Change['kind'],
-    subject,
-    before,
-    after,
-    ...(actor === null ? {} : { actor: JSON.parse(actor) as Actor }),
-    ...(owner === null ? {} : { owner: owner as NonNullable<Change['owner']> }),
-    ...(more === null ? {} : (JSON.parse(more) as Pick<SequencedChange, 'covers' | 'folded' | 'gap'>)),
-  };
-}
-
 async function upsertFinding(db: Kysely<Tables>, { finding, openedAt }: { readonly finding: Finding; readonly openedAt: number }): Promise<void> {
   const { id, node, cause } = finding;
   const body = storable(JSON.stringify(finding));
@@ -213,7 +210,8 @@ function nodeQueries(db: Kysely<Tables>): Pick<StoreQueries, 'saveNode' | 'node'
   const select = () =>
     db.selectFrom('nodes').select(['name', 'version', 'boot_id as bootId', 'stream', 'first_seen_at as firstSeenAt', 'last_seen_at as lastSeenAt']);
   return {
-    saveNode: async ({ name, version, bootId, stream, lastSeenAt }) => {
+    saveNode: async ({ name, version, bootId, stream, lastSeenAt }, fence) => {
+      await guard(db, fence, 'revision');
       const news = { version, boot_id: bootId, stream, last_seen_at: Math.round(lastSeenAt) };
       await db
         .insertInto('nodes')
@@ -231,20 +229,33 @@ function rowOfGap({ node, reason, from, to, detail, seqs }: Gap) {
   return { node, reason, from_at: Math.round(from), to_at: Math.round(to), detail: storable(detail), ...numbers };
 }
 
-async function gapRecords(db: Kysely<Tables>, query: GapQuery): Promise<readonly Gap[]> {
+async function gapPage(db: Kysely<Tables>, query: GapQuery): Promise<Page<Gap>> {
+  const cursor = /^(\d+)-(\d+)$/.exec(query.cursor ?? '');
   let select = db.selectFrom('gaps').selectAll();
+  if (query.reason !== undefined) select = select.where('reason', '=', query.reason);
   if (query.node !== undefined) select = select.where('node', '=', query.node);
   if (query.from !== undefined) select = select.where('to_at', '>=', query.from);
   if (query.to !== undefined) select = select.where('from_at', '<=', query.to);
-  const rows = await select.orderBy('to_at', 'desc').orderBy('id', 'desc').limit(query.limit).execute();
-  return rows.map(({ node, reason, from_at, to_at, detail, stream, from_seq, to_seq }) => ({
+  if (cursor !== null) select = select.where(sql<boolean>`(to_at, id) < (${Number(cursor[1])}, ${Number(cursor[2])})`);
+  const rows = await select
+    .orderBy('to_at', 'desc')
+    .orderBy('id', 'desc')
+    .limit(query.limit + 1)
+    .execute();
+  const page = rows.slice(0, query.limit);
+  const last = page.at(-1);
+  return { items: page.map(gapOfRow), ...(rows.length > page.length && last !== undefined ? { next: `${last.to_at}-${last.id}` } : {}) };
+}
+
+function gapOfRow({ node, reason, from_at, to_at, detail, stream, from_seq, to_seq }: Selectable<Tables['gaps']>): Gap {
+  return {
     node,
     reason: reason as Gap['reason'],
     from: from_at,
     to: to_at,
     detail,
     ...(stream === '' ? {} : { seqs: { stream, from: from_seq, to: to_seq } }),
-  }));
+  };
 }
 
 function credentialQueries(db: Kysely<Tables>): Pick<StoreQueries, 'saveCredential' | 'credential' | 'credentials' | 'useCredential' | 'revokeCredential'> {
@@ -330,41 +341,49 @@ const forgottenShare = 0.1;
 async function forget(db: Kysely<Tables>, engine: Engine, { before, bytesMax }: Retention): Promise<Forgotten> {
   const deleted = async (query: { executeTakeFirst(): Promise<{ numDeletedRows: bigint }> }): Promise<number> =>
     Number((await query.executeTakeFirst()).numDeletedRows);
-  const changes = await deleted(db.deleteFrom('changes').where('at', '<', before));
+  const changes = await forgetOldest(db, { rows: limits.retentionRowsMax, before });
   const findings = await deleted(db.deleteFrom('findings').where('closed_at', '<', before));
   const gaps = await deleted(db.deleteFrom('gaps').where('to_at', '<', before));
   const audit = await deleted(db.deleteFrom('audit').where('at', '<', before));
   await db.deleteFrom('credentials').where('expires_at', '<', before).execute();
   await forgetOperations(db, before);
-  const over = bytesMax !== undefined && (await sizeOf(db, engine)) > bytesMax;
-  return { changes: changes + (over ? await forgetOldest(db) : 0), findings, gaps, audit };
+  const gone = db.selectFrom('node_states').select('node').where('connected', '=', 0).where('since', '<', before).where('node', '<>', '');
+  await db.deleteFrom('node_facts').where('node', 'in', gone).execute();
+  const over = changes < limits.retentionRowsMax && bytesMax !== undefined && (await sizeOf(db, engine)) > bytesMax;
+  return { changes: changes + (over ? await forgetOldest(db, { rows: await tenthOf(db) }) : 0), findings, gaps, audit };
 }
 
-async function forgetOldest(db: Kysely<Tables>): Promise<number> {
-  const { count } = await db
+/** A tenth of the changes, and no more than are forgotten at a time. */
+async function tenthOf(db: Kysely<Tables>): Promise<number> {
+  const some = db
     .selectFrom('changes')
+    .select('id')
+    .limit(limits.retentionRowsMax / forgottenShare);
+  const { count } = await db
+    .selectFrom(some.as('some'))
     .select(({ fn }) => fn.countAll<number>().as('count'))
     .executeTakeFirstOrThrow();
-  const bound = await db
-    .selectFrom('changes')
-    .select(['at'])
-    .orderBy('at')
-    .orderBy('id')
-    .offset(Math.floor(Number(count) * forgottenShare))
-    .limit(1)
-    .executeTakeFirst();
-  if (bound === undefined) return 0;
-  const { numDeletedRows } = await db.deleteFrom('changes').where('at', '<', bound.at).executeTakeFirst();
+  return Math.ceil(Number(count) * forgottenShare);
+}
+
+async function forgetOldest(db: Kysely<Tables>, { rows, before }: { readonly rows: number; readonly before?: number }): Promise<number> {
+  const all = db.selectFrom('changes').select('id').orderBy('at').orderBy('id').limit(rows);
+  const oldest = before === undefined ? all : all.where('at', '<', before);
+  const { numDeletedRows } = await db.deleteFrom('changes').where('id', 'in', oldest).executeTakeFirst();
   return Number(numDeletedRows);
 }
 
-/** Bytes in use: what was deleted and can be used again does not count. */
+/** Bytes in use: what was deleted and can be used again does not count, so that in PostgreSQL, whose files stay as large as they were, rows are counted. */
 async function sizeOf(db: Kysely<Tables>, engine: Engine): Promise<number> {
   const query =
     engine === 'sqlite'
       ? sql<{
           bytes: number;
         }>`SELECT (p.page_count - f.freelist_count) * s.page_size AS bytes FROM pragma_page_count p, pragma_freelist_count f, pragma_page_size s`
-      : sql<{ bytes: number }>`SELECT pg_total_relation_size('changes') AS bytes`;
+      : sql<{ bytes: number }>`SELECT least(pg_total_relation_size('changes'), count(*) * (SELECT coalesce(avg(pg_column_size(c.*)), 0) + ${sql.lit(indexBytes)}
+          FROM (SELECT * FROM changes ORDER BY id DESC LIMIT 1000) c)) AS bytes FROM changes`;
   return Number((await query.execute(db)).rows[0]?.bytes ?? 0);
 }
+
+/** What a change takes in the indexes of PostgreSQL, about. */
+const indexBytes = 250;
