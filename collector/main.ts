@@ -141,7 +141,7 @@ async function start(options: Started, log: Log, closers: (() => unknown)[]): Pr
   const serviceAccounts = await serviceAccountsOf(options);
   const reviewed = serviceAccounts === undefined ? {} : { serviceAccounts };
   if (!isOpen) await tellFirstToken(store, authority);
-  const notifier = new Notifier({ state, log, channels: await channelsOf(options, state, log), isLeader: () => team.isLeader() });
+  const notifier = new Notifier({ state, log, channels: await channelsOf(options, state, log), speaks: () => team.isLeader() });
   closers.push(() => notifier.close());
   const api = await createApi({
     access: new Access({ store, isOpen, ...reviewed }),
@@ -156,7 +156,7 @@ async function start(options: Started, log: Log, closers: (() => unknown)[]): Pr
     view: () => source.view(),
     notReady: () => notReady(state) ?? team.notReady(),
     replicas: () => team.replicas(),
-    speaksFor: (node) => team.speaksFor(node),
+    keeps: (node) => team.keeps(node),
     version,
     metricsPerNode: options.metricsPerNode === true,
     told: () => ({ samples: notifier.samples, waiting: notifier.waiting }),

@@ -84,6 +84,8 @@ export const limits = {
   apiRequestsPerMinuteMax: 6_000,
   /** Findings, changes … in one API answer. */
   apiItemsMax: 1_000,
+  /** NodePorts × nodes in one API answer; the matrix has all of them, a code each. */
+  apiCellsMax: 100_000,
   /** Server-sent events that are kept for readers who come back; who was away for longer asks anew. */
   liveEventsKept: 5_000,
   /** Words that wait for one receiver of notifications; beyond it the oldest are left out. */

@@ -32,6 +32,7 @@ export interface HistogramValues {
   readonly sum: number;
 }
 
+/** A histogram: a bucket for each bound, the sum and the count. */
 export function histogramText(name: string, help: string, { bounds, cumulative, sum }: HistogramValues): string {
   const buckets = [...bounds.map(String), '+Inf'].map((le, index) => `${name}_bucket{le="${le}"} ${cumulative[index] ?? 0}\n`);
   return `# HELP ${name} ${help}\n# TYPE ${name} histogram\n${buckets.join('')}${name}_sum ${numberText(sum)}\n${name}_count ${cumulative.at(-1) ?? 0}\n`;

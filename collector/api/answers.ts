@@ -1,5 +1,6 @@
 // The answers of the API: questions to state and store, without HTTP.
 
+import { limits } from '../../shared/limits.ts';
 import type { Change, SequencedChange } from '../../shared/model/change.ts';
 import type { Finding } from '../../shared/model/finding.ts';
 import { type Correlation, classOf, correlate, windows } from '../correlate/index.ts';
@@ -89,7 +90,12 @@ export function answersOf(options: AnswerOptions) {
   };
 }
 
-const contextOf = ({ state }: AnswerOptions): ItemContext => ({ objects: state.objects, latency: state.latency, now: Date.now() });
+const contextOf = ({ state, book }: AnswerOptions): ItemContext => ({
+  objects: state.objects,
+  latency: state.latency,
+  countsOf: (node) => book.counts(node),
+  now: Date.now(),
+});
 const isFaulty = ({ findings }: Pick<NodeItem, 'findings'>): boolean => findings.error + findings.warning > 0;
 
 type Defined<T> = { readonly [K in keyof T]?: Exclude<T[K], undefined> };
@@ -156,33 +162,48 @@ function nodeAnswers(options: AnswerOptions) {
 }
 
 function nodePortAnswers(options: AnswerOptions) {
-  const { state, store } = options;
-  const all = async (at: number | undefined): Promise<NodePortItem[]> =>
-    at === undefined ? nodePortItems(state.nodes) : pastNodePorts(...(await Promise.all([matrixThen(options, at), findingsAt(store, at)])));
+  const { state, store, book } = options;
+  const past = async (at: number): Promise<NodePortItem[]> => pastNodePorts(...(await Promise.all([matrixThen(options, at), findingsAt(store, at)])));
   return {
     nodePorts: async (query: NodePortsQuery) => {
       const at = query.at === undefined ? undefined : pastTime(query.at);
-      const { namespace, service, node, state: wanted, protocol } = query;
-      const items = (await all(at))
+      const { node, state: wanted, limit } = query;
+      const isOfQuery = nodePortFilter(query);
+      const views = node === undefined ? state.nodes : state.nodes.filter(({ name }) => name === node);
+      // A page of many nodes holds fewer NodePorts: the answer is bounded by its cells.
+      const page = { ...query, limit: Math.max(1, Math.min(limit, Math.floor(limits.apiCellsMax / Math.max(1, views.length)))) };
+      const all = at === undefined ? namesOf(book.matrix().columns) : await past(at);
+      const { items, ...rest } = pageOf(all.filter(isOfQuery), nodePortKey, page);
+      const shown = new Set(items.map(nodePortKey));
+      const whole = at === undefined ? nodePortItems(views, (nodePort) => shown.has(nodePortKey(nodePort))) : (items as readonly NodePortItem[]);
+      const kept = whole
         .map((item) => (node === undefined ? item : { ...item, nodes: item.nodes.filter((cell) => cell.node === node) }))
-        .filter(
-          (item) =>
-            item.nodes.length > 0 &&
-            (namespace === undefined || item.service.startsWith(`${namespace}/`)) &&
-            (service === undefined || item.service === service || item.service.startsWith(`${service}:`)) &&
-            (wanted === undefined || item.nodes.some((cell) => cell.state === wanted)) &&
-            (protocol ?? item.protocol) === item.protocol,
-        );
-      return { ...defined({ at }), ...pageOf(items, ({ port, protocol: of }) => `${String(port).padStart(5, '0')}/${of}`, query) };
+        .filter((item) => item.nodes.length > 0 && isOfQuery(item) && (wanted === undefined || item.nodes.some((cell) => cell.state === wanted)));
+      return { ...defined({ at }), ...rest, items: kept };
     },
     nodePort: async (port: number, text: string | undefined) => {
       const at = text === undefined ? undefined : pastTime(text);
-      const items = (await all(at)).filter((item) => item.port === port);
+      const isMeant = (nodePort: { readonly port: number }): boolean => nodePort.port === port;
+      const items = at === undefined ? nodePortItems(state.nodes, isMeant) : (await past(at)).filter(isMeant);
       if (items.length === 0) throw new Problem(404, `no Service has the NodePort ${port}`);
       return { ...defined({ at }), items };
     },
   };
 }
+
+type NodePortName = Pick<NodePortItem, 'port' | 'protocol' | 'service'>;
+
+const nodePortKey = ({ port, protocol }: Pick<NodePortItem, 'port' | 'protocol'>): string => `${String(port).padStart(5, '0')}/${protocol}`;
+
+/** NodePorts without their families. */
+const namesOf = (columns: readonly NodePortName[]): NodePortName[] => [...new Map(columns.map((column) => [nodePortKey(column), column])).values()];
+
+const nodePortFilter =
+  ({ namespace, service, protocol }: NodePortsQuery) =>
+  (item: NodePortName): boolean =>
+    (namespace === undefined || item.service.startsWith(`${namespace}/`)) &&
+    (service === undefined || item.service === service || item.service.startsWith(`${service}:`)) &&
+    (protocol ?? item.protocol) === item.protocol;
 
 const severityRanks: Readonly<Record<Finding['severity'], number>> = { error: 0, warning: 1, info: 2 };
 /** Worst first, and of those the newest. */

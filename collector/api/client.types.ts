@@ -87,7 +87,7 @@ export interface Evidence {
 export interface Finding {
   /** Stable while the fault lasts. */
   readonly id: string;
-  /** A01 … D22 of docs/causes.md, or "unknown". */
+  /** A01 … E01 of docs/causes.md, or "unknown". */
   readonly cause: string;
   readonly title: string;
   readonly severity: 'error' | 'warning' | 'info';

@@ -2,6 +2,7 @@
 import { familyText, histogramText, type Sample, valueText } from '../../shared/prometheus.ts';
 import { type LatencyHistogram, latencyBoundsMs } from '../compare/latency.ts';
 import type { KindView } from '../kubernetes/source.ts';
+import { otherFacts } from '../state/node-facts.ts';
 import type { NodeView } from '../state/state.ts';
 import { countCodes, type MatrixColumn, type MatrixRow, unpackCodes } from './matrix.ts';
 import type { Telemetry } from './telemetry.ts';
@@ -72,7 +73,7 @@ function nodeFamilies({ nodes, perNode, now }: Measured): string[] {
 function failedSources(nodes: readonly NodeView[]): Sample[] {
   const counts = new Map<string, number>();
   for (const { facts } of nodes)
-    for (const fact of facts.values())
+    for (const fact of otherFacts(facts))
       if (fact.kind === 'source') counts.set(fact.source, (counts.get(fact.source) ?? 0) + (fact.outcome === 'failed' ? 1 : 0));
   // An agent names its sources; one that names hundreds is none of ours.
   const most = [...counts].sort(([a], [b]) => (a < b ? -1 : 1)).slice(0, sourcesMax);

@@ -99,7 +99,7 @@ const evidence = Type.Object({
 
 const plainFinding = {
   id: Type.String({ description: 'Stable while the fault lasts.' }),
-  cause: Type.String({ description: 'A01 … D22 of docs/causes.md, or "unknown".' }),
+  cause: Type.String({ description: 'A01 … E01 of docs/causes.md, or "unknown".' }),
   title: text,
   severity,
   confidence: words('certain', 'likely', 'possible'),

@@ -42,7 +42,7 @@ export interface ApiOptions {
   /** The collectors that share the store, this one among them. */
   readonly replicas: () => readonly ReplicaItem[];
   /** Whether this collector, of those that share the store, writes what is believed of a node into the history. */
-  readonly speaksFor: (node: string) => boolean;
+  readonly keeps: (node: string) => boolean;
   readonly access: Access;
   readonly resources: AccessResources;
   /** Makes the HTTP server, plain or with TLS. */
@@ -101,7 +101,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   const book = new VerdictBook({
     state: options.state,
     store: options.store,
-    speaksFor: options.speaksFor,
+    keeps: options.keeps,
     onError: (error) => options.log.error({ reason: String(error) }, 'what is believed of NodePorts could not be added to the history'),
   });
   const telemetry = new Telemetry(options.state);

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { CollectorState, NodeView } from '../state/state.ts';
 import type { Store } from '../store/store.ts';
-import { byColumn, codeOf, columnKey, type MatrixColumn, type MatrixRow, packCodes } from './matrix.ts';
+import { byColumn, codeOf, columnKey, countCodes, type MatrixColumn, type MatrixRow, packCodes } from './matrix.ts';
 import { cellsOf } from './views.ts';
 
 /** A row that differs from the one before, or that the columns are others than before. */
@@ -13,8 +13,8 @@ export type VerdictEvent =
 export interface VerdictBookOptions {
   readonly state: CollectorState;
   readonly store: Pick<Store, 'appendVerdicts'>;
-  /** Whether the rows of a node are written here; where several collectors share a store, each is by one of them. Absent: all are. */
-  readonly speaksFor?: (node: string) => boolean;
+  /** Whether this collector writes the history of a node; where several share the work, that of its own. Absent: of all. */
+  readonly keeps?: (node: string) => boolean;
   /** A write that failed: history has a hole, nothing else is lost. */
   readonly onError: (error: unknown) => void;
   /** Milliseconds that rows wait to be written together. */
@@ -32,6 +32,9 @@ interface Kept {
 
 /** Milliseconds after an edit of Services before the rows of nodes that are not judged anew are looked through. */
 const columnsAfterMs = 250;
+
+/** Milliseconds that one answer may spend on rows that are not up to date. */
+const settleMaxMs = 50;
 
 /** `close()` writes what waits. */
 export class VerdictBook {
@@ -57,16 +60,22 @@ export class VerdictBook {
     for (const { name } of options.state.nodes) this.#dirty.add(name);
     this.#unsubscribe = options.state.subscribe((event) => {
       if (event.kind === 'judged' || event.kind === 'node') this.#touch(event.node);
+      // Of nodes that are judged elsewhere only what was found is told.
+      if ('finding' in event) this.#touch(event.finding.node);
       // What Services own which NodePort has changed: nodes of which nothing else is new are not judged for that.
       if (event.kind === 'objects' && (event.touched.all || event.touched.kinds.has('Service') || event.touched.kinds.has('Node'))) this.#sweepSoon();
     });
     this.#sweepSoon();
   }
 
-  /** Columns in order, their id, and a row for each node by name; of this moment. */
+  /** Columns in order, their id, and a row for each node by name; of this moment, but for nodes that are being looked at where there are many. */
   matrix(): { readonly columns: readonly MatrixColumn[]; readonly columnsId: string; readonly rows: readonly MatrixRow[] } {
     this.#settle();
-    const rows = [...this.#rows].map(([node, kept]) => rowOf(node, kept)).sort((a, b) => (a.node < b.node ? -1 : 1));
+    const unmade = packCodes('?'.repeat(this.#columns.length));
+    const rows = this.#options.state.nodes.map((view): MatrixRow => {
+      const kept = this.#rows.get(view.name);
+      return kept === undefined ? { node: view.name, agent: agentOf(view), codes: unmade } : rowOf(view.name, kept);
+    });
     return { columns: this.#columns, columnsId: this.#columnsId, rows };
   }
 
@@ -74,6 +83,13 @@ export class VerdictBook {
   subscribe(listener: (event: VerdictEvent) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** How many NodePorts of a node are in each state. */
+  counts(node: string): ReturnType<typeof countCodes> {
+    if (this.#dirty.has(node)) this.#update(node);
+    this.#reorderAll();
+    return countCodes(this.#rows.get(node)?.packed ?? '');
   }
 
   /** Nodes whose row waits to be made, and rows that wait to be written. */
@@ -110,8 +126,13 @@ export class VerdictBook {
     else this.#reorderAll();
   }
 
+  // Whoever asks wants the answer of this moment. After an edit of what thousands of nodes serve that would take seconds: the rest follows by events.
   #settle(): void {
-    for (const node of [...this.#dirty]) this.#update(node);
+    const until = performance.now() + settleMaxMs;
+    for (const node of this.#dirty) {
+      if (performance.now() > until) break;
+      this.#update(node);
+    }
     this.#reorderAll();
   }
 
@@ -195,7 +216,7 @@ export class VerdictBook {
   }
 
   #note(node: string, kept: Kept, at: number): void {
-    kept.isOwed = this.#options.speaksFor?.(node) === false;
+    kept.isOwed = this.#options.keeps?.(node) === false;
     if (kept.isOwed) return;
     this.#unwritten.push({ at, row: rowOf(node, kept), columns: this.#columnsId });
     this.#writer ??= setTimeout(() => this.#write(), this.#options.writeAfterMs ?? 1_000);

@@ -4,6 +4,7 @@ import { type Fact, type NodePortKey, nodePortFactKey, type Protocol } from '../
 import type { Finding } from '../../shared/model/finding.ts';
 import { type Symptom, symptomOf } from '../../shared/model/outcome.ts';
 import type { ClusterObjects, EndpointSlice, Service } from '../kubernetes/objects.ts';
+import { otherFacts } from '../state/node-facts.ts';
 import type { LatencySummary, ProgrammingLatency } from '../state/programming.ts';
 import type { NodeView } from '../state/state.ts';
 import type { CellState } from './matrix.ts';
@@ -76,15 +77,19 @@ export interface ServiceItem {
 export interface ItemContext {
   readonly objects: ClusterObjects;
   readonly latency: ProgrammingLatency;
+  /** How many NodePorts of a node are in each state. */
+  readonly countsOf: (node: string) => { readonly [S in CellState]: number };
   readonly now: number;
 }
 
+/** Which NodePorts are meant. */
+export type NodePortFilter = (nodePort: NodePortKey) => boolean;
+
 /** One node, as `nodes` lists it. */
-export function nodeItem(view: NodeView, { objects, latency, now }: ItemContext): NodeItem {
+export function nodeItem(view: NodeView, { objects, latency, countsOf, now }: ItemContext): NodeItem {
   const node = objects.nodes.get(view.name);
-  const proxy = [...view.facts.values()].find((fact) => fact.kind === 'proxy');
-  const states = cellsOf(view).map(({ cell }) => cell.state);
-  const count = (state: CellState): number => states.filter((each) => each === state).length;
+  const others = [...otherFacts(view.facts)];
+  const proxy = others.find((fact) => fact.kind === 'proxy');
   return {
     name: view.name,
     agent: view.connected ? 'connected' : view.agent === undefined ? 'never' : 'disconnected',
@@ -96,20 +101,18 @@ export function nodeItem(view: NodeView, { objects, latency, now }: ItemContext)
     ready: node?.ready ?? null,
     addresses: node?.addresses.filter(({ type }) => type === 'InternalIP').map(({ address }) => address) ?? [],
     proxy: proxy?.kind === 'proxy' ? proxy.mode : 'unknown',
-    nodePorts: { ok: count('ok'), fault: count('fault'), 'by-design': count('by-design'), pending: count('pending'), unknown: count('unknown') },
+    nodePorts: countsOf(view.name),
     findings: countFindings(view.findings),
     pending: view.pending.length,
     programming: latency.ofNode(view.name) ?? null,
-    failedSources: [...view.facts.values()].flatMap((fact) =>
-      fact.kind === 'source' && fact.outcome === 'failed' ? [{ source: fact.source, reason: fact.reason ?? '' }] : [],
-    ),
+    failedSources: others.flatMap((fact) => (fact.kind === 'source' && fact.outcome === 'failed' ? [{ source: fact.source, reason: fact.reason ?? '' }] : [])),
   };
 }
 
-/** Every NodePort of the cluster with its state on each node, by port and protocol. */
-export function nodePortItems(views: readonly NodeView[]): NodePortItem[] {
+/** Every NodePort of the cluster (or those that are meant) with its state on each node, by port and protocol. */
+export function nodePortItems(views: readonly NodeView[], isMeant?: NodePortFilter): NodePortItem[] {
   const grouped = new Map<string, { port: number; protocol: Protocol; service: string; nodes: Cell[] }>();
-  for (const { port, protocol, service, cell } of views.flatMap(cellsOf)) {
+  for (const { port, protocol, service, cell } of views.flatMap((view) => cellsOf(view, isMeant))) {
     const key = `${port}/${protocol}`;
     const item = grouped.get(key) ?? { port, protocol, service, nodes: [] };
     item.nodes.push(cell);
@@ -121,12 +124,15 @@ export function nodePortItems(views: readonly NodeView[]): NodePortItem[] {
 
 /** Services that own a NodePort, by namespace and name. */
 export function serviceItems({ objects, latency }: ItemContext, views: readonly NodeView[]): ServiceItem[] {
-  const findings = views.flatMap((view) => view.findings);
+  const findings = Map.groupBy(
+    views.flatMap((view) => view.findings),
+    ({ service }) => service.split(':')[0] ?? '',
+  );
   const exposed = [...objects.services.values()].filter(({ ports }) => ports.some(({ nodePort }) => nodePort !== undefined));
   return exposed
     .map((service) => {
       const name = `${service.namespace}/${service.name}`;
-      return { ...serviceItem(service, objects.slicesByService.get(name) ?? [], findings), programming: latency.ofService(name) ?? null };
+      return { ...serviceItem(service, objects.slicesByService.get(name) ?? [], findings.get(name) ?? []), programming: latency.ofService(name) ?? null };
     })
     .sort((a, b) => a.namespace.localeCompare(b.namespace) || a.name.localeCompare(b.name));
 }
@@ -134,8 +140,6 @@ export function serviceItems({ objects, latency }: ItemContext, views: readonly 
 function serviceItem(service: Service, slices: readonly EndpointSlice[], findings: readonly Finding[]): Omit<ServiceItem, 'programming'> {
   const { namespace, name, type, externalTrafficPolicy, ports } = service;
   const endpoints = slices.filter(({ addressType }) => addressType === (service.ipFamilies[0] ?? 'IPv4')).flatMap((slice) => slice.endpoints);
-  const full = `${namespace}/${name}`;
-  const own = findings.filter((finding) => finding.service === full || finding.service.startsWith(`${full}:`));
   return {
     namespace,
     name,
@@ -143,16 +147,20 @@ function serviceItem(service: Service, slices: readonly EndpointSlice[], finding
     externalTrafficPolicy,
     ports,
     endpoints: { ready: endpoints.filter(({ ready }) => ready).length, total: endpoints.length },
-    findings: countFindings(own),
+    findings: countFindings(findings),
   };
 }
 
-/** The NodePorts that one node should serve, each with its state there. */
-export function cellsOf(view: NodeView): { readonly port: number; readonly protocol: Protocol; readonly service: string; readonly cell: Cell }[] {
+/** The NodePorts that one node should serve (or those that are meant), each with its state there. */
+export function cellsOf(
+  view: NodeView,
+  isMeant?: NodePortFilter,
+): { readonly port: number; readonly protocol: Protocol; readonly service: string; readonly cell: Cell }[] {
   const open = findingsByKey(view.findings, view);
   const pending = findingsByKey(view.pending, view);
   const unjudged = new Set(view.drifts.filter(({ kind }) => kind === 'unknown').map(({ key }) => key));
-  return view.expectations.map((expectation) => {
+  const expectations = isMeant === undefined ? view.expectations : view.expectations.filter(({ nodePort }) => isMeant(nodePort));
+  return expectations.map((expectation) => {
     const { port, protocol, family } = expectation.nodePort;
     const key = nodePortFactKey(expectation.nodePort);
     const findings = open.get(key) ?? [];

@@ -762,7 +762,7 @@ export function catalogueText(): string {
     const rows = catalogue
       .filter(({ id }) => id.startsWith(letter))
       .map(({ id, cause, symptom, recognised, detector, proof }) => {
-        return `| ${id} | ${cause} | ${symptom} | ${recognised || 'not detected'} | ${detector ?? '-'} | ${proofWords[proof]} |`;
+        return `| <a id="${id.toLowerCase()}"></a>${id} | ${cause} | ${symptom} | ${recognised || 'not detected'} | ${detector ?? '-'} | ${proofWords[proof]} |`;
       });
     return `## ${letter}. ${title}\n\n| id | cause | a client meets | recognised by | in | test |\n| --- | --- | --- | --- | --- | --- |\n${rows.join('\n')}\n`;
   });

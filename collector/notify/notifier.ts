@@ -15,6 +15,8 @@ export interface Channel {
   /** Milliseconds after which what `standing` gives is said again; absent: once is enough. */
   readonly repeatMs?: number;
   standing?(): readonly unknown[];
+  /** Whether it tells of all nodes together: where several collectors share the work only one of them can. */
+  readonly ofAll?: boolean;
   close?(): void;
 }
 
@@ -22,10 +24,10 @@ export interface NotifierOptions {
   readonly state: Pick<CollectorState, 'subscribe'>;
   readonly channels: readonly Channel[];
   readonly log: { warn(details: object, text: string): void };
-  /** Whether this collector, of those that share a store, says again what lasts; absent: it does. */
-  readonly isLeader?: () => boolean;
   /** Milliseconds before a second try; twice as long before each further one. */
   readonly retryMs?: number;
+  /** Whether this collector is the one that speaks for all; where several share the work all follow what is so. Absent: it is. */
+  readonly speaks?: () => boolean;
 }
 
 type Outcome = 'sent' | 'failed' | 'dropped';
@@ -38,8 +40,8 @@ export class Notifier {
   readonly #posts: readonly Post[];
   readonly #unsubscribe: () => void;
 
-  constructor({ state, channels, log, isLeader = () => true, retryMs = 1_000 }: NotifierOptions) {
-    this.#posts = channels.map((channel) => new Post(channel, { log, isLeader, retryMs }));
+  constructor({ state, channels, log, retryMs = 1_000, speaks = () => true }: NotifierOptions) {
+    this.#posts = channels.map((channel) => new Post(channel, { log, retryMs, speaks }));
     this.#unsubscribe = state.subscribe((event) => {
       for (const post of this.#posts) post.take(event);
     });
@@ -61,7 +63,7 @@ export class Notifier {
   }
 }
 
-type PostOptions = Required<Pick<NotifierOptions, 'log' | 'isLeader' | 'retryMs'>>;
+type PostOptions = Required<Pick<NotifierOptions, 'log' | 'retryMs' | 'speaks'>>;
 
 /** The queue of one channel. */
 class Post {
@@ -94,8 +96,9 @@ class Post {
 
   take(event: LiveEvent): void {
     const words = this.#channel.words(event);
-    // What another replica has found it tells as well; the channel remembers it, in case that it ends here.
-    if (words !== undefined && !('elsewhere' in event)) this.#push(words);
+    // Whoever has found something tells of it, so that nothing is lost while nobody speaks for all; the others remember it.
+    const isOurs = this.#channel.ofAll === true ? this.#options.speaks() : !('elsewhere' in event);
+    if (words !== undefined && isOurs) this.#push(words);
   }
 
   close(): void {
@@ -106,7 +109,7 @@ class Post {
 
   // What is repeated says what is so now: while older words wait it can wait as well.
   #repeat(): void {
-    if (this.#queue.length === 0 && this.#options.isLeader()) for (const words of this.#channel.standing?.() ?? []) this.#push(words);
+    if (this.#queue.length === 0 && this.#options.speaks()) for (const words of this.#channel.standing?.() ?? []) this.#push(words);
   }
 
   #push(words: unknown): void {

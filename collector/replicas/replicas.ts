@@ -114,7 +114,7 @@ export class Replicas implements Ownership {
   }
 
   /** Whether this replica owns a node, or leads where nobody who lives owns it. */
-  speaksFor(node: string): boolean {
+  keeps(node: string): boolean {
     if (this.#owned.token(node) !== undefined) return true;
     const holder = this.#mirror.holder(node);
     return this.isLeader && (holder === undefined || this.#membership?.living.has(holder) !== true);

@@ -24,7 +24,7 @@ export interface Team {
   /** Whether this collector does what one does for all (retention, the ledger of the cluster). */
   isLeader(): boolean;
   /** Whether this collector writes what is believed of a node into the history: its owner does, and the leader where none lives. */
-  speaksFor(node: string): boolean;
+  keeps(node: string): boolean;
   replicas(): readonly ReplicaItem[];
   /** Why answers are not complete yet; undefined when they are. */
   notReady(): string | undefined;
@@ -58,7 +58,7 @@ function alone({ store, state, session }: TeamOptions): Team {
     store,
     ownership: soleOwner,
     isLeader: () => true,
-    speaksFor: () => true,
+    keeps: () => true,
     replicas: () => {
       const agents = state.nodes.filter(({ connected }) => connected).length;
       return [{ id: 'this', address, version, startedAt, seenAgoMs: 0, alive: true, leader: true, self: true, agents }];
@@ -98,7 +98,7 @@ async function shared({ store, state, log, session }: TeamOptions): Promise<Team
     store: replicas.store,
     ownership: replicas,
     isLeader: () => replicas.isLeader,
-    speaksFor: (node) => replicas.speaksFor(node),
+    keeps: (node) => replicas.keeps(node),
     replicas: () => replicas.items,
     notReady: () => (replicas.isReady ? undefined : 'what the other replicas know has not been read yet'),
     session: (node) => session(node) ?? remoteSession(replicas, node, log),

@@ -73,6 +73,11 @@ export class NodeFacts implements ReadonlyMap<string, Fact> {
     return this.#buckets[at] ?? noFacts;
   }
 
+  /** Everything that is not about a NodePort, of which there may be thousands. */
+  others(): Iterable<Fact> {
+    return this.#others.values();
+  }
+
   /** The buckets that hold anything. */
   *buckets(): IterableIterator<FactBucket> {
     for (const bucket of this.#buckets) if (bucket !== undefined) yield bucket;
@@ -115,6 +120,10 @@ export class NodeFacts implements ReadonlyMap<string, Fact> {
     for (const fact of this.values()) callback(fact, fact.key, this);
   }
 }
+
+/** The facts of a node that are not about its NodePorts. */
+export const otherFacts = (facts: ReadonlyMap<string, Fact>): Iterable<Fact> =>
+  facts instanceof NodeFacts ? facts.others() : [...facts.values()].filter(({ kind }) => kind !== 'nodeport');
 
 function edited(bucket: FactBucket | undefined, edits: ReadonlyMap<string, NodePortFact | undefined>, pool: FactPool): FactBucket | undefined {
   const kept = (bucket?.facts ?? []).filter(({ key }) => !edits.has(key));

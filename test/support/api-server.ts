@@ -62,6 +62,8 @@ export class ApiServer {
   readonly requests: string[] = [];
   /** Names of clients by their certificates, in the order of requests. */
   readonly clients: string[] = [];
+  /** Events that were created, with the namespace of the path. */
+  readonly created: { readonly namespace: string; readonly event: Readonly<Record<string, unknown>> }[] = [];
 
   constructor({ tls, token }: ApiServerOptions = {}) {
     const answer = (request: IncomingMessage, response: ServerResponse): void => void this.#answer(request, response);
@@ -224,6 +226,7 @@ export class ApiServer {
     const refusal = this.#refusals.shift();
     if (refusal !== undefined) return refuse(response, refusal.status, refusal);
     if (this.#token !== undefined && request.headers.authorization !== `Bearer ${this.#token}`) return refuse(response, 401, 'Unauthorized');
+    if (request.method === 'POST') return await this.#create(url.pathname, request, response);
     const kind = (Object.keys(paths) as Kind[]).find((each) => paths[each] === url.pathname);
     if (kind === undefined || this.#absent.has(kind)) return refuse(response, 404, 'the server could not find the requested resource');
     const verb = url.searchParams.get('watch') === '1' ? 'watch' : 'list';
@@ -231,6 +234,19 @@ export class ApiServer {
     if (forbidden === 'list' || forbidden === verb) return refuse(response, 403, `${kind} is forbidden: User "portreeve" cannot ${verb} resource`);
     if (verb === 'watch') this.#watch(kind, url.searchParams, response);
     else this.#list(kind, url.searchParams, response);
+  }
+
+  async #create(path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const namespace = /^\/api\/v1\/namespaces\/([^/]+)\/events$/.exec(path)?.[1];
+    if (namespace === undefined) return refuse(response, 404, 'the server could not find the requested resource');
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    const event = JSON.parse(Buffer.concat(chunks).toString('utf8')) as { readonly involvedObject?: { readonly namespace?: string } };
+    // As the real one: an Event stands in the namespace of what it is about.
+    if (event.involvedObject?.namespace !== namespace)
+      return refuse(response, 422, 'Event is invalid: involvedObject.namespace does not match event.namespace');
+    this.created.push({ namespace, event: event as Readonly<Record<string, unknown>> });
+    response.writeHead(201, { 'content-type': 'application/json' }).end(JSON.stringify(event));
   }
 
   #list(kind: Kind, query: URLSearchParams, response: ServerResponse): void {

@@ -4,6 +4,7 @@ import type { Credential, Store } from '../../../collector/store/store.ts';
 import type { SequencedChange } from '../../../shared/model/change.ts';
 import type { Finding } from '../../../shared/model/finding.ts';
 import { changeOf } from '../ingest/client.ts';
+import { operationsContract } from './contract.operations.ts';
 import { replicaContract } from './contract.replicas.ts';
 
 type Test = typeof import('tap').t;
@@ -44,6 +45,7 @@ export function storeContract(t: Test, open: () => Promise<Store>): void {
   onStore('the keys of a node', testIdentities);
   onStore('what is old is forgotten, what lasts is not', testForgetting);
   for (const [name, act] of replicaContract) onStore(name, act);
+  operationsContract(onStore);
   onStore('a sound store has no faults', async (t, store) => {
     await store.appendChanges([changeOf(1)]);
     t.strictSame(await store.verify(), []);
