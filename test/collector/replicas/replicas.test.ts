@@ -276,7 +276,12 @@ async function sameAnswers(t: Pick<typeof import('tap').t, 'pass' | 'fail'>, [a,
     'gaps',
   ]) {
     const plain = async (collector: CollectorProcess) => JSON.stringify(await collector.get(path), without);
-    await eventually(`the same of ${path}`, async () => [await plain(a), await plain(b)], { fits: ([ofA, ofB]) => ofA === ofB, seconds: 10 }).then(
+    const differs = async (): Promise<string> => {
+      const [ofA, ofB] = [await plain(a), await plain(b)];
+      const at = [...ofA].findIndex((character, i) => character !== ofB[i]);
+      return ofA === ofB ? '' : `${ofA.slice(Math.max(0, at - 80), at + 80)} ↔ ${ofB.slice(Math.max(0, at - 80), at + 80)}`;
+    };
+    await eventually(`both say the same of ${path}`, differs, { fits: (difference) => difference === '', seconds: 10 }).then(
       () => t.pass(`both say the same of ${path}`),
       (error: Error) => t.fail(error.message),
     );
