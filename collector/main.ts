@@ -25,6 +25,7 @@ import { receiverUrl } from './notify/post.ts';
 import { webhookChannel } from './notify/webhook.ts';
 import { joinTeam, type Team } from './replicas/team.ts';
 import { keepRetention, retentionOf } from './retention.ts';
+import { FindingWriter, isOwnFinding } from './state/finding-writer.ts';
 import { CollectorState, type LiveEvent } from './state/state.ts';
 import { openStore } from './store/open.ts';
 import type { AuditRecord, Store } from './store/store.ts';
@@ -124,8 +125,10 @@ async function start(options: Started, log: Log, closers: (() => unknown)[]): Pr
   const team = await joinTeam({ store: opened, state, log, session: (node) => ingest?.session(node) });
   closers.push(() => team.close());
   const { store } = team;
-  const keeping = keepFindings(state, team, log);
-  closers.push(() => keeping());
+  const onFailure = (error: unknown): void => log.error({ reason: reasonOf(error) }, 'a finding could not be stored yet');
+  const findings = new FindingWriter({ state, store, ownership: team.ownership, onFailure });
+  closers.push(() => findings.close());
+  state.subscribe((event) => report(event, log));
   let issues: readonly ObjectIssue[] = [];
   const source = await objectSource(options, (update) => {
     issues = takeObjects(update, issues, { state, log });
@@ -343,34 +346,6 @@ function takeObjects(
   if (touched.all || touched.kinds.size > 0) state.setObjects(objects, touched);
   return issues;
 }
-
-/** Writes what the state says of findings into the store, in order. The returned function waits for the last write. */
-function keepFindings(state: CollectorState, team: Team, log: Log): () => Promise<void> {
-  let writing: Promise<void> = Promise.resolve();
-  const failed = (error: unknown): void => {
-    // Where another replica owns the node by now, that one finds the same.
-    if (!(error instanceof PortreeveError) || error.code !== 'LEASE_LOST') log.error({ reason: reasonOf(error) }, 'a finding could not be stored');
-  };
-  state.subscribe((event) => {
-    // The store keeps the order of its calls and commits those that wait together: waiting for each would cost one commit a finding.
-    writing = Promise.all([writing, keep(event, team).catch(failed)]).then(() => undefined);
-    report(event, log);
-  });
-  return async () => {
-    await writing;
-  };
-}
-
-async function keep(event: LiveEvent, { store, ownership }: Team): Promise<void> {
-  if (!isOwnFinding(event)) return;
-  const { finding, at } = event;
-  const fence = ownership.fence(finding.node);
-  if (event.kind === 'finding-closed') await store.closeFindings([finding.id], at, fence);
-  else await store.upsertFindings([{ finding, openedAt: finding.since ?? at }], fence);
-}
-
-/** A finding that was made here, and not by another replica. */
-const isOwnFinding = (event: LiveEvent): event is Extract<LiveEvent, { readonly finding: unknown }> => 'finding' in event && event.elsewhere !== true;
 
 function report(event: LiveEvent, log: Log): void {
   if ((event.kind === 'finding-opened' || event.kind === 'finding-closed') && isOwnFinding(event)) {

@@ -1,24 +1,10 @@
 // Every query of the store, once for both engines.
 import { type Kysely, type Selectable, sql } from 'kysely';
 import { limits } from '../../shared/limits.ts';
-import type { SequencedChange } from '../../shared/model/change.ts';
 import type { Finding } from '../../shared/model/finding.ts';
-import { changeOfRow } from './change.row.ts';
+import { appendChanges, changePage, storable } from './change.queries.ts';
 import { forgetOperations, operationsQueries } from './operations.queries.ts';
-import type {
-  AuditRecord,
-  ChangePage,
-  ChangeQuery,
-  Credential,
-  FindingQuery,
-  FindingRecord,
-  Forgotten,
-  Gap,
-  GapQuery,
-  IdentityRecord,
-  Page,
-  Retention,
-} from './records.ts';
+import type { AuditRecord, Credential, FindingQuery, FindingRecord, Forgotten, Gap, GapQuery, IdentityRecord, Page, Retention } from './records.ts';
 import { guard, replicaQueriesOn } from './replica.queries.ts';
 import type { StoreQueries } from './store.ts';
 import type { Engine, Tables } from './tables.ts';
@@ -96,83 +82,6 @@ export function queriesOn(db: Kysely<Tables>, engine: Engine): StoreQueries {
   };
 }
 
-/** Rows of one statement: engines bound the number of their parameters. */
-const insertRowsMax = 500;
-
-async function appendChanges(db: Kysely<Tables>, changes: readonly SequencedChange[]): Promise<readonly SequencedChange[]> {
-  const fresh = new Set<string>();
-  for (let at = 0; at < changes.length; at += insertRowsMax) {
-    // Of two of the same number in one batch the first counts, as it would in two.
-    const rows = [
-      ...new Map(
-        changes
-          .slice(at, at + insertRowsMax)
-          .map((change) => [placeOf(change), rowOfChange(change)] as const)
-          .reverse(),
-      ).values(),
-    ].reverse();
-    const stored = await db
-      .insertInto('changes')
-      .values(rows)
-      .onConflict((conflict) => conflict.columns(['node', 'stream', 'seq']).doNothing())
-      .returning(['node', 'stream', 'seq'])
-      .execute();
-    for (const row of stored) fresh.add(placeOf(row));
-  }
-  return changes.filter((change) => fresh.delete(placeOf(change)));
-}
-
-const placeOf = ({ node, stream, seq }: { readonly node: string; readonly stream: string; readonly seq: number }): string => `${node}\0${stream}\0${seq}`;
-
-function rowOfChange(change: SequencedChange) {
-  const { node, stream, seq, at, kind, subject, before, after, actor, owner, covers, folded, gap } = change;
-  const more = { ...(covers === undefined ? {} : { covers }), ...(folded === undefined ? {} : { folded }), ...(gap === undefined ? {} : { gap }) };
-  return {
-    node,
-    stream,
-    seq,
-    at: Math.round(at),
-    kind,
-    subject: storable(subject),
-    before: before === null ? null : storable(before),
-    after: after === null ? null : storable(after),
-    actor: actor === undefined ? null : storable(JSON.stringify(actor)),
-    owner: owner ?? null,
-    received_at: Date.now(),
-    more: Object.keys(more).length === 0 ? null : JSON.stringify(more),
-  };
-}
-
-/** PostgreSQL takes no NUL in text, and what tools print may hold one. */
-const storable = (text: string): string => (text.includes('\0') ? text.replaceAll('\0', '\u2400') : text);
-
-async function changePage(db: Kysely<Tables>, engine: Engine, query: ChangeQuery): Promise<ChangePage> {
-  const cursor = /^(\d+)-(\d+)$/.exec(query.cursor ?? '');
-  let select = db.selectFrom('changes').selectAll();
-  if (query.node !== undefined) select = select.where('node', '=', query.node);
-  if (query.kind !== undefined) select = select.where('kind', '=', query.kind);
-  if (query.subject !== undefined) select = select.where(contains(engine, 'subject', query.subject));
-  if (query.owner !== undefined) select = select.where('owner', '=', query.owner);
-  const { text } = query;
-  if (text !== undefined) select = select.where(({ or }) => or(['subject', 'before', 'after', 'actor'].map((column) => contains(engine, column, text))));
-  if (query.from !== undefined) select = select.where('at', '>=', query.from);
-  if (query.to !== undefined) select = select.where('at', '<=', query.to);
-  if (cursor !== null) select = select.where(sql<boolean>`(at, id) < (${Number(cursor[1])}, ${Number(cursor[2])})`);
-  const rows = await select
-    .orderBy('at', 'desc')
-    .orderBy('id', 'desc')
-    .limit(query.limit + 1)
-    .execute();
-  const page = rows.slice(0, query.limit);
-  const last = page.at(-1);
-  return { items: page.map(changeOfRow), ...(rows.length > page.length && last !== undefined ? { next: `${last.at}-${last.id}` } : {}) };
-}
-
-/** Whether a column contains a text; the text is no pattern. */
-function contains(engine: Engine, column: string, text: string) {
-  return engine === 'sqlite' ? sql<boolean>`instr(${sql.ref(column)}, ${text}) > 0` : sql<boolean>`strpos(${sql.ref(column)}, ${text}) > 0`;
-}
-
 async function upsertFinding(db: Kysely<Tables>, { finding, openedAt }: { readonly finding: Finding; readonly openedAt: number }): Promise<void> {
   const { id, node, cause } = finding;
   const body = storable(JSON.stringify(finding));
@@ -190,8 +99,8 @@ async function findingPage(db: Kysely<Tables>, query: FindingQuery): Promise<Pag
   if (node !== undefined) select = select.where('node', '=', node);
   if (cause !== undefined) select = select.where('cause', '=', cause);
   if (open !== undefined) select = select.where('closed_at', open ? 'is' : 'is not', null);
-  if (from !== undefined) select = select.where(({ or, eb }) => or([eb('closed_at', 'is', null), eb('closed_at', '>=', from)]));
-  if (to !== undefined) select = select.where('opened_at', '<=', to);
+  if (from !== undefined) select = select.where(({ or, eb }) => or([eb('closed_at', 'is', null), eb('closed_at', '>=', Math.ceil(from))]));
+  if (to !== undefined) select = select.where('opened_at', '<=', Math.floor(to));
   if (cursor !== null) select = select.where(sql<boolean>`(opened_at, episode) < (${Number(cursor[1])}, ${Number(cursor[2])})`);
   const rows = await select
     .orderBy('opened_at', 'desc')
@@ -234,8 +143,8 @@ async function gapPage(db: Kysely<Tables>, query: GapQuery): Promise<Page<Gap>> 
   let select = db.selectFrom('gaps').selectAll();
   if (query.reason !== undefined) select = select.where('reason', '=', query.reason);
   if (query.node !== undefined) select = select.where('node', '=', query.node);
-  if (query.from !== undefined) select = select.where('to_at', '>=', query.from);
-  if (query.to !== undefined) select = select.where('from_at', '<=', query.to);
+  if (query.from !== undefined) select = select.where('to_at', '>=', Math.ceil(query.from));
+  if (query.to !== undefined) select = select.where('from_at', '<=', Math.floor(query.to));
   if (cursor !== null) select = select.where(sql<boolean>`(to_at, id) < (${Number(cursor[1])}, ${Number(cursor[2])})`);
   const rows = await select
     .orderBy('to_at', 'desc')
@@ -338,7 +247,8 @@ function identityQueries(db: Kysely<Tables>): Pick<StoreQueries, 'saveIdentity' 
 /** Share of the changes that is forgotten at once when the store is over its size: often a little would cost more than seldom a tenth. */
 const forgottenShare = 0.1;
 
-async function forget(db: Kysely<Tables>, engine: Engine, { before, bytesMax }: Retention): Promise<Forgotten> {
+async function forget(db: Kysely<Tables>, engine: Engine, { before: exactly, bytesMax }: Retention): Promise<Forgotten> {
+  const before = Math.round(exactly);
   const deleted = async (query: { executeTakeFirst(): Promise<{ numDeletedRows: bigint }> }): Promise<number> =>
     Number((await query.executeTakeFirst()).numDeletedRows);
   const changes = await forgetOldest(db, { rows: limits.retentionRowsMax, before });
@@ -350,7 +260,17 @@ async function forget(db: Kysely<Tables>, engine: Engine, { before, bytesMax }: 
   const gone = db.selectFrom('node_states').select('node').where('connected', '=', 0).where('since', '<', before).where('node', '<>', '');
   await db.deleteFrom('node_facts').where('node', 'in', gone).execute();
   const over = changes < limits.retentionRowsMax && bytesMax !== undefined && (await sizeOf(db, engine)) > bytesMax;
-  return { changes: changes + (over ? await forgetOldest(db, { rows: await tenthOf(db) }) : 0), findings, gaps, audit };
+  const more = over ? await forgetOldest(db, { rows: await tenthOf(db) }) : 0;
+  if (changes + more > 0 && changes < limits.retentionRowsMax) await forgetSubjects(db);
+  return { changes: changes + more, findings, gaps, audit };
+}
+
+/** Subjects that no change is about any more. */
+async function forgetSubjects(db: Kysely<Tables>): Promise<void> {
+  await db
+    .deleteFrom('subjects')
+    .where(({ not, exists, selectFrom }) => not(exists(selectFrom('changes').select('changes.id').whereRef('changes.subject', '=', 'subjects.subject'))))
+    .execute();
 }
 
 /** A tenth of the changes, and no more than are forgotten at a time. */

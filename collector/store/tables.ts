@@ -2,10 +2,11 @@
 import { type Generated, type Kysely, sql } from 'kysely';
 import type { Migration, MigrationProvider } from 'kysely/migration';
 import { type ReplicaTables, replicas } from './tables.replicas.ts';
+import { type SubjectTables, subjects } from './tables.subjects.ts';
 
 export type Engine = 'sqlite' | 'postgres';
 
-export interface Tables extends ReplicaTables {
+export interface Tables extends ReplicaTables, SubjectTables {
   readonly nodes: {
     readonly name: string;
     readonly version: string;
@@ -112,6 +113,7 @@ export const migrationsFor = (engine: Engine): MigrationProvider => ({
       '0001-ledger': ledger(engine),
       '0002-access': access(engine),
       '0003-replicas': replicas(engine),
+      '0004-subjects': subjects,
       '0005-operations': operations(engine),
     }) satisfies Record<string, Migration>,
 });

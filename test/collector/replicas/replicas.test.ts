@@ -108,6 +108,13 @@ async function testReplicas(): Promise<void> {
     const at = (collector: CollectorProcess) => agents.filter(({ uplink }) => uplink.status.url.startsWith(collector.agentUrl) && uplink.status.connected);
     await eventually('all are connected', () => at(a).length + at(b).length, { fits: (count) => count === 4 });
     await eventually('the findings are there', () => b.get('findings'), { fits: ({ items }) => items.length === 4 });
+    // The connections by which they hear of each other are cut: what was missed is looked for when they stand again.
+    server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' OR query = 'SELECT 1'");
+    agents[0]?.report('drop', [{ kind: 'sysctl', key: 'sysctl/news', name: 'news', value: '1' }]);
+    for (const collector of [a, b])
+      await eventually('news after a cut', () => collector.get('nodes/node1'), {
+        fits: ({ facts }) => facts.some(({ key }: { key: string }) => key === 'sysctl/news'),
+      });
     await a.end('SIGSTOP');
     await eventually('the agents have moved', () => at(b).length, { fits: (count) => count === 4 });
     // Some of what was sent to the sleeper waits in its sockets, and it will try to store it.
@@ -182,6 +189,46 @@ async function testReplicas(): Promise<void> {
     t.ok(audit.some(({ action }) => action === 'revoke identity'));
   });
 
+  t.test('the primary is killed and its synchronous standby promoted: the replicas carry on, and nothing acknowledged is lost', async (t) => {
+    const directory = t.testdir({});
+    await writeCluster(directory, 3);
+    const primary = await TestPostgres.start();
+    const standby = await TestPostgres.start({ standbyOf: primary });
+    t.teardown(() => Promise.all([primary.close(), standby.close()]));
+    primary.sql("ALTER SYSTEM SET synchronous_standby_names = '*'");
+    primary.sql('SELECT pg_reload_conf()');
+    await eventually('the standby follows', () => primary.sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"), {
+      fits: (count) => count === '1',
+    });
+    const databaseUrl = `postgres://postgres@${primary.host},${standby.host}/postgres`;
+    const [a, b] = await Promise.all(['a', 'b'].map((name) => CollectorProcess.start({ directory, name, databaseUrl })));
+    if (a === undefined || b === undefined) throw new Error('two were started');
+    t.teardown(() => Promise.all([a.end('SIGKILL'), b.end('SIGKILL')]));
+    const agents = nodesOf(3).map((node) => new LedgerAgent(node, [a.agentUrl, b.agentUrl]));
+    t.teardown(() => Promise.all(agents.map((agent) => agent.close())));
+    for (const agent of agents) agent.report('drop');
+    for (const collector of [a, b]) await eventually('the findings are there', () => collector.get('findings'), { fits: ({ items }) => items.length === 3 });
+    await primary.kill();
+    const killedAt = performance.now();
+    standby.promote();
+    for (const agent of agents) agent.report('forward');
+    for (const collector of [a, b]) await eventually('the findings end', () => collector.get('findings'), { fits: ({ items }) => items.length === 0 });
+    for (const agent of agents) agent.rest();
+    await eventually('everything is acknowledged', () => agents.reduce((sum, { uplink }) => sum + uplink.unacknowledged, 0), { fits: (count) => count === 0 });
+    t.comment(`everything was stored ${Math.round(performance.now() - killedAt)} ms after the primary was killed`);
+    const counts = standby.sql(
+      "SELECT node || ' ' || count(*) || ' ' || count(DISTINCT seq) || ' ' || max(seq) FROM changes WHERE kind = 'rule' GROUP BY node ORDER BY node",
+    );
+    t.strictSame(
+      counts.split('\n'),
+      agents.map(({ node, made }) => `${node} ${made} ${made} ${made}`),
+    );
+    t.equal(standby.sql('SELECT count(*) FROM findings'), '3');
+    await eventually('one leads', () => a.get('replicas'), {
+      fits: ({ items }) => items.filter((item: { alive: boolean; leader: boolean }) => item.alive && item.leader).length === 1,
+    });
+  });
+
   t.test('changes of the cluster are written once, and not lost with the leader', async (t) => {
     const directory = t.testdir({});
     await writeCluster(directory, 2);
@@ -229,7 +276,12 @@ async function sameAnswers(t: Pick<typeof import('tap').t, 'pass' | 'fail'>, [a,
     'gaps',
   ]) {
     const plain = async (collector: CollectorProcess) => JSON.stringify(await collector.get(path), without);
-    await eventually(`the same of ${path}`, async () => [await plain(a), await plain(b)], { fits: ([ofA, ofB]) => ofA === ofB, seconds: 10 }).then(
+    const differs = async (): Promise<string> => {
+      const [ofA, ofB] = [await plain(a), await plain(b)];
+      const at = [...ofA].findIndex((character, i) => character !== ofB[i]);
+      return ofA === ofB ? '' : `${ofA.slice(Math.max(0, at - 80), at + 80)} ↔ ${ofB.slice(Math.max(0, at - 80), at + 80)}`;
+    };
+    await eventually(`both say the same of ${path}`, differs, { fits: (difference) => difference === '', seconds: 10 }).then(
       () => t.pass(`both say the same of ${path}`),
       (error: Error) => t.fail(error.message),
     );
