@@ -18,12 +18,12 @@ import { damageOf } from './spool/damage.ts';
 import { type OpenedSpool, Spool } from './spool/spool.ts';
 import { type AgentStatus, rungText, type StatusOptions, serveStatus, withCapabilityGaps } from './status.ts';
 import { traceLive } from './trace.ts';
-import { collectorUrl, Uplink } from './uplink.ts';
+import { collectorUrls, Uplink } from './uplink.ts';
 import { version } from './version.ts';
 
 export interface AgentOptions {
-  /** `wss://HOST:PORT`, or `ws://` on a loopback address. */
-  readonly collector: string;
+  /** `wss://HOST:PORT`, or `ws://` on a loopback address; several for the replicas of a collector. */
+  readonly collector: string | readonly string[];
   /** Name of the Kubernetes node; the host name if absent. */
   readonly node?: string;
   /** Directory for changes that wait while no collector takes them (in `spool/NODE`); without it they wait in memory alone. */
@@ -38,6 +38,9 @@ export interface AgentOptions {
   readonly tokenFile?: string;
   /** File with a join token, for the first start on a machine without Kubernetes' tokens. Needs `state`. */
   readonly joinTokenFile?: string;
+  /** PEM files of a client certificate and its key that the operator has made, read anew at each connection. */
+  readonly certificateFile?: string;
+  readonly keyFile?: string;
   /** PEM file of authorities that the collector's certificate may come from, besides those of the system. */
   readonly authorityFile?: string;
   /** Watch the resets that clients are sent, too: each short packet of the node pays about 0.1 µs for it. */
@@ -54,7 +57,7 @@ export interface AgentOptions {
  * Throws USAGE or LISTEN_NEEDS_LOOPBACK for a URL that it may not connect to, STORE_FAILED for a state directory that cannot be made.
  */
 export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
-  collectorUrl(options.collector);
+  collectorUrls(options.collector);
   const log = pino({ name: 'agent', level: options.logLevel ?? 'info' }, pino.destination({ fd: 2, sync: true }));
   const node = options.node ?? hostname();
   const notice = (text: string, details: Readonly<Record<string, unknown>>) => log.info(details, text);
@@ -113,33 +116,38 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     // A command that runs when the agent stops is ended, or the observer would wait for it.
     closers.push(() => commands.abort());
     const status = async (): Promise<AgentStatus> => {
-      const sources = await withCapabilityGaps(machine, observer.status());
-      const spool = options.state === undefined ? {} : { spool: options.state };
+      const [sources, spool] = [await withCapabilityGaps(machine, observer.status()), options.state === undefined ? {} : { spool: options.state }];
       const agent = { ...ownUse(), collector: uplink.status, ...spool, parts: partsOf({ kernel, observer, uplink }) };
       return { apiVersion: 'portreeve/v1', kind: 'AgentStatus', node, version, agent, sources };
     };
     if (options.socket !== undefined) await answerStatus({ path: options.socket, machine, status }, { closers, notice });
-    if (options.metrics !== undefined) {
-      const { serveMetrics } = await import('./host/metrics.ts');
-      const { agentMetrics } = await import('./metrics.ts');
-      const served = await serveMetrics(options.metrics, async () => agentMetrics(await status(), { ...uplink.delivery, now: Date.now() }));
-      closers.push(() => served.close());
-      log.info({ address: served.address }, 'metrics are served');
-    }
+    if (options.metrics !== undefined) closers.push(await tellPrometheus(options.metrics, { status, uplink, notice }));
     log.info({ node, collector: options.collector }, 'agent started');
     if (spool !== undefined && spool.damaged > 0) uplink.take({ kind: 'changes', changes: [damageOf(node, { ...spool, at: run.startedAt })] });
     await kernel.start();
-    options.onReload?.(async () => {
+    options.onReload?.(() => {
       uplink.reconnect('asked to reload');
-      await observer.readAll();
+      return observer.readAll();
     });
     await Promise.race([observer.start(), aborted(signal)]);
-    if (!signal.aborted) options.onReady?.(`watching ${node} for ${options.collector}`);
+    if (!signal.aborted) options.onReady?.(`watching ${node} for ${[options.collector].flat().join(', ')}`);
     await aborted(signal);
   } finally {
     for (const close of closers.reverse()) await close();
     log.info('agent stopped');
   }
+}
+
+/** Serves the metrics; the returned function ends that. */
+async function tellPrometheus(
+  address: string,
+  { status, uplink, notice }: { readonly status: () => Promise<AgentStatus>; readonly uplink: Uplink; readonly notice: Started['notice'] },
+): Promise<() => unknown> {
+  const { serveMetrics } = await import('./host/metrics.ts');
+  const { agentMetrics } = await import('./metrics.ts');
+  const served = await serveMetrics(address, async () => agentMetrics(await status(), { ...uplink.delivery, now: Date.now() }));
+  notice('metrics are served', { address: served.address });
+  return () => served.close();
 }
 
 interface Started {
@@ -156,20 +164,47 @@ async function openSpool(options: AgentOptions, { node, run, notice }: Started):
   return await Spool.open(disk, { ...bytes, run: { stream: run.stream, startedAt: run.startedAt }, node, now: () => timeOfRun(run), onNotice: notice });
 }
 
+interface Secrets {
+  readonly ca: string[];
+  readonly key?: string;
+  readonly cert?: string;
+}
+
 /** The certificate of this machine, where it enrols by a join token or has done so; the authorities of a file, where one is given. */
 async function openIdentity(
   options: AgentOptions,
   started: { readonly node: string; readonly signal: AbortSignal; readonly notice: Started['notice'] },
-): Promise<{ readonly secrets: { readonly ca: string[]; readonly key?: string; readonly cert?: string }; close(): void } | undefined> {
-  const collector = new URL(collectorUrl(options.collector).href.replace(/^ws/, 'http'));
-  if (collector.protocol !== 'https:') return undefined;
+): Promise<{ readonly secrets: Secrets; close(): void } | undefined> {
+  const collectors = collectorUrls(options.collector).map(({ href }) => new URL(href.replace(/^ws/, 'http')));
+  if (collectors[0]?.protocol !== 'https:') return undefined;
   const authorities = options.authorityFile === undefined ? [] : [readSecret(options.authorityFile)];
   const fixed = authorities.length === 0 ? undefined : { secrets: { ca: [...authorities, ...rootCertificates] }, close: () => {} };
+  const { certificateFile, keyFile } = options;
+  if (certificateFile !== undefined && keyFile !== undefined) {
+    const read = (): Secrets => ({ ca: [...authorities, ...rootCertificates], cert: readSecret(certificateFile), key: readSecret(keyFile) });
+    return operatorsOwn(read, started.notice);
+  }
   if (options.tokenFile !== undefined || options.state === undefined) return fixed;
   const directory = join(options.state, 'identity', encodeURIComponent(started.node));
   if (options.joinTokenFile === undefined && !hasIdentity(directory)) return fixed;
   const joinToken = joinTokenOf(options.joinTokenFile, hasIdentity(directory));
-  return await OwnIdentity.open({ collector, node: started.node, directory, authorities, ...joinToken }, started);
+  return await OwnIdentity.open({ collectors, node: started.node, directory, authorities, ...joinToken }, started);
+}
+
+/** Files of the operator, read anew each time; while they cannot be read, those of before go on. */
+function operatorsOwn(read: () => Secrets, notice: Notice): { readonly secrets: Secrets; close(): void } {
+  let last = read();
+  return {
+    get secrets() {
+      try {
+        last = read();
+      } catch (error) {
+        notice('the client certificate cannot be read', { reason: reasonOf(error) });
+      }
+      return last;
+    },
+    close: () => {},
+  };
 }
 
 // A join token is good for once, so that who has enrolled may have thrown it away; one that is there lets a node in again whose certificate has ended.

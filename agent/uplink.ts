@@ -11,8 +11,11 @@ import { Keeper } from './spool/keeper.ts';
 import type { Spool } from './spool/spool.ts';
 
 export interface UplinkOptions {
-  /** `ws://` on loopback addresses, `wss://` anywhere; `/agent` is added where the URL has no path. */
-  readonly collector: string;
+  /**
+   * `ws://` on loopback addresses, `wss://` anywhere; `/agent` is added where the URL has no path. Of several, which are replicas of one collector, each agent
+   * begins with another and goes on in their order.
+   */
+  readonly collector: string | readonly string[];
   readonly identity: Identity;
   /** What performance.now() said at `identity.startedAt`. */
   readonly begunAt: number;
@@ -24,6 +27,8 @@ export interface UplinkOptions {
   readonly onTrace: (trace: Trace) => Omit<Traced, 'type' | 'id'>;
   readonly onNotice: (text: string, details: Readonly<Record<string, unknown>>) => void;
   readonly heartbeatMs?: number;
+  /** How often the collector is asked whether it has the node's state. */
+  readonly checkMs?: number;
   /** Where changes wait while no collector takes them, and the runs that it held changes of at the start. */
   readonly spool?: { readonly spool: Spool; readonly earlier: readonly EarlierRun[] };
 }
@@ -35,9 +40,28 @@ const aliveMs = 60_000;
 const pauseMinMs = 250;
 const pauseMaxMs = 30_000;
 const pauseLoopbackMaxMs = 1_000;
+/** Below this the first pause after a connection that had stood lies, where there are several collectors: the agents of one that died do not come all at once. */
+const moveMs = 4_000;
 const handshakeTimeoutMs = 10_000;
 /** Time for the collector's welcome. */
 const welcomeTimeoutMs = 10_000;
+
+/** The URLs of `--collector`, each given alone or several with commas. Throws as `collectorUrl`, and USAGE where some are of loopback addresses and some are not. */
+export function collectorUrls(given: string | readonly string[]): readonly URL[] {
+  const urls = [given]
+    .flat()
+    .flatMap((text) => text.split(','))
+    .map((text) => collectorUrl(text.trim()));
+  if (urls.some(({ protocol }) => protocol !== urls[0]?.protocol)) throw failure('USAGE', ['--collector: the URLs are all ws: or all wss:']);
+  return urls;
+}
+
+/** Where a node begins among several collectors: spread evenly, and the same after each start. */
+export function firstOf(node: string, count: number): number {
+  let hash = 0x811c9dc5;
+  for (let at = 0; at < node.length; at++) hash = Math.imul(hash ^ node.charCodeAt(at), 0x01000193);
+  return ((hash ^ (hash >>> 15)) >>> 0) % count;
+}
 
 /** The URL that an agent connects to. Throws USAGE for what is no WebSocket URL and LISTEN_NEEDS_LOOPBACK for plain ws: to another machine. */
 export function collectorUrl(text: string): URL {
@@ -52,7 +76,9 @@ const isLoopback = (host: string): boolean => host === 'localhost' || host === '
 
 export class Uplink {
   readonly #options: UplinkOptions;
-  readonly #url: URL;
+  readonly #urls: readonly URL[];
+  /** Which of them is tried, or connected to. */
+  #at: number;
   readonly #keeper: Keeper | undefined;
   #session: Session;
   #socket: WebSocket | undefined;
@@ -60,23 +86,32 @@ export class Uplink {
   #heartbeat: NodeJS.Timeout | undefined;
   #welcome: NodeJS.Timeout | undefined;
   #alive: NodeJS.Timeout | undefined;
+  readonly #check: NodeJS.Timeout;
   /** What the collector understands, while it is connected. */
   #peer: readonly string[] = [];
   /** Sent on this connection. */
   #frames = 0;
   #tries = 0;
-  /** Not before then, as the collector says; milliseconds of performance.now(). */
-  #notBefore = 0;
+  /** Not before then, as the collectors say, each for itself; milliseconds of performance.now(). */
+  readonly #notBefore: number[];
   #closed = false;
 
   /** Connects at once. Throws as `collectorUrl` does. */
   constructor(options: UplinkOptions) {
     this.#options = options;
-    this.#url = collectorUrl(options.collector);
+    this.#urls = collectorUrls(options.collector);
+    this.#at = firstOf(options.identity.node, this.#urls.length);
+    this.#notBefore = this.#urls.map(() => 0);
     this.#session = newSession({ ...options.identity, capabilities: [...options.identity.capabilities, zstdCapability] }, options.spool?.earlier ?? []);
     this.#keeper = options.spool === undefined ? undefined : new Keeper(options.spool.spool, (input) => this.#step(input));
     this.#alive = setInterval(() => this.#keeper?.sign(this.#session), aliveMs);
+    // Not all agents at the same moment, whenever they were started.
+    this.#check = setInterval(() => this.#step({ kind: 'check' }), (options.checkMs ?? limits.stateCheckMs) * (0.9 + Math.random() / 5));
     this.#connect();
+  }
+
+  get #url(): URL {
+    return this.#urls[this.#at] as URL;
   }
 
   /** Gives the session facts or changes; they are sent when the connection allows. */
@@ -115,6 +150,7 @@ export class Uplink {
     this.#closed = true;
     clearTimeout(this.#retry);
     clearInterval(this.#alive);
+    clearInterval(this.#check);
     const socket = this.#socket;
     this.#stopTimers();
     if (socket !== undefined && socket.readyState !== WebSocket.CLOSED) await this.#leave(socket);
@@ -158,7 +194,7 @@ export class Uplink {
   }
 
   #stayAway(ms: number): void {
-    this.#notBefore = performance.now() + Math.min(ms, limits.retryAfterMsMax);
+    this.#notBefore[this.#at] = performance.now() + Math.min(ms, limits.retryAfterMsMax);
   }
 
   #headers(): Record<string, string> {
@@ -200,16 +236,30 @@ export class Uplink {
 
   #ended(socket: WebSocket, code: number): void {
     if (socket !== this.#socket) return;
-    if (this.#session.phase === 'open') this.#options.onNotice('the connection to the collector ended', { code, unacknowledged: this.unacknowledged });
+    const stood = this.#session.phase === 'open';
+    if (stood) this.#options.onNotice('the connection to the collector ended', { code, unacknowledged: this.unacknowledged });
     this.#stopTimers();
     this.#socket = undefined;
     this.#peer = [];
     this.#step({ kind: 'disconnected' });
     if (this.#closed) return;
-    const bound = Math.min(isLoopback(this.#url.hostname) ? pauseLoopbackMaxMs : pauseMaxMs, pauseMinMs * 2 ** Math.min(this.#tries++, 16));
+    this.#retry = setTimeout(() => this.#connect(), this.#pauseMs(stood));
+  }
+
+  /** Goes on to the next collector, and says how long to wait for it: as long as it asked for, else with full jitter below a bound that doubles with each round. */
+  #pauseMs(stood: boolean): number {
+    const now = performance.now();
+    const [count, last] = [this.#urls.length, this.#at];
+    // The next in order that has not asked to be left alone; where all have, the one that may be asked first.
+    const order = Array.from({ length: count }, (_, i) => (last + 1 + i) % count);
+    const free = order.find((at) => (this.#notBefore[at] ?? 0) <= now);
+    this.#at = free ?? order.reduce((best, at) => ((this.#notBefore[at] ?? 0) < (this.#notBefore[best] ?? 0) ? at : best));
+    const rounds = Math.floor(this.#tries++ / count);
+    const doubled = Math.min(isLoopback(this.#url.hostname) ? pauseLoopbackMaxMs : pauseMaxMs, pauseMinMs * 2 ** Math.min(rounds, 16));
+    const bound = stood && count > 1 && !isLoopback(this.#url.hostname) ? Math.max(moveMs, doubled) : doubled;
     // Asked to stay away, agents come back spread over as long again: all at once would be turned away once more.
-    const away = Math.max(0, this.#notBefore - performance.now());
-    this.#retry = setTimeout(() => this.#connect(), away + Math.random() * Math.max(bound, away));
+    const away = Math.max(0, (this.#notBefore[this.#at] ?? 0) - now);
+    return away + Math.random() * Math.max(bound, away);
   }
 
   #cut(socket: WebSocket, reason: string): void {

@@ -132,6 +132,13 @@ export function listOf(parsed: Parsed, name: string): readonly string[] {
   return Array.isArray(value) ? value : typeof value === 'string' ? [value] : [];
 }
 
+/** The same of an option that must be given at least once; throws the usage error that names it. */
+export function requiredList(parsed: Parsed, name: string): readonly string[] {
+  const values = listOf(parsed, name);
+  if (values.length === 0) throw failure('USAGE', [`--${name} is missing`]);
+  return values;
+}
+
 /** Whether a flag was given. */
 export const flagOf = (parsed: Parsed, name: string): boolean => parsed.values[name] === true;
 

@@ -4,6 +4,7 @@ import type { NodeItem, NodePortItem, ServiceItem } from '../collector/api/views
 import type { Assignment } from '../collector/lint/register.ts';
 import type { Incident } from '../collector/store/records.ts';
 import { actorText, type SequencedChange } from '../shared/model/change.ts';
+import { coverage, gaps, replicas } from './listings.fleet.ts';
 import { printable, spanText, tableText } from './table.ts';
 
 export interface Listing<Item> {
@@ -161,7 +162,7 @@ const register: Listing<Assignment> = {
 };
 
 /** The lists by name. */
-export const listings = { nodes, nodeports, findings, changes, services, incidents, register };
+export const listings = { nodes, nodeports, findings, changes, services, incidents, register, gaps, coverage, replicas };
 export type ListName = keyof typeof listings;
 
 /** The word in the singular, and short ones, are understood as well. */
@@ -175,6 +176,8 @@ const aliases: Readonly<Record<string, ListName>> = {
   service: 'services',
   svc: 'services',
   incident: 'incidents',
+  gap: 'gaps',
+  replica: 'replicas',
 };
 
 /** The list that a word names. */

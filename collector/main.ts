@@ -1,6 +1,6 @@
 // Runs a collector: store, state, cluster objects, the agents' connections and the API, started in order and closed in reverse.
 import { readFileSync } from 'node:fs';
-import { type FileHandle, open, writeFile } from 'node:fs/promises';
+import { type FileHandle, open, readFile, writeFile } from 'node:fs/promises';
 import type { RequestListener, Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { hostname } from 'node:os';
@@ -25,10 +25,13 @@ import { eventChannel } from './notify/kubernetes-events.ts';
 import { type Channel, Notifier } from './notify/notifier.ts';
 import { receiverUrl } from './notify/post.ts';
 import { webhookChannel } from './notify/webhook.ts';
-import { ownStream } from './state/own-stream.ts';
+import { joinTeam, type Team } from './replicas/team.ts';
+import { keepRetention, retentionOf } from './retention.ts';
+import { FindingWriter, isOwnFinding } from './state/finding-writer.ts';
 import { CollectorState, type LiveEvent } from './state/state.ts';
 import { openStore } from './store/open.ts';
 import type { AuditRecord, Store } from './store/store.ts';
+import { version } from './version.ts';
 
 export interface CollectorOptions {
   /** `HOST:PORT`; port 0 lets the system choose. */
@@ -44,6 +47,8 @@ export interface CollectorOptions {
   readonly tlsKey?: string;
   /** PEM file of an authority of the operator's own whose client certificates speak for nodes. */
   readonly agentAuthority?: string;
+  /** ServiceAccounts of agents, `NAMESPACE/NAME` or `NAMESPACE/*`; when absent all of the collector's own namespace (`portreeve` outside a cluster). */
+  readonly agentServiceAccounts?: readonly string[];
   /** Names and addresses that clients know the collector by, for a certificate of its own. */
   readonly names?: readonly string[];
   /** TLS on loopback too; anywhere else it is always there. */
@@ -65,8 +70,10 @@ export interface CollectorOptions {
   readonly webhookSecretFile?: string;
   /** Series for each node in the metrics. */
   readonly metricsPerNode?: boolean;
-  /** The version that runs, for the metrics. */
-  readonly version?: string;
+  /** Days that the ledger, closed findings, gaps and the audit log are kept; `limits.retentionDays` when absent. */
+  readonly retentionDays?: number;
+  /** Bytes over which the oldest changes are forgotten as well; `limits.retentionBytes` when absent. */
+  readonly retentionBytes?: number;
   /** Level of the log on stderr; `info` when absent. */
   readonly logLevel?: 'silent' | 'error' | 'warn' | 'info' | 'debug';
 }
@@ -95,11 +102,12 @@ export async function runCollector(options: CollectorOptions, signal?: AbortSign
   const closers: (() => unknown)[] = [];
   const reloaders: (() => Promise<void>)[] = [];
   try {
-    const api = await start({ ...options, host, isEncrypted, reloaders }, log, closers);
+    const { api, team, fingerprint } = await start({ ...options, host, isEncrypted, reloaders }, log, closers);
     await api.app.listen({ host, port });
     const bound = api.app.server.address() as AddressInfo;
     const address = `${isEncrypted ? 'https' : 'http'}://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`;
-    log.info({ address }, 'the collector listens');
+    team.setAddress(isWildcard(host) ? `${options.names?.[0] ?? hostname()}:${bound.port}` : address.replace(/^https?:\/\//, ''));
+    log.info({ address, ...(isEncrypted ? { fingerprint } : {}) }, 'the collector listens');
     return { ...running({ address, closers, log, signal }), reload: async () => void (await Promise.all(reloaders.map((reload) => reload()))) };
   } catch (error) {
     await closeAll(closers, log);
@@ -116,69 +124,93 @@ interface Started extends CollectorOptions {
   readonly reloaders: (() => Promise<void>)[];
 }
 
-async function start(options: Started, log: Log, closers: (() => unknown)[]): Promise<Api> {
-  const { store, salvaged } = await openStore(options);
-  closers.push(() => store.close());
+async function start(options: Started, log: Log, closers: (() => unknown)[]): Promise<StartedApi> {
+  const { store: opened, salvaged } = await openStore(options);
+  closers.push(() => opened.close());
   if (salvaged !== undefined) log.error({ ...salvaged }, 'the store was damaged: its file is set aside, and what could be read of it goes on in a new one');
-  const [{ items: changes }, open] = await Promise.all([
-    store.changes({ node: '', limit: limits.apiItemsMax }),
-    store.findings({ open: true, limit: 100_000 }),
-  ]);
-  const state = new CollectorState({ ...(options.graceMs === undefined ? {} : { graceMs: options.graceMs }), open });
-  state.recall('', changes);
+  const state = await stateOf(opened, options);
   closers.push(() => state.close());
-  const keeping = keepFindings(state, store, log);
-  closers.push(() => keeping());
-  const record = ownStream(store, state);
+  let ingest: Ingest | undefined;
+  const team = await joinTeam({ store: opened, state, log, session: (node) => ingest?.session(node) });
+  closers.push(() => team.close());
+  const { store } = team;
+  const onFailure = (error: unknown): void => log.error({ reason: reasonOf(error) }, 'a finding could not be stored yet');
+  const findings = new FindingWriter({ state, store, ownership: team.ownership, onFailure });
+  closers.push(() => findings.close());
+  state.subscribe((event) => report(event, log));
   let issues: readonly ObjectIssue[] = [];
   const source = await objectSource(options, (update) => {
     issues = takeObjects(update, issues, { state, log });
-    record(update.changes).catch((error: unknown) => log.error({ reason: reasonOf(error) }, 'changes of the cluster could not be stored'));
+    team.recordOfCluster(update.changes).catch((error: unknown) => log.error({ reason: reasonOf(error) }, 'changes of the cluster could not be stored'));
   });
   closers.push(() => source.close());
-  const authority = await Authority.open(options.data, Date.now());
+  const retention = keepRetention({ team, log, ...retentionOf(options) });
+  closers.push(() => retention.close());
+  const authority = await Authority.open(options.data, Date.now(), { authority: opened.sharedAuthority, isCommon: opened.news !== undefined });
   const isOpen = options.noAuth === true;
   const audit = auditLog(store, log);
   const listener = await listenerOf(options, { authority, log, closers });
   const serviceAccounts = await serviceAccountsOf(options);
   const reviewed = serviceAccounts === undefined ? {} : { serviceAccounts };
   if (!isOpen) await tellFirstToken(store, { authority, file: options.adminTokenFile });
-  const notifier = new Notifier({ state, log, channels: await channelsOf(options, state, log) });
+  const notifier = new Notifier({ state, log, channels: await channelsOf(options, state, log), speaks: () => team.isLeader() });
   closers.push(() => notifier.close());
-  let ingest: Ingest | undefined;
   const api = await createApi({
     access: new Access({ store, isOpen, ...reviewed }),
-    resources: { store, authority, audit, endSession: (node, reason) => ingest?.session(node)?.refuse('IDENTITY_REVOKED', reason) },
+    resources: { store, authority, audit, endSession: (node, reason) => team.session(node)?.refuse('IDENTITY_REVOKED', reason) },
     listener,
     isEncrypted: options.isEncrypted,
     state,
     store,
     log,
-    session: (node) => ingest?.session(node),
+    session: (node) => team.session(node),
     issues: () => issues,
     view: () => source.view(),
-    notReady: () => notReady(state),
-    version: options.version ?? 'unknown',
+    notReady: () => notReady(state) ?? team.notReady(),
+    replicas: () => team.replicas(),
+    keeps: (node) => team.keeps(node),
+    version,
     metricsPerNode: options.metricsPerNode === true,
     told: () => ({ samples: notifier.samples, waiting: notifier.waiting }),
   });
   closers.push(() => api.close());
   const connections = new Connections();
   connections.watch(api.app.server);
-  const admission = { store, isOpen, trustsForeignAuthority: options.agentAuthority !== undefined, ...reviewed };
-  const agents = new Ingest(api.app.server, {
+  const agentAccounts = options.agentServiceAccounts ?? [`${await ownNamespace()}/*`];
+  const admission = { store, isOpen, agentAccounts, trustsForeignAuthority: options.agentAuthority !== undefined, ...reviewed };
+  ingest = new Ingest(api.app.server, {
     state,
     store,
     log,
-    record,
+    record: team.record,
+    ownership: team.ownership,
     audit,
     connections,
     admit: (request) => admit(request, admission, Date.now()),
     ...(options.heartbeatMs === undefined ? {} : { heartbeatMs: options.heartbeatMs }),
   });
-  ingest = agents;
+  const agents = ingest;
   closers.push(() => agents.close());
-  return api;
+  return { api, team, fingerprint: authority.fingerprint };
+}
+
+interface StartedApi {
+  readonly api: Api;
+  readonly team: Team;
+  /** Of the collector's own authority. */
+  readonly fingerprint: string;
+}
+
+/** The state as it was when the collector stopped; replicas read it from each other instead. */
+async function stateOf(store: Store, { graceMs }: CollectorOptions): Promise<CollectorState> {
+  const isShared = store.news !== undefined;
+  const [{ items: changes }, open] = await Promise.all([
+    store.changes({ node: '', limit: limits.apiItemsMax }),
+    isShared ? [] : store.findings({ open: true, limit: 100_000 }),
+  ]);
+  const state = new CollectorState({ ...(graceMs === undefined ? {} : { graceMs }), open, isShared });
+  state.recall('', changes);
+  return state;
 }
 
 /** Those who are told of findings. */
@@ -267,6 +299,12 @@ async function serviceAccountsOf(options: CollectorOptions): Promise<ServiceAcco
   return new ServiceAccounts(await reviewApi(options.kubeconfig === undefined ? {} : { kubeconfig: options.kubeconfig }));
 }
 
+/** The namespace of this pod; `portreeve` outside a cluster. */
+async function ownNamespace(): Promise<string> {
+  const text = await readFile('/var/run/secrets/kubernetes.io/serviceaccount/namespace', 'utf8').catch(() => '');
+  return text.trim() || 'portreeve';
+}
+
 function notReady({ objects: { readAt, unread } }: CollectorState): string | undefined {
   if (readAt === 0) return 'the cluster objects have not been read yet';
   const [missing] = (['Service', 'EndpointSlice'] as const).filter((kind) => unread.has(kind));
@@ -346,28 +384,8 @@ function takeObjects(
   return issues;
 }
 
-/** Writes what the state says of findings into the store, in order. The returned function waits for the last write. */
-function keepFindings(state: CollectorState, store: Store, log: Log): () => Promise<void> {
-  let writing: Promise<void> = Promise.resolve();
-  const failed = (error: unknown): void => log.error({ reason: reasonOf(error) }, 'a finding could not be stored');
-  state.subscribe((event) => {
-    // The store keeps the order of its calls and commits those that wait together: waiting for each would cost one commit a finding.
-    writing = Promise.all([writing, keep(event, store).catch(failed)]).then(() => undefined);
-    report(event, log);
-  });
-  return async () => {
-    await writing;
-  };
-}
-
-async function keep(event: LiveEvent, store: Store): Promise<void> {
-  if (event.kind === 'finding-opened' || event.kind === 'finding-changed')
-    await store.upsertFindings([{ finding: event.finding, openedAt: event.finding.since ?? event.at }]);
-  if (event.kind === 'finding-closed') await store.closeFindings([event.finding.id], event.at);
-}
-
 function report(event: LiveEvent, log: Log): void {
-  if (event.kind === 'finding-opened' || event.kind === 'finding-closed') {
+  if ((event.kind === 'finding-opened' || event.kind === 'finding-closed') && isOwnFinding(event)) {
     const { node, cause, service, port, summary } = event.finding;
     log.info({ node, cause, service, port, summary }, event.kind === 'finding-opened' ? 'finding opened' : 'finding closed');
   }

@@ -23,6 +23,7 @@ const table = {
   NODE_FOREIGN: (named: string, admitted: string) => `the agent was let in for ${admitted} and speaks for ${named}`,
   ENROLMENT_REFUSED: (reason: string) => `the collector does not take this agent: ${reason}`,
   ROOT_NEEDED: (what: string) => `${what} needs root (or CAP_NET_ADMIN)`,
+  LEASE_LOST: (node: string) => `another replica of the collector owns ${node === '' ? 'the ledger of the cluster' : node} now`,
   STORE_FAILED: (file: string, reason: string) => `the store ${file} cannot be used: ${reason}`,
 } as const;
 

@@ -106,6 +106,8 @@ export const limits = {
   drawingCharactersMax: 200_000,
   /** Characters of a drawing in Mermaid: its programs refuse more than 50,000. */
   mermaidCharactersMax: 45_000,
+  /** Requests of one client (a token, or an address without one) to the API in a minute; more are told to wait. Where nobody is asked who they are, there is no limit. */
+  apiRequestsPerMinuteMax: 6_000,
   /** Findings, changes … in one API answer. */
   apiItemsMax: 1_000,
   /** NodePorts × nodes in one API answer; the matrix has all of them, a code each. */
@@ -135,8 +137,29 @@ export const limits = {
   /** Milliseconds between two tellings of one NodePort's drops: they begin with the first and go to the second while the drops go on. */
   dropToldMinMs: 1_000,
   dropToldMaxMs: 30_000,
-  /** Milliseconds between heartbeats; a peer that misses one is cut off. */
-  heartbeatMs: 15_000,
+  /** Milliseconds between two checks that the collector has a node's state as the agent has it. */
+  stateCheckMs: 10 * 60_000,
+  /** Milliseconds between heartbeats; a peer that misses one is cut off. Agents move from a machine that vanished within two of them and a pause. */
+  heartbeatMs: 10_000,
+  /** Days that a collector keeps changes, findings that are over, gaps and the audit log, if it is not told otherwise (`--retention-days`). */
+  retentionDays: 90,
+  /** Bytes of the store over which the oldest changes are forgotten as well (`--retention-bytes`). */
+  retentionBytes: 32 * 1024 * 1024 * 1024,
+  /** Milliseconds between two looks at what is to be forgotten, and changes that are forgotten in one transaction, so that no write waits long. */
+  retentionEveryMs: 10 * 60_000,
+  retentionRowsMax: 10_000,
+  /** Milliseconds between two signs of life of a replica in the database, and after which one that gives none is taken for dead. */
+  replicaBeatMs: 2_000,
+  replicaDeadMs: 10_000,
+  /** Milliseconds between two looks at what other replicas have written, where they can tell by themselves (LISTEN), and where not. */
+  replicaLookMs: 10_000,
+  replicaLookDeafMs: 1_000,
+  /** Milliseconds that news of a node wait, so that several go as one. */
+  replicaPublishMs: 300,
+  /** Milliseconds that a message to the other replicas waits for more. */
+  replicaTellMs: 100,
+  /** Milliseconds for the answer of another replica. */
+  replicaAnswerMs: 12_000,
   /** Milliseconds of grace before a difference of fact and expectation is a drift: kube-proxy needs seconds to converge. */
   graceMs: 30_000,
 } as const;

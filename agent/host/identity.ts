@@ -5,12 +5,12 @@ import { mkdir, open, readFile, rename } from 'node:fs/promises';
 import https from 'node:https';
 import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
-import { failure, reasonOf } from '../../shared/errors.ts';
-import { readJoinToken } from '../../shared/wire/join-token.ts';
+import { failure, PortreeveError, reasonOf } from '../../shared/errors.ts';
+import { type JoinToken, joinTokenText, readJoinToken } from '../../shared/wire/join-token.ts';
 
 export interface IdentityOptions {
-  /** `https:` address of the collector. */
-  readonly collector: URL;
+  /** `https:` addresses of the collector's replicas; the first that answers is asked. */
+  readonly collectors: readonly URL[];
   readonly node: string;
   /** Directory of its own, closed to others. */
   readonly directory: string;
@@ -36,12 +36,20 @@ const timeoutMs = 15_000;
  */
 export async function identityOf(options: IdentityOptions, now: number): Promise<Secrets> {
   const kept = await readSecrets(options);
-  if (kept !== undefined && Date.parse(new X509Certificate(kept.cert).validTo) > now) return kept;
+  const isValid = kept !== undefined && Date.parse(new X509Certificate(kept.cert).validTo) > now;
+  // A join token that was not used yet was made because what is kept here is not taken any more.
+  if (isValid && (options.joinToken === undefined || (await isJoined(options, options.joinToken)))) return kept;
   if (options.joinToken === undefined) {
     const what = kept === undefined ? 'it has no certificate yet' : 'its certificate has expired';
     throw failure('ENROLMENT_REFUSED', [`${what}: make a join token (portreeve token create --node ${options.node}) and give it with --join-token-file`]);
   }
-  return await enrol(options, options.joinToken);
+  try {
+    return await enrol(options, options.joinToken);
+  } catch (error) {
+    // A token that is of no use does not take away what still holds.
+    if (kept !== undefined && isValid) return kept;
+    throw error;
+  }
 }
 
 /** Milliseconds since 1970 at which the certificate is to be renewed. */
@@ -53,14 +61,28 @@ export function renewalTime({ cert }: Secrets): number {
 
 /** Asks for a newer certificate by the one that holds still. Throws as `identityOf`. */
 export async function renewed(options: IdentityOptions, secrets: Secrets): Promise<Secrets> {
-  const answer = await post(options.collector, { path: '/renew', body: {}, tls: secrets });
+  const answer = await firstAnswer(options, (collector) => post(collector, { path: '/renew', body: {}, tls: secrets }));
   return await keep(options, { ...secrets, cert: textOf(answer, 'certificate') });
 }
 
 /** Whether an agent of this directory has enrolled. */
 export const hasIdentity = (directory: string): boolean => existsSync(join(directory, 'cert.pem'));
 
-const files = ({ directory }: IdentityOptions) => ({ key: join(directory, 'key.pem'), cert: join(directory, 'cert.pem'), ca: join(directory, 'ca.pem') });
+const files = ({ directory }: IdentityOptions) => ({
+  key: join(directory, 'key.pem'),
+  cert: join(directory, 'cert.pem'),
+  ca: join(directory, 'ca.pem'),
+  /** The id of the join token that was used last. */
+  joined: join(directory, 'joined'),
+});
+
+/** Whether this directory has enrolled by this very token; what is no token is not known, and no reason to enrol. */
+async function isJoined(options: IdentityOptions, text: string): Promise<boolean> {
+  const token = readJoinToken(text);
+  if (token === undefined) return true;
+  const used = await readFile(files(options).joined, 'utf8').catch(() => undefined);
+  return used?.trim() === token.id;
+}
 
 async function readSecrets(options: IdentityOptions): Promise<Secrets | undefined> {
   const { key, cert, ca } = files(options);
@@ -74,19 +96,51 @@ async function readSecrets(options: IdentityOptions): Promise<Secrets | undefine
   }
 }
 
+/** Asks one replica after the other, as long as none answers. */
+async function firstAnswer<Answer>({ collectors }: IdentityOptions, ask: (collector: URL) => Promise<Answer>): Promise<Answer> {
+  let reason: unknown = failure('COLLECTOR_UNREACHABLE', ['--collector', 'no URL is given']);
+  for (const collector of collectors) {
+    try {
+      return await ask(collector);
+    } catch (error) {
+      if (!(error instanceof PortreeveError) || error.code !== 'COLLECTOR_UNREACHABLE') throw error;
+      reason = error;
+    }
+  }
+  throw reason;
+}
+
 async function enrol(options: IdentityOptions, text: string): Promise<Secrets> {
   const token = readJoinToken(text);
   if (token === undefined) throw failure('ENROLMENT_REFUSED', ['what --join-token-file holds is no join token (prj_…)']);
-  const authority = await pinnedAuthority(options.collector, token.fingerprint);
+  return await firstAnswer(options, async (collector) => {
+    try {
+      return await enrolAt(collector, options, token);
+    } catch (error) {
+      if (!(error instanceof PortreeveError) || !(error.cause instanceof KeyRevoked)) throw error;
+      // The key of before was revoked: a copy of it may be in other hands. It is kept aside, and a new one made.
+      await rename(files(options).key, `${files(options).key}.revoked`);
+      return await enrolAt(collector, options, token);
+    }
+  });
+}
+
+/** The collector wants another key. */
+class KeyRevoked extends Error {}
+
+async function enrolAt(collector: URL, options: IdentityOptions, token: JoinToken): Promise<Secrets> {
+  const authority = await pinnedAuthority(collector, token.fingerprint);
   const key = await keyOf(options);
   const ca = [authority, ...options.authorities, ...rootCertificates];
   const proofText = Buffer.from(`enrol ${options.node} ${token.id}`);
   const proof = sign('sha256', proofText, key).toString('base64');
   const publicKey = createPublicKey(key).export({ type: 'spki', format: 'pem' }) as string;
   // The key of before is the same, where there was one: it proves that the node has not been exchanged.
-  const body = { token: text.trim(), node: options.node, publicKey, proof, formerKey: publicKey, formerProof: proof };
-  const answer = await post(options.collector, { path: '/enrol', body, tls: { ca } });
-  return await keep(options, { key, cert: textOf(answer, 'certificate'), ca }, authority);
+  const body = { token: joinTokenText(token), node: options.node, publicKey, proof, formerKey: publicKey, formerProof: proof };
+  const answer = await post(collector, { path: '/enrol', body, tls: { ca } });
+  const kept = await keep(options, { key, cert: textOf(answer, 'certificate'), ca }, authority);
+  await write(options.directory, { file: files(options).joined, content: `${token.id}\n` });
+  return kept;
 }
 
 /** The collector's authority, known by the fingerprint in the token: until it is checked, nothing secret is sent. */
@@ -164,7 +218,7 @@ function request(url: URL, asked: { readonly method: string; readonly body?: str
         const content = Buffer.concat(chunks);
         if (response.statusCode === 200) resolve(content);
         else if ((response.statusCode ?? 500) >= 500) unreachable(new Error(`it answered ${response.statusCode}`));
-        else reject(failure('ENROLMENT_REFUSED', [detailOf(content, response.statusCode)]));
+        else reject(failure('ENROLMENT_REFUSED', [detailOf(content, response.statusCode)], response.statusCode === 409 ? new KeyRevoked() : undefined));
       });
     });
     sent.on('timeout', () => sent.destroy(new Error(`no answer within ${timeoutMs / 1_000} s`)));

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AgentOptions } from '../../agent/main.ts';
 import { failure } from '../../shared/errors.ts';
-import { type Command, flagOf, type Io, numberOf, outputOption, type Parsed, requiredText, textOf } from '../command.ts';
+import { type Command, flagOf, type Io, numberOf, outputOption, type Parsed, requiredList, textOf } from '../command.ts';
 import { startService } from '../service.ts';
 import { runDirectory, socketName, socketOf } from './agent.socket.ts';
 
@@ -21,7 +21,13 @@ export const command: Command = {
     'agent connections asks it for the tracked connections of one NodePort, as conntrack -L prints them.',
   ].join('\n'),
   options: [
-    { name: 'collector', value: 'URL', summary: 'wss://HOST:PORT, or ws://HOST:PORT on a loopback address', env: 'PORTREEVE_COLLECTOR' },
+    {
+      name: 'collector',
+      value: 'URL',
+      summary: 'wss://HOST:PORT, or ws://HOST:PORT on a loopback address; once for each replica',
+      env: 'PORTREEVE_COLLECTOR',
+      multiple: true,
+    },
     { name: 'node', value: 'NAME', summary: 'name of the Kubernetes node (default: the host name)' },
     { name: 'state', value: 'DIR', summary: 'directory for changes that wait while no collector takes them, and for the socket' },
     {
@@ -32,6 +38,8 @@ export const command: Command = {
     { name: 'spool-bytes', value: 'BYTES', summary: 'what they may take there (default: 64 MiB); beyond it first and last of each object are kept' },
     { name: 'token-file', value: 'FILE', summary: 'token of a ServiceAccount (audience portreeve), read anew at each connection' },
     { name: 'join-token-file', value: 'FILE', summary: 'join token, for the first start without Kubernetes tokens (portreeve token create --node)' },
+    { name: 'tls-cert', value: 'FILE', summary: 'client certificate of an authority of your own (common name: the node), read anew at each connection' },
+    { name: 'tls-key', value: 'FILE', summary: 'its key' },
     { name: 'ca-file', value: 'FILE', summary: "authorities that the collector's certificate may come from, as PEM" },
     { name: 'metrics', value: 'HOST:PORT', summary: "where Prometheus finds this agent's metrics, in plain HTTP (default: nowhere)" },
     { name: 'watch-resets', summary: 'with eBPF, also watch the resets that clients are sent; each short packet of the node pays about 0.1 µs for it' },
@@ -42,6 +50,7 @@ export const command: Command = {
   examples: [
     'portreeve agent --collector ws://127.0.0.1:7300 --node node1',
     'portreeve agent --collector wss://collector.example:7300 --state /var/lib/portreeve --join-token-file /etc/portreeve/join-token',
+    'portreeve agent --collector wss://a.example:7300 --collector wss://b.example:7300 --state /var/lib/portreeve',
     'portreeve agent status',
     'portreeve agent status --probe -o json',
     'portreeve agent connections 30999/udp',
@@ -63,9 +72,11 @@ async function runHere(parsed: Parsed, io: Io): Promise<number> {
   const socket = socketOf(parsed) ?? (existsSync(runDirectory) ? join(runDirectory, socketName) : undefined);
   const [joinTokenFile, authorityFile] = [textOf(parsed, 'join-token-file'), textOf(parsed, 'ca-file')];
   if (joinTokenFile !== undefined && state === undefined) throw failure('USAGE', ['--join-token-file needs --state DIR, where the key is kept']);
+  const [certificateFile, keyFile] = [textOf(parsed, 'tls-cert'), textOf(parsed, 'tls-key')];
+  if ((certificateFile === undefined) !== (keyFile === undefined)) throw failure('USAGE', ['--tls-cert and --tls-key go together']);
   const spoolBytes = numberOf(parsed, 'spool-bytes', { min: 1024 * 1024, max: Number.MAX_SAFE_INTEGER });
   const metrics = textOf(parsed, 'metrics');
-  const collector = requiredText(parsed, 'collector');
+  const collector = requiredList(parsed, 'collector');
   const service = startService(io.env, io.signal);
   const options: AgentOptions = {
     collector,
@@ -75,6 +86,8 @@ async function runHere(parsed: Parsed, io: Io): Promise<number> {
     ...(spoolBytes === undefined ? {} : { spoolBytes }),
     ...(joinTokenFile === undefined ? {} : { joinTokenFile }),
     ...(authorityFile === undefined ? {} : { authorityFile }),
+    ...(certificateFile === undefined ? {} : { certificateFile }),
+    ...(keyFile === undefined ? {} : { keyFile }),
     ...(flagOf(parsed, 'watch-resets') ? { watchResets: true } : {}),
     ...(node === undefined ? {} : { node }),
     ...(state === undefined ? {} : { state }),

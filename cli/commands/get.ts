@@ -3,6 +3,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import type { OperationName } from '../../collector/api/client.ts';
+import { gapReasons } from '../../collector/api/models.ts';
 import { failure, PortreeveError } from '../../shared/errors.ts';
 import { ask, askForAll, isAway, listen, type Server, serverOf } from '../ask.ts';
 import {
@@ -25,22 +26,23 @@ import { type Listing, type ListName, listings, listNameOf, listText } from '../
 import { exitCodeFor } from '../process.ts';
 
 const filterOptions: readonly Option[] = [
-  { name: 'node', value: 'NAME', summary: 'only of this node (nodeports, findings, changes, incidents)', names: 'node' },
+  { name: 'node', value: 'NAME', summary: 'only of this node (nodeports, findings, changes, incidents, gaps, coverage)', names: 'node' },
   { name: 'cause', value: 'ID', summary: 'only of this cause (findings)', names: 'cause' },
   { name: 'service', value: 'NS/NAME', summary: 'only of this Service (nodeports, findings, incidents)', names: 'service' },
   { name: 'state', value: 'STATE', summary: 'what lasts, or what is over (findings, incidents)', choices: ['open', 'closed', 'all'] },
   { name: 'kind', value: 'KIND', summary: 'only of this kind: rule, chain, sysctl, service … (changes)' },
   { name: 'subject', value: 'TEXT', summary: 'only with this text in the subject (changes)' },
   { name: 'text', value: 'TEXT', summary: 'only with this text anywhere, also in rules and by whom (changes)' },
-  { name: 'since', value: 'TIME', summary: 'only from this time on, or within so long: 30m, 2h (changes, incidents)' },
+  { name: 'reason', value: 'REASON', summary: 'only for this reason (gaps)', choices: gapReasons },
+  { name: 'since', value: 'TIME', summary: 'only from this time on, or within so long: 30m, 2h (changes, incidents, gaps, coverage)' },
   { name: 'at', value: 'TIME', summary: 'as it was believed then: 2026-01-31T14:03:22Z, or 10m for ten minutes ago' },
   { name: 'limit', value: 'N', summary: 'at most so many items' },
 ];
 
 export const command: Command = {
   name: 'get',
-  summary: 'list nodes, nodeports, findings, changes, services, incidents or the register of a collector',
-  usage: 'nodes|nodeports|findings|changes|services|incidents|register',
+  summary: 'list nodes, nodeports, findings, changes, services, incidents, the register, gaps, coverage or replicas of a collector',
+  usage: 'nodes|nodeports|findings|changes|services|incidents|register|gaps|coverage|replicas',
   description:
     'With --watch the list is printed, and then every item that is new or says something else than before.\n' +
     'Exit code 0: nothing is wrong; 1: there are findings of severity error or warning; 5: nothing is known to be wrong, but what is known of the cluster is old.',
@@ -120,9 +122,9 @@ async function get(parsed: Parsed, io: Io): Promise<number> {
 }
 
 async function answered({ what, server, query, most }: Asking): Promise<{ readonly items: readonly unknown[]; readonly view?: unknown }> {
-  if (what === 'register') return (await ask(server, 'register', { query })) as { items: readonly unknown[] };
+  if (what === 'register' || what === 'replicas') return (await ask(server, what, { query })) as { items: readonly unknown[] };
   // The ledger may hold millions: unless more is asked for, the newest page is meant.
-  const limit = most ?? (what === 'changes' || what === 'incidents' ? 100 : undefined);
+  const limit = most ?? (what === 'changes' || what === 'incidents' || what === 'gaps' ? 100 : undefined);
   const page = Math.min(limit ?? 1_000, 1_000);
   return await askForAll(server, `GET /${what}` as Extract<OperationName, 'GET /nodes'>, {
     query: { ...query, limit: page } as never,
@@ -150,6 +152,9 @@ const eventsOf: Readonly<Record<ListName, string>> = {
   services: 'services,finding-opened,finding-closed',
   incidents: 'finding-opened,change',
   register: 'services',
+  gaps: 'node,change',
+  coverage: 'node,change',
+  replicas: 'node',
 };
 const settleMs = 200;
 
@@ -179,7 +184,8 @@ async function watch(parsed: Parsed, io: Io, asking: Asking): Promise<number> {
   let failed: unknown;
   for await (const { event } of stream) {
     if (failed !== undefined) throw failed;
-    if (event === 'heartbeat') continue;
+    // Replicas come and go without a word.
+    if (event === 'heartbeat' && asking.what !== 'replicas') continue;
     waiting ??= setTimeout(() => {
       waiting = undefined;
       show().catch((error: unknown) => {
@@ -207,7 +213,7 @@ async function* newsOf({ server, what }: Asking, { signal }: Pick<Io, 'signal'>)
 const pollMs = 2_000;
 
 const stable = (listing: Listing<unknown>, item: unknown): string =>
-  JSON.stringify([listing.row(item, 0), (item as { nodes?: unknown }).nodes]).replaceAll(/"\d+[smhd]"/g, '""');
+  JSON.stringify([listing.row(item, 0), (item as { nodes?: unknown }).nodes]).replaceAll(/"\d+[smhd]( ago)?"/g, '""');
 
 function rowsText(listing: Listing<unknown>, items: readonly unknown[], { form, hasHead }: { readonly form: string; readonly hasHead: boolean }): string {
   const text = listText(listing, items, { form, now: Date.now() });

@@ -20,7 +20,11 @@ export const entries: readonly Entry[] = [
   { name: 'check', summary: 'compare a capture with cluster objects and diagnose', load: () => import('./check.ts') },
   { name: 'lint', summary: 'check how NodePorts are used, and list whom each belongs to', load: () => import('./lint.ts') },
   { name: 'explain', summary: 'ask the collector why a NodePort does not answer', load: () => import('./explain.ts') },
-  { name: 'get', summary: 'list nodes, nodeports, findings, changes, services, incidents or the register of a collector', load: () => import('./get.ts') },
+  {
+    name: 'get',
+    summary: 'list nodes, nodeports, findings, changes, services, incidents, the register, gaps, coverage or replicas of a collector',
+    load: () => import('./get.ts'),
+  },
   { name: 'top', summary: 'live view of broken NodePorts in the terminal', load: () => import('./top.ts') },
   { name: 'watch', summary: 'print findings, changes and agents as they come and go', load: () => import('./watch.ts') },
   { name: 'timeline', summary: 'show changes and findings in order of time', load: () => import('./timeline.ts') },

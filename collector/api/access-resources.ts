@@ -106,7 +106,7 @@ export function addEnrolment(app: FastifyInstance, { store, authority, audit }: 
     const record = { who: `node:${asked.node}`, action: 'enrol', address: request.ip };
     if (enrolled.kind === 'refused') {
       audit({ ...record, subject: enrolled.reason, outcome: 'refused' });
-      throw new Problem(403, enrolled.reason);
+      throw new Problem(enrolled.needs === 'new key' ? 409 : 403, enrolled.reason);
     }
     audit({ ...record, subject: enrolled.issued.serial, outcome: 'done' });
     return { certificate: enrolled.issued.pem, authority: authority.pem, expiresAt: enrolled.issued.expiresAt };

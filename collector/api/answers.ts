@@ -146,7 +146,13 @@ function nodeAnswers(options: AnswerOptions) {
     node: async (name: string, text: string | undefined) => {
       if (text === undefined) {
         const view = viewOf(options, name);
-        return { ...nodeItem(view, contextOf(options)), ports: cellsOf(view), facts: [...view.facts.values()], open: view.findings, waiting: view.pending };
+        return {
+          ...nodeItem(view, contextOf(options)),
+          ports: cellsOf(view), // In one order, whichever replica answers.
+          facts: [...view.facts.values()].sort((a, b) => (a.key < b.key ? -1 : 1)),
+          open: view.findings,
+          waiting: view.pending,
+        };
       }
       const at = pastTime(text);
       const { items, matrix, findings } = await past(at);

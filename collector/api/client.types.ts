@@ -87,7 +87,7 @@ export interface Evidence {
 export interface Finding {
   /** Stable while the fault lasts. */
   readonly id: string;
-  /** A01 … D22 of docs/causes.md, or "unknown". */
+  /** A01 … E01 of docs/causes.md, or "unknown". */
   readonly cause: string;
   readonly title: string;
   readonly severity: 'error' | 'warning' | 'info';
@@ -314,6 +314,40 @@ export interface Gap {
     readonly from: number;
     readonly to: number;
   };
+}
+
+/** How well a node was observed in a span of time. */
+export interface Coverage {
+  readonly node: string;
+  readonly agent: 'connected' | 'disconnected' | 'never';
+  /** The span begins. Milliseconds since 1970. */
+  readonly from: number;
+  /** It ends. Milliseconds since 1970. */
+  readonly to: number;
+  /** Share of the span that an agent observed, as far as gaps tell. */
+  readonly observed: number;
+  readonly unobservedMs: number;
+  /** Gaps in the span by reason. */
+  readonly gaps: Readonly<Record<string, number>>;
+  readonly lastGapAt: number | null;
+}
+
+/** One of the collectors that share the store. */
+export interface Replica {
+  readonly id: string;
+  /** Where it listens; empty until that is known. */
+  readonly address: string;
+  readonly version: string;
+  /** When its process began. Milliseconds since 1970. */
+  readonly startedAt: number;
+  readonly seenAgoMs: number;
+  readonly alive: boolean;
+  /** Whether it does what one does for all. */
+  readonly leader: boolean;
+  /** Whether it is the one that answers. */
+  readonly self: boolean;
+  /** Nodes whose agents are connected there. */
+  readonly agents: number;
 }
 
 /** How old what is known of the cluster is, and what is amiss with it. */
@@ -614,6 +648,54 @@ export interface Operations {
       readonly next?: string;
     };
   };
+  /** Times of which the ledger does not tell everything, and why; the latest first. */
+  'GET /gaps': {
+    readonly path: undefined;
+    readonly query: { readonly node?: string | undefined; readonly reason?: 'agent-down' | 'spool-full' | 'spool-damaged' | 'folded' | 'watch-overrun' | 'lost' | undefined; readonly from?: string | undefined; readonly to?: string | undefined; readonly limit?: number | undefined; readonly cursor?: string | undefined };
+    readonly body: undefined;
+    readonly answer: {
+      readonly apiVersion: 'portreeve/v1';
+      readonly kind: 'GapList';
+      readonly view: View;
+      /** The time that was asked for. */
+      readonly at?: number;
+      readonly items: readonly Gap[];
+      /** Cursor of the next page. */
+      readonly next?: string;
+    };
+  };
+  /** How much of a span of time each node was observed; of the last day, where none is given. */
+  'GET /coverage': {
+    readonly path: undefined;
+    readonly query: { readonly node?: string | undefined; readonly from?: string | undefined; readonly to?: string | undefined; readonly limit?: number | undefined; readonly cursor?: string | undefined };
+    readonly body: undefined;
+    readonly answer: {
+      readonly apiVersion: 'portreeve/v1';
+      readonly kind: 'CoverageList';
+      readonly view: View;
+      /** The time that was asked for. */
+      readonly at?: number;
+      readonly items: readonly Coverage[];
+      /** Cursor of the next page. */
+      readonly next?: string;
+    };
+  };
+  /** The collectors that share the store. */
+  'GET /replicas': {
+    readonly path: undefined;
+    readonly query: undefined;
+    readonly body: undefined;
+    readonly answer: {
+      readonly apiVersion: 'portreeve/v1';
+      readonly kind: 'ReplicaList';
+      readonly view: View;
+      /** The time that was asked for. */
+      readonly at?: number;
+      readonly items: readonly Replica[];
+      /** Cursor of the next page. */
+      readonly next?: string;
+    };
+  };
   /** Which NodePort belongs to which Service, and who owns it; as CSV with ?format=csv or Accept: text/csv. */
   'GET /register': {
     readonly path: undefined;
@@ -680,21 +762,5 @@ export interface Operations {
     readonly query: undefined;
     readonly body: undefined;
     readonly answer: unknown;
-  };
-  /** Times of which the ledger does not tell everything, newest first. */
-  'GET /gaps': {
-    readonly path: undefined;
-    readonly query: { readonly node?: string | undefined; readonly from?: string | undefined; readonly to?: string | undefined; readonly limit?: number | undefined };
-    readonly body: undefined;
-    readonly answer: {
-      readonly apiVersion: 'portreeve/v1';
-      readonly kind: 'GapList';
-      readonly view: View;
-      /** The time that was asked for. */
-      readonly at?: number;
-      readonly items: readonly Gap[];
-      /** Cursor of the next page. */
-      readonly next?: string;
-    };
   };
 }

@@ -6,7 +6,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 /** A weak tag of an answer; equal for answers that say the same of the cluster. */
 export const etagOf = (answer: unknown): string => `W/"${createHash('sha256').update(JSON.stringify(answer, withoutAges)).digest('base64url').slice(0, 22)}"`;
 
-const ages: ReadonlySet<string> = new Set(['objectsAgeMs', 'viewAgeMs']);
+const ages: ReadonlySet<string> = new Set(['objectsAgeMs', 'viewAgeMs', 'seenAgoMs']);
 const withoutAges = (key: string, value: unknown): unknown => (ages.has(key) ? undefined : value);
 
 /** Sends an answer with its tag, or 304 to who has it. */

@@ -139,6 +139,7 @@ function partsOf(event: LiveEvent): Omit<Told, 'number'> | undefined {
         ? { name: 'services', node: '', data: JSON.stringify({ at: Date.now(), services: [...event.touched.services].slice(0, namesMax) }) }
         : undefined;
     case 'judged':
+    case 'pending':
     case 'failed':
       return undefined;
   }

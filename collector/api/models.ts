@@ -1,13 +1,15 @@
 // Schemas of what the API answers with, each under the name that it has in the OpenAPI document; that they say what our types say is checked by the compiler.
 import Type, { type Static, type TSchema } from 'typebox';
-import type { SequencedChange } from '../../shared/model/change.ts';
+import type { GapReason, SequencedChange } from '../../shared/model/change.ts';
 import type { Finding } from '../../shared/model/finding.ts';
 import type { Decider } from '../../shared/model/outcome.ts';
 import type { Correlation } from '../correlate/index.ts';
 import type { Explanation } from '../explain/explain.ts';
 import type { Assignment } from '../lint/register.ts';
+import type { ReplicaItem } from '../replicas/replicas.ts';
 import type { Gap, Incident } from '../store/records.ts';
 import type { FindingItem, TimelineItem } from './answers.ts';
+import type { CoverageItem } from './fleet-resources.ts';
 import type { Freshness } from './freshness.ts';
 import type { MatrixColumn, MatrixRow } from './matrix.ts';
 import type { NodeItem, NodePortItem, ServiceItem } from './views.ts';
@@ -63,7 +65,9 @@ const actor = Type.Object(
   { description: 'Who made a change, and how that is known.' },
 );
 
-const gapReason = words('agent-down', 'spool-full', 'spool-damaged', 'folded', 'watch-overrun', 'lost');
+/** Why the ledger may lack something. */
+export const gapReasons = ['agent-down', 'spool-full', 'spool-damaged', 'folded', 'watch-overrun', 'lost'] as const satisfies readonly GapReason[];
+const gapReason = words(...gapReasons);
 const plainChange = {
   at: time('By the clock of the machine that saw it.'),
   node: Type.String({ description: 'Empty for changes of cluster objects.' }),
@@ -95,7 +99,7 @@ const evidence = Type.Object({
 
 const plainFinding = {
   id: Type.String({ description: 'Stable while the fault lasts.' }),
-  cause: Type.String({ description: 'A01 … D22 of docs/causes.md, or "unknown".' }),
+  cause: Type.String({ description: 'A01 … E01 of docs/causes.md, or "unknown".' }),
   title: text,
   severity,
   confidence: words('certain', 'likely', 'possible'),
@@ -261,6 +265,35 @@ const gap = Type.Object({
   seqs: optional(Type.Object({ stream: text, from: count, to: count })),
 });
 
+const coverage = Type.Object(
+  {
+    node: text,
+    agent: words('connected', 'disconnected', 'never'),
+    from: time('The span begins.'),
+    to: time('It ends.'),
+    observed: Type.Number({ minimum: 0, maximum: 1, description: 'Share of the span that an agent observed, as far as gaps tell.' }),
+    unobservedMs: number,
+    gaps: Type.Unsafe<CoverageItem['gaps']>(Type.Record(text, count, { description: 'Gaps in the span by reason.' })),
+    lastGapAt: nullable(time('The end of the last gap.')),
+  },
+  { description: 'How well a node was observed in a span of time.' },
+);
+
+const replica = Type.Object(
+  {
+    id: text,
+    address: Type.String({ description: 'Where it listens; empty until that is known.' }),
+    version: text,
+    startedAt: time('When its process began.'),
+    seenAgoMs: number,
+    alive: Type.Boolean(),
+    leader: Type.Boolean({ description: 'Whether it does what one does for all.' }),
+    self: Type.Boolean({ description: 'Whether it is the one that answers.' }),
+    agents: Type.Integer({ minimum: 0, description: 'Nodes whose agents are connected there.' }),
+  },
+  { description: 'One of the collectors that share the store.' },
+);
+
 const view = Type.Object(
   { objectsAgeMs: nullable(number), stale: Type.Boolean(), doubts: list(text) },
   { description: 'How old what is known of the cluster is, and what is amiss with it.' },
@@ -288,6 +321,8 @@ export const models: Readonly<Record<string, TSchema>> = {
   MatrixColumn: matrixColumn,
   MatrixRow: matrixRow,
   Gap: gap,
+  Coverage: coverage,
+  Replica: replica,
   View: view,
   Problem: problem,
 };
@@ -313,5 +348,7 @@ export type Checked = [
   Fits<MatrixColumn, Static<typeof matrixColumn>>,
   Fits<MatrixRow, Static<typeof matrixRow>>,
   Fits<Gap, Static<typeof gap>>,
+  Fits<CoverageItem, Static<typeof coverage>>,
+  Fits<ReplicaItem, Static<typeof replica>>,
   Fits<Freshness, Static<typeof view>>,
 ];

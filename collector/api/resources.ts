@@ -1,6 +1,5 @@
 // The resources under /api/v1 as one list: what each is for, what may be asked, and what answers.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { TSchema } from 'typebox';
 import { limits } from '../../shared/limits.ts';
 import { registerCsv } from '../lint/register.ts';
 import type { AlertsBody } from './alerts.ts';
@@ -19,11 +18,7 @@ import type { ApiOptions } from './server.ts';
 export interface Resource {
   readonly url: string;
   readonly summary: string;
-  /** Of the answer; its schema is that of `schemas.answers`, or `response`. */
-  readonly kind: string;
-  readonly response?: TSchema;
-  /** Of a kind without a schema: whether it is a list of open objects. */
-  readonly list?: boolean;
+  readonly kind: schemas.AnswerKind;
   readonly method?: 'GET' | 'POST';
   readonly schema?: { readonly params?: object; readonly querystring?: object; readonly body?: object };
   /** Bytes of the body, where the usual limit is too small. */
@@ -37,14 +32,14 @@ export interface Resource {
 
 export interface Serving {
   readonly answers: Answers;
-  /** Resources that are listed elsewhere. */
-  readonly more?: readonly Resource[];
+  /** Resources besides those of the answers. */
+  readonly more: readonly Resource[];
   readonly live: LiveStreams;
   readonly view: ApiOptions['view'];
 }
 
 /** Adds all resources. */
-export function addResources(app: FastifyInstance, { answers, more = [], live, view }: Serving): void {
+export function addResources(app: FastifyInstance, { answers, more, live, view }: Serving): void {
   for (const resource of [...stateResources(answers), ...historyResources(answers), ...more]) addResource(app, resource, view);
   app.get('/register', registerOptions, async (request, reply) => sendRegister(request, reply, { answers, view }));
   app.get('/live', { schema: { summary: `Server-sent events: ${eventNames.join(', ')}.`, querystring: schemas.liveQuery } }, (request, reply) => {
@@ -201,7 +196,7 @@ async function visible(answered: { readonly items?: readonly unknown[] }, reques
 
 function addResource(
   app: FastifyInstance,
-  { url, method = 'GET', summary, kind, schema, bodyLimit, answer, namespaceOf, ...own }: Resource,
+  { url, method = 'GET', summary, kind, schema, bodyLimit, answer, namespaceOf }: Resource,
   view: ApiOptions['view'],
 ): void {
   app.route({
@@ -212,7 +207,7 @@ function addResource(
       operationId: `${method.toLowerCase()}${kind}${url.includes(':port') ? 'OfPort' : ''}`,
       summary,
       ...schema,
-      response: { 200: responseOf({ kind, ...own }), default: model('Problem') },
+      response: { 200: schemas.answers[kind], default: model('Problem') },
     },
     handler: async (request, reply) => {
       assertVisible(request, namespaceOf);
@@ -221,12 +216,6 @@ function addResource(
       return method === 'GET' ? sendTagged(request, reply, whole) : whole;
     },
   });
-}
-
-function responseOf({ kind, response, list }: Pick<Resource, 'kind' | 'response' | 'list'>): TSchema {
-  if (response !== undefined) return response;
-  if (Object.hasOwn(schemas.answers, kind)) return schemas.answers[kind as schemas.AnswerKind];
-  return list === true ? schemas.openListOf(kind) : schemas.objectOf(kind, {});
 }
 
 const registerOptions = {

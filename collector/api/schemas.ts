@@ -1,8 +1,9 @@
 // Schemas of the API's questions and of its answers: validation, the OpenAPI document and the client's types are made from them.
 import Type, { type Static, type TSchema } from 'typebox';
 import { limits } from '../../shared/limits.ts';
+import type { GapReason } from '../../shared/model/change.ts';
 import { drawingForms } from '../explain/drawing.ts';
-import { model } from './models.ts';
+import { gapReasons, model } from './models.ts';
 
 export const apiVersion = 'portreeve/v1';
 
@@ -113,6 +114,21 @@ export const incidentsQuery = Type.Object({
   limit,
   cursor,
 });
+export const gapsQuery = Type.Object({
+  node: Type.Optional(text),
+  reason: Type.Optional(Type.Unsafe<GapReason>(Type.Enum([...gapReasons]))),
+  from,
+  to,
+  limit,
+  cursor,
+});
+export const coverageQuery = Type.Object({
+  node: Type.Optional(text),
+  from: time('From this time on; a day before the end when absent.'),
+  to: time('Up to this time; now when absent.'),
+  limit: many,
+  cursor,
+});
 export const registerQuery = Type.Object({ namespace, format: Type.Enum(['json', 'csv'], { default: 'json' }) });
 export const liveQuery = Type.Object({
   events: Type.Optional(Type.String({ maxLength: 256, description: 'Only these events, separated by commas.' })),
@@ -130,6 +146,8 @@ export type ExplainQuery = Static<typeof explainQuery>;
 export type TraceBody = Static<typeof traceBody>;
 export type IncidentBody = Static<typeof incidentBody>;
 export type IncidentsQuery = Static<typeof incidentsQuery>;
+export type GapsQuery = Static<typeof gapsQuery>;
+export type CoverageQuery = Static<typeof coverageQuery>;
 export type RegisterQuery = Static<typeof registerQuery>;
 export type LiveQuery = Static<typeof liveQuery>;
 
@@ -143,10 +161,6 @@ const head = (kind: string) => ({
 /** The answer of a list: `kind` is its name, items are of a model; `more` stands beside them. */
 export const listOf = (kind: string, item: string, more: Readonly<Record<string, TSchema>> = {}) =>
   Type.Object({ ...head(kind), items: Type.Array(model(item)), next: Type.Optional(Type.String({ description: 'Cursor of the next page.' })), ...more });
-
-/** The answer of a list whose items no model describes. */
-export const openListOf = (kind: string) =>
-  Type.Object({ ...head(kind), items: Type.Array(Type.Object({}, { additionalProperties: true })), next: Type.Optional(Type.String()) });
 
 /** The answer of a single object. */
 export const objectOf = (kind: string, fields: Readonly<Record<string, TSchema>>) => Type.Object({ ...head(kind), ...fields });
@@ -193,5 +207,8 @@ export const answers = {
   Incident: withModel('Incident', 'Incident'),
   IncidentList: listOf('IncidentList', 'Incident'),
   NodePortRegister: listOf('NodePortRegister', 'Assignment'),
+  GapList: listOf('GapList', 'Gap'),
+  CoverageList: listOf('CoverageList', 'Coverage'),
+  ReplicaList: listOf('ReplicaList', 'Replica'),
 } as const satisfies Readonly<Record<string, TSchema>>;
 export type AnswerKind = keyof typeof answers;

@@ -1,6 +1,7 @@
 // Who may ask what: headers that every answer carries, and the check before a resource under /api/v1 is asked.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { type Access, isAtLeast, type Principal, type Role } from '../identity/access.ts';
+import { limits } from '../../shared/limits.ts';
+import { type Access, anyone, isAtLeast, type Principal, type Role } from '../identity/access.ts';
 import { sendProblem } from './problem.ts';
 
 const principals = new WeakMap<FastifyRequest, Principal>();
@@ -26,13 +27,44 @@ export function addSecurityHeaders(app: FastifyInstance, { isEncrypted }: { read
 const contentPolicy =
   "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
+/** Counts requests by client and minute. */
+export class RequestRate {
+  readonly #max: number;
+  readonly #counts = new Map<string, number>();
+  #minute = 0;
+
+  constructor(max: number = limits.apiRequestsPerMinuteMax) {
+    this.#max = max;
+  }
+
+  /** Whether a client has asked too often in this minute. `now`: milliseconds since 1970. */
+  isOver(client: string, now: number): boolean {
+    const minute = Math.floor(now / 60_000);
+    if (minute !== this.#minute) this.#counts.clear();
+    this.#minute = minute;
+    const count = (this.#counts.get(client) ?? 0) + 1;
+    this.#counts.set(client, count);
+    return count > this.#max;
+  }
+}
+
+const tooMany = { status: 429, reason: `more than ${limits.apiRequestsPerMinuteMax} requests came from this client within a minute: wait a little` };
+
+/** For what is asked before anybody is known: counted by address. */
+export function addRateLimit(scope: FastifyInstance, rate: RequestRate): void {
+  scope.addHook('onRequest', async (request, reply) => (rate.isOver(`address ${request.ip}`, Date.now()) ? refuse(reply, tooMany) : undefined));
+}
+
 /** Asks who asks, before anything else. A resource that changes something, or costs an agent work, wants more than `view`. */
-export function addAccessCheck(scope: FastifyInstance, access: Access): void {
+export function addAccessCheck(scope: FastifyInstance, access: Access, rate: RequestRate): void {
   scope.addHook('onRequest', async (request, reply) => {
     if (isForeignOrigin(request)) return sendProblem(reply, 403, 'a page of another origin may not ask here');
     const { authorization } = request.headers;
     const found = await access.authenticate(authorization ?? tokenOfEventSource(request), { address: request.ip, now: Date.now() });
     if (found.kind === 'unknown') return refuse(reply, found);
+    // Those who share an address are told apart by their tokens.
+    const { who } = found.principal;
+    if (who !== anyone.who && rate.isOver(`${who} ${request.ip}`, Date.now())) return refuse(reply, tooMany);
     const wanted = wantedRole(request);
     if (!isAtLeast(found.principal.role, wanted))
       return sendProblem(

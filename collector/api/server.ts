@@ -7,13 +7,14 @@ import { prometheusType, type Sample } from '../../shared/prometheus.ts';
 import type { Access } from '../identity/access.ts';
 import type { ObjectIssue } from '../kubernetes/objects.ts';
 import type { KindView } from '../kubernetes/source.ts';
+import type { ReplicaItem } from '../replicas/replicas.ts';
 import type { CollectorState } from '../state/state.ts';
 import type { Store } from '../store/store.ts';
 import { type AccessResources, addAccessResources, addEnrolment } from './access-resources.ts';
 import { answersOf } from './answers.ts';
 import { addDocs } from './docs.ts';
+import { fleetResources } from './fleet-resources.ts';
 import { freshnessOf } from './freshness.ts';
-import { addGaps } from './gaps.ts';
 import { LiveStreams } from './live.ts';
 import { isLoopback } from './loopback.ts';
 import { metricsText } from './metrics.ts';
@@ -21,7 +22,7 @@ import { models } from './models.ts';
 import { addPage, isView, sendView } from './page.ts';
 import { sendError, sendProblem } from './problem.ts';
 import { addResources } from './resources.ts';
-import { addAccessCheck, addSecurityHeaders } from './security.ts';
+import { addAccessCheck, addRateLimit, addSecurityHeaders, RequestRate } from './security.ts';
 import { Telemetry } from './telemetry.ts';
 import { VerdictBook } from './verdict-book.ts';
 
@@ -39,6 +40,10 @@ export interface ApiOptions {
   readonly view: () => readonly KindView[];
   /** Why the collector cannot answer yet; undefined when it can. */
   readonly notReady: () => string | undefined;
+  /** The collectors that share the store, this one among them. */
+  readonly replicas: () => readonly ReplicaItem[];
+  /** Whether this collector, of those that share the store, writes what is believed of a node into the history. */
+  readonly keeps: (node: string) => boolean;
   readonly access: Access;
   readonly resources: AccessResources;
   /** Makes the HTTP server, plain or with TLS. */
@@ -99,21 +104,25 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   const book = new VerdictBook({
     state: options.state,
     store: options.store,
+    keeps: options.keeps,
     onError: (error) => options.log.error({ reason: String(error) }, 'what is believed of NodePorts could not be added to the history'),
   });
   const telemetry = new Telemetry(options.state);
+  const rate = new RequestRate();
   app.addHook('onResponse', async (_request, reply) => telemetry.answered(reply.statusCode));
   const live = new LiveStreams({ state: options.state, book, freshness: () => freshnessOf(options.view(), Date.now()) });
   await app.register(
     async (scope) => {
-      addAccessCheck(scope, options.access);
-      addResources(scope, { answers: answersOf({ ...options, book, telemetry }), live, view: options.view });
+      addAccessCheck(scope, options.access, rate);
+      addResources(scope, { answers: answersOf({ ...options, book, telemetry }), more: fleetResources(options), live, view: options.view });
       addAccessResources(scope, options.resources);
-      addGaps(scope, { store: options.store, view: () => freshnessOf(options.view(), Date.now()) });
     },
     { prefix: '/api/v1' },
   );
-  addEnrolment(app, options.resources);
+  await app.register(async (scope) => {
+    addRateLimit(scope, rate);
+    addEnrolment(scope, options.resources);
+  });
   addOperations(app, options, { book, live, telemetry });
   addDocs(app);
   addPage(app);

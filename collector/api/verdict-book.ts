@@ -26,6 +26,8 @@ interface Kept {
   readonly own: ReadonlyMap<string, string>;
   readonly agent: MatrixRow['agent'];
   packed: string;
+  /** Whether it was not for us to write it when it changed. */
+  isOwed: boolean;
 }
 
 /** Milliseconds after an edit of Services before the rows of nodes that are not judged anew are looked through. */
@@ -163,12 +165,13 @@ export class VerdictBook {
       own.set(key, codeOf(cell.state, cell.symptom));
     }
     for (const key of before?.own.keys() ?? []) if (!own.has(key)) this.#release(key);
-    const kept: Kept = { own, agent: agentOf(view), packed: '' };
+    const kept: Kept = { own, agent: agentOf(view), packed: '', isOwed: before?.isOwed ?? false };
     this.#rows.set(node, kept);
     // While columns come and go all rows are about to be put in order anew.
     if (this.#columnsChanged) return;
     kept.packed = this.#packed(kept);
     if (before?.packed !== kept.packed || before.agent !== kept.agent) this.#tellRow(node, kept);
+    else if (kept.isOwed) this.#note(node, kept, Date.now());
   }
 
   #use(key: string, column: MatrixColumn): void {
@@ -213,7 +216,8 @@ export class VerdictBook {
   }
 
   #note(node: string, kept: Kept, at: number): void {
-    if (this.#options.keeps?.(node) === false) return;
+    kept.isOwed = this.#options.keeps?.(node) === false;
+    if (kept.isOwed) return;
     this.#unwritten.push({ at, row: rowOf(node, kept), columns: this.#columnsId });
     this.#writer ??= setTimeout(() => this.#write(), this.#options.writeAfterMs ?? 1_000);
   }

@@ -27,6 +27,7 @@ export const groups: Readonly<Record<string, string>> = {
   B: 'kube-proxy and its rules',
   C: 'Firewalls and other owners of rules',
   D: 'Kernel settings, routes, addresses, sockets',
+  E: 'Portreeve itself',
 };
 
 /** By group, then by id. */
@@ -736,6 +737,14 @@ export const catalogue: readonly CatalogueEntry[] = [
     recognised: 'the second column of softnet_stat',
     detector: 'kernel.ts',
     proof: 'edited',
+  },
+  {
+    id: 'E01',
+    cause: 'An agent spoke for another node, or two have one identity',
+    symptom: 'none',
+    recognised: 'a frame named another node than the one the agent was let in for, or runs of two agents took turns, by the ledger',
+    detector: 'identity.ts',
+    proof: 'constructed',
   },
 ];
 

@@ -7,6 +7,7 @@ import { blocked } from './blocked.ts';
 import type { Detector, Diagnosed, Diagnosis } from './detector.ts';
 import { endpointsNotWritten } from './events.ts';
 import { balancerPending, healthCheckBlocked, notAllocated, rangesElsewhere } from './exposure.ts';
+import { foreignIdentity } from './identity.ts';
 import { setNotFilled, virtualServerMissing } from './ipvs.ts';
 import { addressLeft, backlogDrops, everyNodeAnswers, linkFlaps, moduleMissing, portRangesOverlap, sourcePortsClash, tableFull } from './kernel.ts';
 import { addressNotServed, invalidPackets, ipvsConnections, loopbackNodePorts, notMasqueraded, wrongClusterNetwork } from './masquerade.ts';
@@ -24,8 +25,8 @@ export type { Detector, Diagnosed, Diagnosis } from './detector.ts';
 
 /**
  * All detectors. The order matters where two could explain the same drift: the wider root comes first (no kube-proxy at all, then its skeleton, then one
- * Service's rules), and a general explanation (out of date) takes what nothing more special has. Those up to `linkFlaps` look at objects, devices and counters and take no
- * drift away.
+ * Service's rules), and a general explanation (out of date) takes what nothing more special has. Those up to `foreignIdentity` look at objects, devices, counters and
+ * the ledger and take no drift away.
  */
 export const detectors: readonly Detector[] = [
   withoutEndpoints,
@@ -65,6 +66,7 @@ export const detectors: readonly Detector[] = [
   addressLeft,
   everyNodeAnswers,
   linkFlaps,
+  foreignIdentity,
   cloudSetupRules,
   blocked,
   hostPortShadows,

@@ -32,7 +32,8 @@ export interface AccessOptions {
 }
 
 const seesAll = async (): Promise<boolean> => true;
-const anyone: Principal = { who: 'anyone', role: 'admin', seesAll: true, sees: seesAll };
+/** Whoever asks where nobody is asked who they are. */
+export const anyone: Principal = { who: 'anyone', role: 'admin', seesAll: true, sees: seesAll };
 
 /** Wrong tokens from one address before it has to wait, and for how long that is counted. */
 const failuresMax = 20;
@@ -123,9 +124,8 @@ export interface ApiTokenAsked {
 /** Makes a token for a client of the API; the text is told once, the store has its hash. */
 export async function createApiToken(
   store: Store,
-  { name, role, ttlMs, by, now }: ApiTokenAsked,
+  { name, role, ttlMs, by, now, id = newId() }: ApiTokenAsked & { readonly id?: string },
 ): Promise<{ readonly token: string; readonly id: string; readonly expiresAt: number | null }> {
-  const id = newId();
   const secret = randomBytes(32).toString('base64url');
   const expiresAt = ttlMs === undefined ? null : now + ttlMs;
   await store.saveCredential({
@@ -145,6 +145,15 @@ export async function createApiToken(
 
 /** The first administrator's token, where no token for the API was ever made; undefined where one was. */
 export async function firstToken(store: Store, now: number): Promise<string | undefined> {
-  const known = (await store.credentials()).some(({ kind }) => kind === 'api');
-  return known ? undefined : (await createApiToken(store, { name: 'first', role: 'admin', by: 'first start', now })).token;
+  const isKnown = async (): Promise<boolean> => (await store.credentials()).some(({ kind }) => kind === 'api');
+  if (await isKnown()) return undefined;
+  try {
+    return (await createApiToken(store, { name: 'first', role: 'admin', by: 'first start', now, id: firstId })).token;
+  } catch (error) {
+    if (await isKnown()) return undefined;
+    throw error;
+  }
 }
+
+/** Of replicas that start at once one makes it: the store takes each id once. */
+const firstId = 'firsttok';

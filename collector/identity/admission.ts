@@ -30,6 +30,8 @@ export interface AdmissionOptions {
   readonly isOpen: boolean;
   /** Certificates of an authority of the operator's own speak for the node of their common name; those of ours must be known and not revoked. */
   readonly trustsForeignAuthority: boolean;
+  /** ServiceAccounts of agents, `NAMESPACE/NAME` or `NAMESPACE/*`: any pod can have a token of its own for our audience. Absent: all. */
+  readonly agentAccounts?: readonly string[];
 }
 
 /** Decides about one request for a connection. */
@@ -60,7 +62,9 @@ async function byCertificate(certificate: X509Certificate, { store, trustsForeig
   if (node === undefined || node === '') return refused('the client certificate has no common name, which would be that of the node');
   if (!(validUntil > now)) return refused('the client certificate has expired');
   if (subject.get('O') !== nodeOrganisation) {
-    return trustsForeignAuthority ? { kind: 'admitted', node, by: 'certificate', validUntil } : refused('the client certificate is not one of an agent');
+    return trustsForeignAuthority
+      ? await byForeignCertificate(certificate, { store, node, validUntil, now })
+      : refused('the client certificate is not one of an agent');
   }
   const known = (await store.identities(node)).find(({ keyHash }) => keyHash === keyHashOf(certificate));
   if (known === undefined) return refused(`the key of this certificate is not known for ${node}`);
@@ -68,12 +72,37 @@ async function byCertificate(certificate: X509Certificate, { store, trustsForeig
   return { kind: 'admitted', node, by: 'certificate', validUntil };
 }
 
-async function byToken(token: string, { serviceAccounts }: AdmissionOptions, now: number): Promise<Admission> {
+/** The operator's authority says who may speak; a key that is seen for the first time is noted, so that it can be revoked here as well. */
+async function byForeignCertificate(
+  certificate: X509Certificate,
+  { store, node, validUntil, now }: { readonly store: Store; readonly node: string; readonly validUntil: number; readonly now: number },
+): Promise<Admission> {
+  const keyHash = keyHashOf(certificate);
+  const known = (await store.identities(node)).find((identity) => identity.keyHash === keyHash);
+  if (known !== undefined && known.revokedAt !== null) return { kind: 'refused', status: 403, reason: `the key of ${node} was revoked` };
+  if (known?.serial !== certificate.serialNumber)
+    await store.saveIdentity({ node, keyHash, serial: certificate.serialNumber, issuedAt: now, expiresAt: validUntil, revokedAt: null });
+  return { kind: 'admitted', node, by: 'certificate', validUntil };
+}
+
+/** Whether a user is a ServiceAccount `NAMESPACE/NAME`, or one of `NAMESPACE/*`. */
+function isAccount(username: string, account: string): boolean {
+  const [namespace = '', name = ''] = account.split('/');
+  return name === '*' ? username.startsWith(`system:serviceaccount:${namespace}:`) : username === `system:serviceaccount:${namespace}:${name}`;
+}
+
+async function byToken(token: string, { serviceAccounts, agentAccounts }: AdmissionOptions, now: number): Promise<Admission> {
   if (serviceAccounts === undefined)
     return { kind: 'refused', status: 401, reason: 'tokens of ServiceAccounts are not taken here: the collector has no Kubernetes API' };
   try {
     const holder = await serviceAccounts.holderOf(token, now);
     if (holder === undefined) return { kind: 'refused', status: 401, reason: 'the token is not valid, or not for the audience portreeve' };
+    if (agentAccounts !== undefined && !agentAccounts.some((account) => isAccount(holder.username, account)))
+      return {
+        kind: 'refused',
+        status: 403,
+        reason: `${holder.username} is no ServiceAccount of agents (${agentAccounts.join(', ')}): name it with --agent-service-account`,
+      };
     if (holder.node === undefined) return { kind: 'refused', status: 403, reason: `the token of ${holder.username} is bound to no node` };
     return {
       kind: 'admitted',

@@ -1,7 +1,7 @@
 // The collector's own certificate authority: made at the first start, it signs the server's certificate and those of agents that enrol.
 import 'reflect-metadata';
 import { createHash, type webcrypto, X509Certificate } from 'node:crypto';
-import { chmod, mkdir, open, readFile } from 'node:fs/promises';
+import { chmod, mkdir, open, readFile, rename } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import * as x509 from '@peculiar/x509';
@@ -27,6 +27,30 @@ export interface Issued {
   readonly expiresAt: number;
 }
 
+/** The authority that a store keeps. */
+export interface KeptAuthority {
+  /** The one that is there, or else the one given. */
+  readonly authority: (own?: AuthorityFiles) => Promise<AuthorityFiles | undefined>;
+  /** Whether several collectors have it together: then the store's is the one that counts. */
+  readonly isCommon: boolean;
+}
+
+interface AuthorityFiles {
+  /** PEM (PKCS #8). */
+  readonly key: string;
+  /** PEM. */
+  readonly certificate: string;
+}
+
+interface Replacing {
+  readonly keyFile: string;
+  readonly certificateFile: string;
+  readonly used: AuthorityFiles;
+  /** Whether what was there is kept beside it. */
+  readonly isKept: boolean;
+  readonly now: number;
+}
+
 export class Authority {
   readonly #key: CryptoKey;
   readonly #certificate: x509.X509Certificate;
@@ -42,29 +66,36 @@ export class Authority {
     this.fingerprint = keyHashOf(new X509Certificate(this.pem));
   }
 
-  /** Reads `ca.key` and `ca.crt` of a directory, or makes both. Throws STORE_FAILED naming the file that cannot be used. */
-  static async open(directory: string, now: number): Promise<Authority> {
+  /**
+   * Reads `ca.key` and `ca.crt` of a directory, or makes both. Where the store keeps an authority and the directory has none, the store was restored from a backup,
+   * and that one is used. Replicas have one together: the first of them gives it, and what lies in the directories of the others is set aside for it. Throws
+   * STORE_FAILED naming the file that cannot be used.
+   */
+  static async open(directory: string, now: number, kept?: KeptAuthority): Promise<Authority> {
     const [keyFile, certificateFile] = [join(directory, 'ca.key'), join(directory, 'ca.crt')];
     try {
       await mkdir(directory, { recursive: true, mode: 0o750 });
       const key = await readFile(keyFile, 'utf8').catch(absent);
-      if (key === undefined) return await Authority.#make({ keyFile, certificateFile, now });
-      const certificate = new x509.X509Certificate(await readFile(certificateFile, 'utf8'));
-      return new Authority(await importKey(key), certificate);
+      const restored = key === undefined ? await kept?.authority() : undefined;
+      if (key === undefined && restored === undefined) await Authority.#make({ keyFile, certificateFile, now });
+      if (restored !== undefined) await Authority.#replace({ keyFile, certificateFile, used: restored, isKept: false, now });
+      const own = { key: await readFile(keyFile, 'utf8'), certificate: await readFile(certificateFile, 'utf8') };
+      const used = kept?.isCommon === true ? ((await kept.authority(own)) ?? own) : own;
+      const authority = new Authority(await importKey(used.key), new x509.X509Certificate(used.certificate));
+      if (used.key !== own.key) await Authority.#replace({ keyFile, certificateFile, used, isKept: key !== undefined, now });
+      return authority;
     } catch (error) {
       throw failure('STORE_FAILED', [certificateFile, reasonOf(error)], error);
     }
   }
 
-  static async #make({
-    keyFile,
-    certificateFile,
-    now,
-  }: {
-    readonly keyFile: string;
-    readonly certificateFile: string;
-    readonly now: number;
-  }): Promise<Authority> {
+  static async #replace({ keyFile, certificateFile, used, isKept, now }: Replacing): Promise<void> {
+    if (isKept) for (const file of [keyFile, certificateFile]) await rename(file, `${file}.replaced-${now}`);
+    await writeSafely(keyFile, used.key, 0o600);
+    await writeSafely(certificateFile, used.certificate, 0o644);
+  }
+
+  static async #make({ keyFile, certificateFile, now }: { readonly keyFile: string; readonly certificateFile: string; readonly now: number }): Promise<void> {
     const keys = await subtle.generateKey(algorithm, true, ['sign', 'verify']);
     const certificate = await x509.X509CertificateGenerator.createSelfSigned({
       serialNumber: serial(),
@@ -82,7 +113,6 @@ export class Authority {
     const pkcs8 = Buffer.from(await subtle.exportKey('pkcs8', keys.privateKey));
     await writeSafely(keyFile, `${x509.PemConverter.encode(pkcs8, 'PRIVATE KEY')}\n`, 0o600);
     await writeSafely(certificateFile, `${certificate.toString('pem')}\n`, 0o644);
-    return new Authority(keys.privateKey, certificate);
   }
 
   /** A key and a certificate for the server under these names and addresses. */

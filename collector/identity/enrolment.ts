@@ -17,14 +17,16 @@ export interface EnrolmentRequest {
   readonly formerProof?: string;
 }
 
-export type Enrolled = { readonly kind: 'issued'; readonly issued: Issued } | { readonly kind: 'refused'; readonly reason: string };
+export type Enrolled =
+  | { readonly kind: 'issued'; readonly issued: Issued }
+  | { readonly kind: 'refused'; readonly reason: string /** What would be taken instead. */; readonly needs?: 'new key' };
 
 /** What a signature of an enrolment is made over. */
 export const enrolmentText = (node: string, tokenId: string): string => `enrol ${node} ${tokenId}`;
 
 const ttlMsMax = 30 * 86_400_000;
 
-/** Makes a join token for a node. `replace` in the role column lets it enrol with a new key although it has one. Times in milliseconds. */
+/** Makes a join token for a node. Times in milliseconds. */
 export async function createJoinToken(
   store: Store,
   authority: Authority,
@@ -62,19 +64,23 @@ export async function enrol(store: Store, authority: Authority, asked: { readonl
   if (fault !== undefined) return refused(fault);
   const text = enrolmentText(request.node, token.id);
   if (!isSigned(text, request.publicKey, request.proof)) return refused('the key is no P-256 key, or the enrolment is not signed by it');
-  const known = (await store.identities(request.node)).filter(({ revokedAt }) => revokedAt === null);
-  if (
-    known.length > 0 &&
-    !hasFormerKey(
-      request,
-      text,
-      known.map(({ keyHash }) => keyHash),
-    )
-  )
+  const identities = await store.identities(request.node);
+  const known = identities.flatMap(({ keyHash, revokedAt }) => (revokedAt === null ? [keyHash] : []));
+  const own = spkiHash(request.publicKey);
+  // Nobody makes a key valid again by a new token: whoever has a copy of it would be let in as well.
+  if (identities.some(({ keyHash, revokedAt }) => keyHash === own && revokedAt !== null))
+    return { kind: 'refused', needs: 'new key', reason: `this key of ${request.node} was revoked: the agent has to make a new one` };
+  const issued = async (): Promise<Enrolled> => ({
+    kind: 'issued',
+    issued: await issue(store, authority, { node: request.node, publicKey: request.publicKey, now }),
+  });
+  // An agent that did not hear our answer asks again: whoever has the key that the token was used for gets nothing that it did not get before.
+  if (credential.usedAt !== null) return known.includes(own) ? await issued() : refused('the join token was used before: each is for one enrolment');
+  if (known.length > 0 && !hasFormerKey(request, text, known))
     return refused(`${request.node} has enrolled before with another key: revoke it first (portreeve token revoke --node ${request.node})`);
   // Last: a request that is refused does not use the token up.
   if (!(await store.useCredential(token.id, now))) return refused('the join token is used, revoked or expired');
-  return { kind: 'issued', issued: await issue(store, authority, { node: request.node, publicKey: request.publicKey, now }) };
+  return await issued();
 }
 
 /** A new certificate for a key that speaks for a node already. */
@@ -92,7 +98,6 @@ const pick = ({ serial, issuedAt, expiresAt }: Issued) => ({ serial, issuedAt, e
 
 function faultOf(credential: Credential, node: string, now: number): string | undefined {
   if (credential.revokedAt !== null) return 'the join token is revoked';
-  if (credential.usedAt !== null) return 'the join token was used before: each is for one enrolment';
   if (credential.expiresAt !== null && credential.expiresAt <= now) return 'the join token has expired';
   if (credential.name !== node) return `the join token is for the node ${credential.name}, not for ${node}`;
   return undefined;

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import http from 'node:http';
 import https from 'node:https';
+import { createSecureContext } from 'node:tls';
 import { failure, reasonOf } from '../../shared/errors.ts';
 import { limits } from '../../shared/limits.ts';
 import type { Authority } from './authority.ts';
@@ -22,6 +23,8 @@ export interface ListenerOptions {
   readonly names: readonly string[];
   readonly now: () => number;
   readonly onNotice: (text: string, details: object) => void;
+  /** Milliseconds between two looks at what is to be exchanged. */
+  readonly renewEveryMs?: number;
 }
 
 /** Milliseconds for the headers of a request, and for all of it: those who open connections and send nothing are let go. */
@@ -50,7 +53,7 @@ export class TlsListener {
   private constructor(options: ListenerOptions, first: Secrets) {
     this.#options = options;
     this.#current = first;
-    this.#timer = setInterval(() => void this.renew(), renewEveryMs);
+    this.#timer = setInterval(() => void this.renew(), options.renewEveryMs ?? renewEveryMs);
     this.#timer.unref();
   }
 
@@ -71,35 +74,37 @@ export class TlsListener {
     clearInterval(this.#timer);
   }
 
-  /** Exchanges certificates without a restart, if it is time to; connections that stand keep theirs. A file that cannot be read leaves the old ones in use. */
+  /** Exchanges certificates without a restart; connections that stand keep theirs. A file that cannot be read leaves the old ones in use. */
   async renew(): Promise<void> {
-    const { now, files, onNotice } = this.#options;
-    const isDue = files.certificate !== undefined || now() > this.#current.renewAt;
-    if (!isDue) return;
     try {
-      const next = await secretsOf(this.#options);
-      if (next.context.cert === this.#current.context.cert && next.context.ca.join() === this.#current.context.ca.join()) return;
+      const next = await secretsOf(this.#options, this.#current);
+      const isSame = next.context.cert === this.#current.context.cert && next.context.ca.join() === this.#current.context.ca.join();
+      if (isSame) return;
       this.#server?.setSecureContext(next.context);
       this.#current = next;
-      onNotice('the server certificate was exchanged', {});
+      this.#options.onNotice('certificates were exchanged', {});
     } catch (error) {
-      onNotice('the server certificate could not be exchanged', { reason: reasonOf(error) });
+      this.#options.onNotice('certificates could not be exchanged: those of before stay in use', { reason: reasonOf(error) });
     }
   }
 }
 
 interface Secrets {
   readonly context: { readonly cert: string; readonly key: string; readonly ca: string[] };
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970: until then a certificate of our own is not made anew. */
   readonly renewAt: number;
 }
 
-async function secretsOf({ authority, files, names, now }: ListenerOptions): Promise<Secrets> {
+async function secretsOf({ authority, files, names, now }: ListenerOptions, current?: Secrets): Promise<Secrets> {
   const ca = [authority.pem, ...(files.agentAuthority === undefined ? [] : [await readPem(files.agentAuthority)])];
   if (files.certificate !== undefined && files.key !== undefined) {
-    return { context: { cert: await readPem(files.certificate), key: await readPem(files.key), ca }, renewAt: 0 };
+    const [cert, key] = [await readPem(files.certificate), await readPem(files.key)];
+    // Files that are being exchanged one after the other do not belong together for a moment.
+    createSecureContext({ cert, key });
+    return { context: { cert, key, ca }, renewAt: 0 };
   }
   const at = now();
+  if (current !== undefined && at < current.renewAt) return { ...current, context: { ...current.context, ca } };
   const { certificate, key, expiresAt } = await authority.serverCertificate(names, at);
   return { context: { cert: certificate, key, ca }, renewAt: at + ((expiresAt - at) * 2) / 3 };
 }

@@ -210,3 +210,6 @@ const schemas = {
 } as const satisfies { readonly [K in Fact['kind']]: object };
 
 const checks: ReadonlyMap<string, Validator> = new Map(Object.entries(schemas).map(([kind, schema]) => [kind, Compile(schema)]));
+
+/** Whether facts of a kind are taken; those of others come from newer agents and are left out. */
+export const isKnownKind = (kind: string): boolean => checks.has(kind);

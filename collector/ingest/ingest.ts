@@ -9,6 +9,8 @@ import { subprotocol } from '../../shared/wire/messages.ts';
 import type { Admission, Admitted } from '../identity/admission.ts';
 import type { Connections, Peer } from '../identity/connections.ts';
 import { Refusals } from '../identity/refusals.ts';
+import type { Ownership, Taken } from '../replicas/ownership.ts';
+import { cloneMs } from '../replicas/replicas.ts';
 import type { CollectorState } from '../state/state.ts';
 import type { AuditRecord, Store } from '../store/store.ts';
 import { AgentSession } from './session.ts';
@@ -34,18 +36,20 @@ export interface IngestOptions {
   readonly connections?: Connections;
   /** Says for which node a connection may speak. */
   readonly admit: (request: IncomingMessage) => Promise<Admission>;
+  /** Who may write of which node. */
+  readonly ownership: Ownership;
   /** Keeps what an auditor wants to know. */
   readonly audit: (record: Omit<AuditRecord, 'at'>) => void;
 }
 
 /** Requests for a connection whose admission is being decided; more are asked to come back. */
 const decidingMax = 512;
-/** An agent that comes back within this time after another took its place runs beside it: two have one identity. */
-const cloneMs = 10 * 60_000;
 
+/** Seconds that an agent is asked to stay away: where there is room for no more, and where too many come at once. */
 const retryAfterSeconds = 30;
 /** Milliseconds that a refused connection may take to end by itself. */
 const lingerMs = 1_000;
+const retryAfterRushSeconds = 3;
 
 /** Owns all sessions; `close()` ends them with code 1001, so that agents come back later. */
 export class Ingest {
@@ -104,8 +108,9 @@ export class Ingest {
     const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((each) => each.trim());
     if (!offered.includes(subprotocol))
       return refuse(socket, { status: '400 Bad Request', code: 'SUBPROTOCOL_UNKNOWN', message: `${subprotocol} is spoken here` });
-    if (this.#byNode.size + this.#deciding >= limits.agentsMax || this.#deciding >= decidingMax)
-      return refuse(socket, { status: '503 Service Unavailable', code: 'BUSY', message: 'there is no room for another agent now' });
+    const busy = { status: '503 Service Unavailable', code: 'BUSY', message: 'there is no room for another agent now' };
+    if (this.#sessions.size + this.#deciding >= limits.agentsMax) return refuse(socket, busy);
+    if (this.#deciding >= decidingMax) return refuse(socket, { ...busy, message: 'too many agents come at once', afterSeconds: retryAfterRushSeconds });
     void this.#decide(request, socket, head);
   }
 
@@ -140,9 +145,9 @@ export class Ingest {
       ...this.#options,
       turns: this.#turns,
       ...granted,
-      onHello: (node) => {
+      onHello: (node, taken) => {
         this.#options.connections?.know(granted.peer);
-        this.#take(node, session);
+        this.#take(node, { session, taken });
       },
       onEnd: () => this.#drop(session),
     });
@@ -157,27 +162,34 @@ export class Ingest {
       silent[0]?.refuse('CONNECTIONS_TOO_MANY', `more than ${limits.greetingsOfNodeMax} connections of ${node} have not said hello`);
   }
 
-  #take(node: string, session: AgentSession): void {
+  #take(node: string, { session, taken }: { readonly session: AgentSession; readonly taken: Taken }): void {
     const older = this.#byNode.get(node);
     this.#byNode.set(node, session);
-    if (older === undefined) return;
-    this.#options.log.warn({ node, from: older.address, to: session.address }, 'a newer connection of the same node replaces the older one');
-    this.#options.audit({ who: `node:${node}`, action: 'take over session', subject: `from ${older.address}`, outcome: 'done', address: session.address });
-    this.#noteClone(node, { older, session });
-    older.refuse('SESSION_REPLACED', `another agent has said hello for ${node}`);
+    const from = older?.address ?? taken.elsewhere?.address;
+    if (from !== undefined) {
+      const there = taken.elsewhere === undefined ? '' : ` at the replica ${taken.elsewhere.replica}`;
+      this.#options.log.warn({ node, from: `${from}${there}`, to: session.address }, 'a newer connection of the same node replaces the older one');
+      this.#options.audit({ who: `node:${node}`, action: 'take over session', subject: `from ${from}${there}`, outcome: 'done', address: session.address });
+    }
+    if (taken.isClone ?? this.#isClone(node, { older, session })) this.#noteClone(node, from ?? 'elsewhere', session.address);
+    older?.refuse('SESSION_REPLACED', `another agent has said hello for ${node}`);
   }
 
   /** One agent that connects again is of the same run, or its former run has ended. A run that was replaced by another and comes back says that both live. */
-  #noteClone(node: string, { older, session }: { readonly older: AgentSession; readonly session: AgentSession }): void {
+  #isClone(node: string, { older, session }: { readonly older: AgentSession | undefined; readonly session: AgentSession }): boolean {
+    if (older === undefined || older.stream === session.stream) return false;
     const now = Date.now();
     const before = this.#replaced.get(node);
-    if (older.stream !== session.stream) this.#replaced.set(node, { stream: older.stream, at: now });
-    if (before === undefined || before.stream !== session.stream || older.stream === session.stream || now - before.at > cloneMs) return;
-    const after = `two agents speak for ${node} at once, from ${older.address} and ${session.address}: its key or token was copied, or two agents run on it`;
-    this.#options.log.error({ node, addresses: [older.address, session.address] }, 'two agents speak for one node at once');
-    this.#options.audit({ who: `node:${node}`, action: 'two agents at once', subject: older.address, outcome: 'refused', address: session.address });
+    this.#replaced.set(node, { stream: older.stream, at: now });
+    return before !== undefined && before.stream === session.stream && now - before.at <= cloneMs;
+  }
+
+  #noteClone(node: string, from: string, to: string): void {
+    const after = `two agents speak for ${node} at once, from ${from} and ${to}: its key or token was copied, or two agents run on it`;
+    this.#options.log.error({ node, addresses: [from, to] }, 'two agents speak for one node at once');
+    this.#options.audit({ who: `node:${node}`, action: 'two agents at once', subject: from, outcome: 'refused', address: to });
     this.#options
-      .record([{ at: now, node, kind: 'agent', subject: `identity of ${node}`, before: null, after }])
+      .record([{ at: Date.now(), node, kind: 'agent', subject: `identity of ${node}`, before: null, after }])
       .catch((error: unknown) => this.#options.log.error({ node, reason: reasonOf(error) }, 'a copied identity could not be recorded'));
   }
 
@@ -189,10 +201,18 @@ export class Ingest {
 
 const statusText = { 401: 'Unauthorized', 403: 'Forbidden', 503: 'Service Unavailable' } as const;
 
+interface Refusal {
+  readonly status: string;
+  readonly code: string;
+  readonly message: string;
+  /** For 503: when to come back. */
+  readonly afterSeconds?: number;
+}
+
 /** Says why, as the API does, and does not wait for ever until the other side has read it. */
-function refuse(socket: Duplex, { status, code, message }: { readonly status: string; readonly code: string; readonly message: string }): void {
+function refuse(socket: Duplex, { status, code, message, afterSeconds = retryAfterSeconds }: Refusal): void {
   const body = JSON.stringify({ title: status.slice(4), status: Number(status.slice(0, 3)), code, detail: message });
-  const later = status.startsWith('503') ? `Retry-After: ${retryAfterSeconds}\r\n` : '';
+  const later = status.startsWith('503') ? `Retry-After: ${afterSeconds}\r\n` : '';
   socket.on('error', () => socket.destroy());
   socket.resume();
   const timer = setTimeout(() => socket.destroy(), lingerMs);

@@ -4,14 +4,27 @@ import { WebSocket } from 'ws';
 import { failure, PortreeveError, reasonOf } from '../../shared/errors.ts';
 import { limits } from '../../shared/limits.ts';
 import type { SequencedChange } from '../../shared/model/change.ts';
+import { digestOf, kindsThatDiffer } from '../../shared/model/fact.digest.ts';
 import type { Fact } from '../../shared/model/fact.ts';
 import { decodeFromAgent, encode, type FrameForm, zstdCapability } from '../../shared/wire/codec.ts';
-import type { AgentMessage, ChangesMessage, CollectorMessage, Hello, StateMessage, Trace, Traced, Want } from '../../shared/wire/messages.ts';
+import {
+  type AgentMessage,
+  type ChangesMessage,
+  type CollectorMessage,
+  type Digest,
+  digestCapability,
+  type Hello,
+  type StateMessage,
+  type Trace,
+  type Traced,
+  type Want,
+} from '../../shared/wire/messages.ts';
 import { readPong } from '../../shared/wire/pong.ts';
 import type { Admitted } from '../identity/admission.ts';
+import type { Taken } from '../replicas/ownership.ts';
 import type { Gap } from '../store/store.ts';
 import { beginOf, type ClockOffset, gapsTold, timesNotCovered } from './coverage.ts';
-import { readFact } from './facts.ts';
+import { isKnownKind, readFact } from './facts.ts';
 import type { IngestOptions } from './ingest.ts';
 import type { Turns } from './turns.ts';
 import { wantOf } from './want.ts';
@@ -25,7 +38,7 @@ export interface SessionOptions extends IngestOptions {
   readonly admitted: Admitted;
   readonly turns: Turns;
   /** Called once the agent has said which node it speaks for. */
-  readonly onHello: (node: string) => void;
+  readonly onHello: (node: string, taken: Taken) => void;
   readonly onEnd: () => void;
 }
 
@@ -38,6 +51,8 @@ const traceTimeoutMs = 10_000;
 const saveEveryMs = 60_000;
 /** What setTimeout takes. */
 const timerMsMax = 2 ** 31 - 1;
+/** Times that an agent is asked to send its state again on one connection. */
+const resendsMax = 3;
 const closeTimeoutMs = 1_000;
 const helloTimeoutMs = 10_000;
 /** Close codes in the private range of RFC 6455: the agent reads the reason in the error message before. */
@@ -64,6 +79,7 @@ export class AgentSession {
   #reported = false;
   #parts: Map<string, Fact> | undefined;
   #stateSeq = 0;
+  #resends = 0;
   /** The highest seq committed, or being committed, per stream. */
   readonly #lastSeqs = new Map<string, number>();
   #clock: ClockOffset = { clockOffsetMs: 0, transitMs: 0 };
@@ -204,9 +220,13 @@ export class AgentSession {
   /** Until when the node's ledger is whole outlives this process: what happens after it is covered by the agent's next run, or it is a gap. */
   #saveSeen({ node, version, bootId, stream }: Hello): void {
     this.#savedAt = Date.now();
-    this.#options.store
-      .saveNode({ name: node, version, bootId, stream, lastSeenAt: this.#coveredUntil })
-      .catch((error: unknown) => this.#options.log.error({ node, reason: reasonOf(error) }, 'when a node was heard of could not be stored'));
+    const save = async (): Promise<void> =>
+      await this.#options.store.saveNode({ name: node, version, bootId, stream, lastSeenAt: this.#coveredUntil }, this.#options.ownership.fence(node));
+    save().catch((error: unknown) => {
+      // Where another replica owns the node, that one hears of it.
+      if (!(error instanceof PortreeveError) || error.code !== 'LEASE_LOST')
+        this.#options.log.error({ node, reason: reasonOf(error) }, 'when a node was heard of could not be stored');
+    });
   }
 
   /** Asks whether the agent is still there, and cuts off one that has not answered the last time; its own timer calls it. */
@@ -260,7 +280,7 @@ export class AgentSession {
   #reject(error: unknown): void {
     if (this.#ended) return;
     const code = error instanceof PortreeveError ? error.code : 'INTERNAL';
-    const level = code === 'FRAME_INVALID' || code === 'FRAME_TOO_LARGE' || code === 'NODE_FOREIGN' ? 'warn' : 'error';
+    const level = code === 'FRAME_INVALID' || code === 'FRAME_TOO_LARGE' || code === 'NODE_FOREIGN' || code === 'LEASE_LOST' ? 'warn' : 'error';
     this.#options.log[level]({ node: this.node, address: this.address, code, reason: reasonOf(error) }, 'the session of an agent is ended');
     this.refuse(code, reasonOf(error));
   }
@@ -295,6 +315,8 @@ export class AgentSession {
         return this.#takeState(message);
       case 'changes':
         return this.#takeChanges(message);
+      case 'digest':
+        return this.#compare(message);
       case 'traced':
         return this.#traces.get(message.id)?.(message);
       case 'error':
@@ -309,10 +331,12 @@ export class AgentSession {
     if (this.#hello !== undefined) throw failure('FRAME_INVALID', ['hello', 'it came twice']);
     clearTimeout(this.#helloTimer);
     this.#checkNode(hello.node);
-    const { state, store, log } = this.#options;
+    const { state, store, log, ownership } = this.#options;
     const { node, stream, version, bootId, capabilities } = hello;
     const now = Date.now();
     const clockOffsetMs = Math.round(hello.clock - now);
+    // First: whoever spoke for the node elsewhere writes nothing more, so that what is read from here on stays true.
+    const taken = await ownership.take({ node, stream, address: this.address });
     const clock = { clockOffsetMs, transitMs: Math.max(0, now - this.#options.acceptedAt) };
     const known = (await store.node(node))?.lastSeenAt;
     // A clock that was set back makes the last time lie ahead.
@@ -321,16 +345,16 @@ export class AgentSession {
       store.lastSeq(node, stream),
       Promise.all((hello.earlier ?? []).map(async (run) => ({ stream: run.stream, resumeAfter: await store.lastSeq(node, run.stream) }))),
     ]);
-    await store.recordGaps(timesNotCovered(hello, { node, heardAt, ...clock }));
+    await store.recordGaps(timesNotCovered(hello, { node, heardAt, ...clock }), ownership.fence(node));
     this.#coveredUntil = heardAt ?? Math.min(now, beginOf(hello) - clockOffsetMs - clock.transitMs);
-    await store.saveNode({ name: node, version, bootId, stream, lastSeenAt: this.#coveredUntil });
+    await store.saveNode({ name: node, version, bootId, stream, lastSeenAt: this.#coveredUntil }, ownership.fence(node));
     if (state.needsRecall(node)) state.recall(node, (await store.changes({ node, limit: limits.apiItemsMax })).items);
     if (this.#ended) return;
     this.#hello = hello;
     this.#lastSeqs.set(stream, resumeAfter);
     for (const each of earlier) this.#lastSeqs.set(each.stream, each.resumeAfter);
     this.#clock = clock;
-    this.#options.onHello(node);
+    this.#options.onHello(node, taken);
     state.connect(node, { session: this.id, version, bootId, stream, capabilities, clockOffsetMs });
     log.info({ node, version, address: this.address, clockOffsetMs, resumeAfter }, 'agent connected');
     this.#send({
@@ -338,7 +362,7 @@ export class AgentSession {
       session: this.id,
       resumeAfter,
       ...(earlier.length === 0 ? {} : { earlier }),
-      capabilities: [zstdCapability],
+      capabilities: [zstdCapability, digestCapability],
       limits: { frameBytesMax: limits.frameBytesMax, heartbeatMs: this.#options.heartbeatMs ?? limits.heartbeatMs },
     });
     this.sendWant();
@@ -375,9 +399,25 @@ export class AgentSession {
     const put = message.put.flatMap((raw) => this.#readFact(raw));
     const size = this.#parts === undefined ? state.node(node)?.facts.size : this.#parts.size;
     if ((size ?? 0) + put.length > factsMax) throw failure('FRAME_INVALID', ['state', `more than ${factsMax} facts of one node`]);
-    if (this.#parts === undefined) state.changeFacts(node, { put, delete: message.delete }, message.at);
-    else this.#takePart(this.#parts, put, message);
+    this.#stateSeq = Math.max(this.#stateSeq, message.seq);
+    if (this.#parts === undefined) {
+      state.changeFacts(node, { put, delete: message.delete }, message.at);
+      this.#options.ownership.factsChanged(node, [...put.map(({ key }) => key), ...message.delete]);
+    } else this.#takePart(this.#parts, put, message);
     this.#acknowledge();
+  }
+
+  /** What the agent says that we must hold, against what we hold. A difference is a fault of one of us: it is told, and the state is asked for whole. */
+  #compare({ kinds }: Digest): void {
+    if (!this.#reported || this.#parts !== undefined) return;
+    const node = this.#hello?.node as string;
+    const ours = digestOf(this.#options.state.node(node)?.facts.values() ?? []);
+    const differing = kindsThatDiffer(kinds, ours, isKnownKind);
+    if (differing.length === 0) return;
+    this.#options.log.error({ node, kinds: differing }, 'the state of a node is not what its agent has sent: it is sent whole again');
+    // What does not help twice is not tried for ever.
+    if (++this.#resends > resendsMax) return;
+    this.#send({ type: 'resend', reason: `what is held of ${differing.slice(0, 10).join(', ')} differs` });
   }
 
   // Parts of a full state stay aside until the last: half a state would look like faults.
@@ -388,7 +428,9 @@ export class AgentSession {
     if (!message.full || message.more) return;
     this.#parts = undefined;
     this.#reported = true;
-    state.setFacts(this.#hello?.node as string, parts, message.at);
+    const node = this.#hello?.node as string;
+    state.setFacts(node, parts, message.at);
+    this.#options.ownership.factsChanged(node, 'all');
   }
 
   // A kind that this collector does not know may come from a newer agent and is left out; a known kind of a wrong shape ends the session.
@@ -406,7 +448,7 @@ export class AgentSession {
 
   async #commit(changes: readonly SequencedChange[], after: number | undefined): Promise<void> {
     const hello = this.#hello as Hello;
-    const { store, state } = this.#options;
+    const { store, state, ownership } = this.#options;
     const foreign = changes.find(({ node }) => node !== hello.node);
     if (foreign !== undefined) this.#checkNode(foreign.node);
     if (foreign !== undefined) throw failure('FRAME_INVALID', ['changes', `a change of node ${JSON.stringify(foreign.node)} from the agent of ${hello.node}`]);
@@ -425,7 +467,7 @@ export class AgentSession {
       holes,
       changes.filter(({ seq }) => seq > last),
     );
-    const fresh = await store.appendChanges(changes);
+    const fresh = await store.appendChanges(changes, ownership.fence(hello.node));
     this.#lastSeqs.set(stream, Math.max(last, ...changes.map(({ seq }) => seq)));
     state.addChanges(fresh);
     await this.#recordHoles(holes);
@@ -433,7 +475,7 @@ export class AgentSession {
 
   async #recordGaps(holes: readonly Hole[], changes: readonly SequencedChange[]): Promise<void> {
     const gaps = [...holes.map((hole) => this.#gapOf(hole)), ...changes.flatMap((change) => gapsTold(change, this.#clock))];
-    if (gaps.length > 0) await this.#options.store.recordGaps(gaps);
+    if (gaps.length > 0) await this.#options.store.recordGaps(gaps, this.#options.ownership.fence(this.node as string));
   }
 
   /** The ledger tells of them too. */

@@ -26,6 +26,7 @@ export function eventChannel({ create, uidOf, close, open: before = [], now = Da
   let open = before.reduce<OpenByCause>((all, finding) => stepStates(all, { kind: 'finding-opened', finding, at: 0 }).open, new Map());
   return {
     name: 'kubernetes-events',
+    ofAll: true,
     words: (event: LiveEvent) => {
       const step = stepStates(open, event);
       open = step.open;

@@ -15,6 +15,8 @@ export interface Channel {
   /** Milliseconds after which what `standing` gives is said again; absent: once is enough. */
   readonly repeatMs?: number;
   standing?(): readonly unknown[];
+  /** Whether it tells of all nodes together: where several collectors share the work only one of them can. */
+  readonly ofAll?: boolean;
   close?(): void;
 }
 
@@ -24,7 +26,7 @@ export interface NotifierOptions {
   readonly log: { warn(details: object, text: string): void };
   /** Milliseconds before a second try; twice as long before each further one. */
   readonly retryMs?: number;
-  /** Whether this collector is the one that speaks; where several share the work all follow what is so, and one of them says it. Absent: it is. */
+  /** Whether this collector is the one that speaks for all; where several share the work all follow what is so. Absent: it is. */
   readonly speaks?: () => boolean;
 }
 
@@ -61,12 +63,12 @@ export class Notifier {
   }
 }
 
+type PostOptions = Required<Pick<NotifierOptions, 'log' | 'retryMs' | 'speaks'>>;
+
 /** The queue of one channel. */
 class Post {
   readonly #channel: Channel;
-  readonly #log: NotifierOptions['log'];
-  readonly #retryMs: number;
-  readonly #speaks: () => boolean;
+  readonly #options: PostOptions;
   readonly #queue: unknown[] = [];
   readonly #counts: Record<Outcome, number> = { sent: 0, failed: 0, dropped: 0 };
   readonly #stop = new AbortController();
@@ -74,11 +76,9 @@ class Post {
   #isSending = false;
   #isLame = false;
 
-  constructor(channel: Channel, { log, retryMs, speaks }: Required<Pick<NotifierOptions, 'log' | 'retryMs' | 'speaks'>>) {
+  constructor(channel: Channel, options: PostOptions) {
     this.#channel = channel;
-    this.#speaks = speaks;
-    this.#log = log;
-    this.#retryMs = retryMs;
+    this.#options = options;
     if (channel.repeatMs !== undefined) this.#clock = setInterval(() => this.#repeat(), channel.repeatMs);
   }
 
@@ -96,7 +96,9 @@ class Post {
 
   take(event: LiveEvent): void {
     const words = this.#channel.words(event);
-    if (words !== undefined) this.#push(words);
+    // Whoever has found something tells of it, so that nothing is lost while nobody speaks for all; the others remember it.
+    const isOurs = this.#channel.ofAll === true ? this.#options.speaks() : !('elsewhere' in event);
+    if (words !== undefined && isOurs) this.#push(words);
   }
 
   close(): void {
@@ -107,11 +109,10 @@ class Post {
 
   // What is repeated says what is so now: while older words wait it can wait as well.
   #repeat(): void {
-    if (this.#queue.length === 0) for (const words of this.#channel.standing?.() ?? []) this.#push(words);
+    if (this.#queue.length === 0 && this.#options.speaks()) for (const words of this.#channel.standing?.() ?? []) this.#push(words);
   }
 
   #push(words: unknown): void {
-    if (!this.#speaks()) return;
     if (this.#queue.length >= limits.notificationsMax) {
       this.#queue.shift();
       this.#counts.dropped++;
@@ -139,10 +140,10 @@ class Post {
       } catch (error) {
         if (this.#stop.signal.aborted) return false;
         // Told once, until it works again: a receiver that is away for a night would fill the log.
-        if (!this.#isLame) this.#log.warn({ target: this.name, reason: reasonOf(error) }, 'a finding could not be told');
+        if (!this.#isLame) this.#options.log.warn({ target: this.name, reason: reasonOf(error) }, 'a finding could not be told');
         this.#isLame = true;
         if (tries >= triesMax || isFinal(error)) return false;
-        await pause(this.#retryMs * 2 ** (tries - 1), this.#stop.signal);
+        await pause(this.#options.retryMs * 2 ** (tries - 1), this.#stop.signal);
       }
     }
   }

@@ -22,9 +22,24 @@ interface Episode {
 
 export type EpisodeEvent = { readonly kind: 'finding-opened' | 'finding-changed' | 'finding-closed'; readonly finding: Finding; readonly at: number };
 
-/** Starts with the findings that were open when the collector stopped. */
-export function newEpisodes(open: readonly FindingRecord[]): Episodes {
-  return { open: new Map(open.map(({ finding, openedAt }) => [finding.id, { finding, since: openedAt }])), pending: new Map(), dueAt: undefined };
+/** Starts with the findings that were open when the collector stopped, and those that waited where another replica has judged the node so far. */
+export function newEpisodes(open: readonly FindingRecord[], pending: readonly Finding[] = []): Episodes {
+  return {
+    open: new Map(open.map(({ finding, openedAt }) => [finding.id, { finding, since: openedAt }])),
+    pending: new Map(pending.flatMap((finding) => (finding.since === undefined ? [] : [[finding.id, { finding, since: finding.since }] as const]))),
+    dueAt: undefined,
+  };
+}
+
+/** What happened between two states of a node that is judged elsewhere. */
+export function episodeEvents(before: Episodes, after: Episodes, at: number): readonly EpisodeEvent[] {
+  const opened = [...after.open].flatMap(([id, { finding }]): EpisodeEvent[] => {
+    const previous = before.open.get(id)?.finding;
+    if (previous === undefined) return [{ kind: 'finding-opened', finding, at }];
+    return differs(previous, finding) ? [{ kind: 'finding-changed', finding, at }] : [];
+  });
+  const closed = [...before.open].filter(([id]) => !after.open.has(id)).map(([, { finding }]): EpisodeEvent => ({ kind: 'finding-closed', finding, at }));
+  return [...opened, ...closed];
 }
 
 export interface EpisodeStep {

@@ -11,7 +11,7 @@ import { type ClusterObjects, noObjects, objectKinds } from '../kubernetes/objec
 import type { Touched } from '../kubernetes/source.ts';
 import type { FindingRecord } from '../store/store.ts';
 import { Board, type BoardUpdate, type FactChanges } from './board.ts';
-import { type Episodes, newEpisodes, onsetsBefore, onsetsOf, stepEpisodes } from './episodes.ts';
+import { type Episodes, episodeEvents, newEpisodes, onsetsBefore, onsetsOf, stepEpisodes } from './episodes.ts';
 import { ProgrammingLatency } from './programming.ts';
 
 /** Who speaks for a node while it is connected. */
@@ -49,11 +49,12 @@ export interface NodeView {
 
 /** What subscribers are told. */
 export type LiveEvent =
-  | { readonly kind: 'finding-opened'; readonly finding: Finding; readonly at: number }
-  | { readonly kind: 'finding-changed'; readonly finding: Finding; readonly at: number }
-  | { readonly kind: 'finding-closed'; readonly finding: Finding; readonly at: number }
+  /** `elsewhere`: another replica of the collector owns the node, and has stored it. */
+  | { readonly kind: 'finding-opened' | 'finding-changed' | 'finding-closed'; readonly finding: Finding; readonly at: number; readonly elsewhere?: true }
   | { readonly kind: 'change'; readonly change: SequencedChange }
   | { readonly kind: 'node'; readonly node: string; readonly connected: boolean; readonly at: number }
+  /** Which findings are younger than the grace period has changed. */
+  | { readonly kind: 'pending'; readonly node: string }
   | { readonly kind: 'objects'; readonly objects: ClusterObjects; readonly touched: Touched }
   /** A node was looked at: what is known of its NodePorts may be other than before. */
   | { readonly kind: 'judged'; readonly node: string }
@@ -67,6 +68,19 @@ export interface StateOptions {
   readonly now?: () => number;
   /** Findings that were open when the collector stopped, so that a restart does not open them again. */
   readonly open?: readonly FindingRecord[];
+  /** Several collectors share the work: nodes are judged where they are owned (`own`), and mirrored elsewhere (`mirror`). */
+  readonly isShared?: boolean;
+}
+
+/** What the owner of a node says of it to the other replicas. Times as in `NodeView`. */
+export interface Mirrored {
+  readonly connected: boolean;
+  readonly since?: number;
+  readonly agent?: AgentInfo;
+  readonly heardAt?: number;
+  readonly stateAt?: number;
+  readonly open: readonly FindingRecord[];
+  readonly pending: readonly Finding[];
 }
 
 /** Changes kept in memory for each node, and for the cluster, and for all together: what diagnosis looks through. */
@@ -101,10 +115,13 @@ class StateNode implements NodeView {
   timer: NodeJS.Timeout | undefined;
   /** When the timer fires. */
   dueAt = 0;
+  /** Whether it is judged here. */
+  isOwn: boolean;
 
-  constructor(name: string, board: Board, before: readonly FindingRecord[]) {
+  constructor(name: string, board: Board, { before, isOwn }: { readonly before: readonly FindingRecord[]; readonly isOwn: boolean }) {
     this.name = name;
     this.#board = board;
+    this.isOwn = isOwn;
     this.findings = before.map(({ finding }) => finding);
     this.episodes = newEpisodes(before);
     this.onsets = onsetsBefore(this.findings);
@@ -128,6 +145,7 @@ export class CollectorState {
   readonly #fixedGraceMs: number | undefined;
   readonly #debounceMs: number;
   readonly #now: () => number;
+  readonly #isShared: boolean;
   readonly #board = new Board();
   readonly #latency = new ProgrammingLatency(limits.graceMs);
   readonly #nodes = new Map<string, StateNode>();
@@ -148,6 +166,7 @@ export class CollectorState {
     this.#fixedGraceMs = options.graceMs;
     this.#debounceMs = options.debounceMs ?? 50;
     this.#now = options.now ?? Date.now;
+    this.#isShared = options.isShared ?? false;
     for (const record of options.open ?? []) this.#openBefore.set(record.finding.node, [...(this.#openBefore.get(record.finding.node) ?? []), record]);
     for (const node of this.#openBefore.keys()) this.#node(node);
   }
@@ -246,6 +265,56 @@ export class CollectorState {
     this.#takeFacts(name, this.#board.setFacts(name, changes, 'changes'), at);
   }
 
+  /** Judges a node here from now on, beginning with what is known of it. */
+  own(name: string): void {
+    const node = this.#node(name);
+    if (node.isOwn) return;
+    node.isOwn = true;
+    node.onsets = onsetsBefore([...node.findings, ...node.pending]);
+    this.#schedule(node, this.#debounceMs);
+  }
+
+  /** Judges a node here no more: another replica does. What is known of it stays. */
+  disown(name: string): void {
+    const node = this.#nodes.get(name);
+    if (node === undefined || !node.isOwn) return;
+    node.isOwn = false;
+    clearTimeout(node.timer);
+    node.timer = undefined;
+    this.#due.delete(node);
+    this.#latency.forget(name);
+  }
+
+  /** Takes over what the owner of a node says of it. Facts come by `mirrorFacts`. */
+  mirror(name: string, { connected, open, pending, since, agent, heardAt, stateAt }: Mirrored): void {
+    const node = this.#node(name);
+    if (node.isOwn) return;
+    const at = this.#now();
+    const wasConnected = node.connected;
+    const before = node.episodes;
+    const wereOthers = !isSameFindings(node.pending, pending);
+    node.episodes = newEpisodes(open, pending);
+    const events = episodeEvents(before, node.episodes, at);
+    const known = { ...(agent === undefined ? {} : { agent }), ...(heardAt === undefined ? {} : { heardAt }), ...(stateAt === undefined ? {} : { stateAt }) };
+    Object.assign(node, { connected, findings: open.map(({ finding }) => finding), pending, ...(since === undefined ? {} : { since }), ...known });
+    for (const event of events) this.#tell({ ...event, elsewhere: true });
+    if (connected !== wasConnected) this.#tell({ kind: 'node', node: name, connected, at });
+    if (events.length > 0 || wereOthers) this.#tell({ kind: 'judged', node: name });
+  }
+
+  /** Takes over facts of a node that is judged elsewhere: all of them, or some. */
+  mirrorFacts(name: string, changes: FactChanges, extent: 'all' | 'changes'): void {
+    const node = this.#node(name);
+    if (node.isOwn) return;
+    this.#board.setFacts(name, changes, extent);
+    this.#tell({ kind: 'judged', node: name });
+  }
+
+  /** Whether a change is among those that are kept in memory. */
+  remembers({ node, stream, seq }: SequencedChange): boolean {
+    return (this.#recent.get(node) ?? []).some((known) => known.stream === stream && known.seq === seq);
+  }
+
   /** A fact that holds what is common to many nodes once, for one that has to wait until its state is whole. */
   sharedFact(fact: Fact): Fact {
     return this.#board.shared(fact);
@@ -298,7 +367,7 @@ export class CollectorState {
   #node(name: string): StateNode {
     const existing = this.#nodes.get(name);
     if (existing !== undefined) return existing;
-    const node = new StateNode(name, this.#board, this.#openBefore.get(name) ?? []);
+    const node = new StateNode(name, this.#board, { before: this.#openBefore.get(name) ?? [], isOwn: !this.#isShared });
     this.#board.addNode(name);
     this.#nodes.set(name, node);
     return node;
@@ -333,7 +402,7 @@ export class CollectorState {
   #expect({ expected }: BoardUpdate, at: number): void {
     for (const [name, keys] of expected ?? []) {
       const node = this.#nodes.get(name);
-      if (node === undefined || !node.connected || node.stateAt === undefined) continue;
+      if (node === undefined || !node.isOwn || !node.connected || node.stateAt === undefined) continue;
       for (const key of keys) {
         this.#latency.expect(name, key, at);
         // The node was faster than the API's word to us.
@@ -363,7 +432,7 @@ export class CollectorState {
   // The first input of a burst starts the clock and later ones do not push it back: a node under constant change is still evaluated.
   #schedule(node: StateNode, afterMs: number): void {
     const dueAt = this.#now() + afterMs;
-    if (this.#closed || this.#due.has(node) || (node.timer !== undefined && node.dueAt <= dueAt)) return;
+    if (this.#closed || !node.isOwn || this.#due.has(node) || (node.timer !== undefined && node.dueAt <= dueAt)) return;
     clearTimeout(node.timer);
     node.dueAt = dueAt;
     node.timer = setTimeout(() => this.#await(node), afterMs);
@@ -418,7 +487,9 @@ export class CollectorState {
       clockOffsetMs: node.agent?.clockOffsetMs ?? 0,
     });
     const { episodes, open, pending, events } = stepEpisodes(node.episodes, { found, now, graceMs: this.graceMs });
+    const wereOthers = !isSameFindings(node.pending, pending);
     Object.assign(node, { episodes, findings: open, pending });
+    if (wereOthers) this.#tell({ kind: 'pending', node: name });
     for (const event of events) this.#tell(event);
     this.#tell({ kind: 'judged', node: name });
     if (episodes.dueAt !== undefined) this.#schedule(node, Math.max(this.#debounceMs, episodes.dueAt - now));
@@ -430,6 +501,8 @@ export class CollectorState {
 }
 
 const isQuiet = ({ findings, pending, drifts }: StateNode): boolean => findings.length + pending.length + drifts.length === 0;
+
+const isSameFindings = (a: readonly Finding[], b: readonly Finding[]): boolean => a.length === b.length && a.every(({ id }, index) => id === b[index]?.id);
 
 /** Drifts that are worth comparing one by one; of more it is likely that they are others. */
 const comparedMax = 1_000;

@@ -78,8 +78,8 @@ async function incidentPage(db: Kysely<Tables>, { service, node, open, from, to,
   if (service !== undefined) select = select.where('service', '=', service);
   if (node !== undefined) select = select.where('node', '=', node);
   if (open !== undefined) select = select.where('ended_at', open ? 'is' : 'is not', null);
-  if (from !== undefined) select = select.where(({ or, eb }) => or([eb('ended_at', 'is', null), eb('ended_at', '>=', from)]));
-  if (to !== undefined) select = select.where('at', '<=', to);
+  if (from !== undefined) select = select.where(({ or, eb }) => or([eb('ended_at', 'is', null), eb('ended_at', '>=', Math.ceil(from))]));
+  if (to !== undefined) select = select.where('at', '<=', Math.floor(to));
   if (place !== null) select = select.where(sql<boolean>`(at, id) < (${Number(place[1])}, ${place[2]})`);
   const rows = await select
     .orderBy('at', 'desc')
@@ -96,7 +96,7 @@ async function verdictsAt(db: Kysely<Tables>, at: number): Promise<{ readonly ro
   const last = db
     .selectFrom('verdicts')
     .select(({ fn }) => ['node', fn.max('id').as('id')])
-    .where('at', '<=', at)
+    .where('at', '<=', Math.floor(at))
     .groupBy('node')
     .as('last');
   const rows = (await db

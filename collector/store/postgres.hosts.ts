@@ -4,6 +4,8 @@ import pg from 'pg';
 
 const connectionsMax = 10;
 const connectTimeoutMs = 3_000;
+/** A replica that falls asleep or off the network within a transaction holds what that has locked: the server ends it, so that another may take over. */
+const idleTransactionMs = 4_000;
 
 /** A pool as kysely wants one. Commits wait until they are on disk: `synchronous_commit` is set to on for every connection. */
 export class PostgresHosts implements PostgresPool {
@@ -67,7 +69,7 @@ export class PostgresHosts implements PostgresPool {
       ...this.#configurations[this.#current],
       max: connectionsMax,
       connectionTimeoutMillis: connectTimeoutMs,
-      options: '-c synchronous_commit=on',
+      options: `-c synchronous_commit=on -c idle_in_transaction_session_timeout=${idleTransactionMs}`,
       application_name: 'portreeve-collector',
     });
     // A connection that breaks while nobody uses it, or between two statements, is simply gone: the next statement on it fails.

@@ -2,8 +2,9 @@
 import { Kysely, PostgresDialect, sql } from 'kysely';
 import { Migrator } from 'kysely/migration';
 import pg from 'pg';
-import { failure, reasonOf } from '../../shared/errors.ts';
+import { failure, PortreeveError, reasonOf } from '../../shared/errors.ts';
 import { PostgresHosts } from './postgres.hosts.ts';
+import { newsOf } from './postgres.news.ts';
 import { queriesOn } from './queries.ts';
 import { migrationError } from './sqlite.file.ts';
 import type { OpenedStore, Store, StoreQueries } from './store.ts';
@@ -29,7 +30,7 @@ export async function openPostgresStore(url: string): Promise<OpenedStore> {
     await db.destroy().catch(() => {});
     throw failure('STORE_FAILED', [hosts.name, reasonOf(error)], error);
   }
-  return { store: storeOf(db, hosts.name) };
+  return { store: storeOf(db, hosts) };
 }
 
 function hostsOf(url: string): PostgresHosts {
@@ -53,8 +54,8 @@ async function patiently<Result>(act: () => Promise<Result>): Promise<Result> {
   }
 }
 
-/** Classes of SQLSTATE that pass by themselves: connection failures, shut-downs and start-ups, read-only standbys, deadlocks and serialisation. */
-const passingStates = /^(08|57P0|25006|40001|40P01|53300)/;
+/** Classes of SQLSTATE that pass by themselves: connection failures, shut-downs and start-ups, read-only standbys, transactions that idled, deadlocks, serialisation. */
+const passingStates = /^(08|57P0|25006|25P0|40001|40P01|53300)/;
 
 function isPassing(error: unknown): boolean {
   const { code, message } = error as { readonly code?: string; readonly message?: string };
@@ -62,9 +63,11 @@ function isPassing(error: unknown): boolean {
   return /Connection terminated|connection timeout|not queryable|no host takes writes/i.test(message ?? '');
 }
 
-function storeOf(db: Kysely<Tables>, name: string): Store {
+function storeOf(db: Kysely<Tables>, hosts: PostgresHosts): Store {
+  const { name } = hosts;
   let waiting = 0;
   const failed = (error: unknown): never => {
+    if (error instanceof PortreeveError) throw error;
     throw failure('STORE_FAILED', [name, reasonOf(error)], error);
   };
   const inTransaction =
@@ -84,8 +87,8 @@ function storeOf(db: Kysely<Tables>, name: string): Store {
   return {
     ...queries,
     verify: () => verify(db).catch(failed),
-    backup: async () => failed(new Error('PostgreSQL is backed up by its own tools: pg_dump, pg_basebackup')),
     waiting: () => waiting,
+    news: newsOf(db, hosts),
     close: () => db.destroy(),
   };
 }

@@ -1,30 +1,21 @@
 // Every query of the store, once for both engines.
 import { type Kysely, type Selectable, sql } from 'kysely';
 import { limits } from '../../shared/limits.ts';
-import type { Actor, Change, SequencedChange } from '../../shared/model/change.ts';
 import type { Finding } from '../../shared/model/finding.ts';
+import { appendChanges, changePage, storable } from './change.queries.ts';
 import { forgetOperations, operationsQueries } from './operations.queries.ts';
-import type {
-  AuditRecord,
-  ChangePage,
-  ChangeQuery,
-  Credential,
-  FindingQuery,
-  FindingRecord,
-  Forgotten,
-  Gap,
-  GapQuery,
-  IdentityRecord,
-  Page,
-  Retention,
-} from './records.ts';
+import type { AuditRecord, Credential, FindingQuery, FindingRecord, Forgotten, Gap, GapQuery, IdentityRecord, Page, Retention } from './records.ts';
+import { guard, replicaQueriesOn } from './replica.queries.ts';
 import type { StoreQueries } from './store.ts';
 import type { Engine, Tables } from './tables.ts';
 
 /** The queries on one connection or pool. Each is one statement, or several that are to be in one transaction: the caller sees to that. */
 export function queriesOn(db: Kysely<Tables>, engine: Engine): StoreQueries {
   return {
-    appendChanges: (changes) => appendChanges(db, changes),
+    appendChanges: async (changes, fence) => {
+      if (changes.length > 0) await guard(db, fence, 'changes_revision');
+      return await appendChanges(db, changes);
+    },
     lastSeq: async (node, stream) => {
       const row = await db
         .selectFrom('changes')
@@ -35,11 +26,13 @@ export function queriesOn(db: Kysely<Tables>, engine: Engine): StoreQueries {
       return Number(row?.seq ?? 0);
     },
     changes: (query) => changePage(db, engine, query),
-    upsertFindings: async (records) => {
+    upsertFindings: async (records, fence) => {
+      await guard(db, fence, 'findings_revision');
       for (const record of records) await upsertFinding(db, record);
     },
-    closeFindings: async (ids, at) => {
+    closeFindings: async (ids, at, fence) => {
       if (ids.length === 0) return;
+      await guard(db, fence, 'findings_revision');
       await db
         .updateTable('findings')
         .set({ closed_at: Math.round(at) })
@@ -51,7 +44,9 @@ export function queriesOn(db: Kysely<Tables>, engine: Engine): StoreQueries {
     findingPage: (query) => findingPage(db, query),
     ...operationsQueries(db),
     ...nodeQueries(db),
-    recordGaps: async (gaps) => {
+    recordGaps: async (gaps, fence) => {
+      if (gaps.length === 0) return;
+      await guard(db, fence, 'revision');
       const rows = await newGaps(db, gaps);
       if (rows.length === 0) return;
       await db
@@ -60,7 +55,8 @@ export function queriesOn(db: Kysely<Tables>, engine: Engine): StoreQueries {
         .onConflict((conflict) => conflict.columns(['node', 'reason', 'stream', 'from_seq', 'from_at']).doNothing())
         .execute();
     },
-    gaps: (query) => gapRecords(db, query),
+    gaps: async (query) => (await gapPage(db, query)).items,
+    gapPage: (query) => gapPage(db, query),
     ...credentialQueries(db),
     ...identityQueries(db),
     appendAudit: async (records) => {
@@ -80,101 +76,11 @@ export function queriesOn(db: Kysely<Tables>, engine: Engine): StoreQueries {
         .execute();
       return rows as readonly AuditRecord[];
     },
-    forget: (retention) => forget(db, engine, retention),
-  };
-}
-
-/** Rows of one statement: engines bound the number of their parameters. */
-const insertRowsMax = 500;
-
-async function appendChanges(db: Kysely<Tables>, changes: readonly SequencedChange[]): Promise<readonly SequencedChange[]> {
-  const fresh = new Set<string>();
-  for (let at = 0; at < changes.length; at += insertRowsMax) {
-    // Of two of the same number in one batch the first counts, as it would in two.
-    const rows = [
-      ...new Map(
-        changes
-          .slice(at, at + insertRowsMax)
-          .map((change) => [placeOf(change), rowOfChange(change)] as const)
-          .reverse(),
-      ).values(),
-    ].reverse();
-    const stored = await db
-      .insertInto('changes')
-      .values(rows)
-      .onConflict((conflict) => conflict.columns(['node', 'stream', 'seq']).doNothing())
-      .returning(['node', 'stream', 'seq'])
-      .execute();
-    for (const row of stored) fresh.add(placeOf(row));
-  }
-  return changes.filter((change) => fresh.delete(placeOf(change)));
-}
-
-const placeOf = ({ node, stream, seq }: { readonly node: string; readonly stream: string; readonly seq: number }): string => `${node}\0${stream}\0${seq}`;
-
-function rowOfChange(change: SequencedChange) {
-  const { node, stream, seq, at, kind, subject, before, after, actor, owner, covers, folded, gap } = change;
-  const more = { ...(covers === undefined ? {} : { covers }), ...(folded === undefined ? {} : { folded }), ...(gap === undefined ? {} : { gap }) };
-  return {
-    node,
-    stream,
-    seq,
-    at: Math.round(at),
-    kind,
-    subject: storable(subject),
-    before: before === null ? null : storable(before),
-    after: after === null ? null : storable(after),
-    actor: actor === undefined ? null : storable(JSON.stringify(actor)),
-    owner: owner ?? null,
-    received_at: Date.now(),
-    more: Object.keys(more).length === 0 ? null : JSON.stringify(more),
-  };
-}
-
-/** PostgreSQL takes no NUL in text, and what tools print may hold one. */
-const storable = (text: string): string => (text.includes('\0') ? text.replaceAll('\0', '\u2400') : text);
-
-async function changePage(db: Kysely<Tables>, engine: Engine, query: ChangeQuery): Promise<ChangePage> {
-  const cursor = /^(\d+)-(\d+)$/.exec(query.cursor ?? '');
-  let select = db.selectFrom('changes').selectAll();
-  if (query.node !== undefined) select = select.where('node', '=', query.node);
-  if (query.kind !== undefined) select = select.where('kind', '=', query.kind);
-  if (query.subject !== undefined) select = select.where(contains(engine, 'subject', query.subject));
-  if (query.owner !== undefined) select = select.where('owner', '=', query.owner);
-  const { text } = query;
-  if (text !== undefined) select = select.where(({ or }) => or(['subject', 'before', 'after', 'actor'].map((column) => contains(engine, column, text))));
-  if (query.from !== undefined) select = select.where('at', '>=', query.from);
-  if (query.to !== undefined) select = select.where('at', '<=', query.to);
-  if (cursor !== null) select = select.where(sql<boolean>`(at, id) < (${Number(cursor[1])}, ${Number(cursor[2])})`);
-  const rows = await select
-    .orderBy('at', 'desc')
-    .orderBy('id', 'desc')
-    .limit(query.limit + 1)
-    .execute();
-  const page = rows.slice(0, query.limit);
-  const last = page.at(-1);
-  return { items: page.map(changeOfRow), ...(rows.length > page.length && last !== undefined ? { next: `${last.at}-${last.id}` } : {}) };
-}
-
-/** Whether a column contains a text; the text is no pattern. */
-function contains(engine: Engine, column: string, text: string) {
-  return engine === 'sqlite' ? sql<boolean>`instr(${sql.ref(column)}, ${text}) > 0` : sql<boolean>`strpos(${sql.ref(column)}, ${text}) > 0`;
-}
-
-function changeOfRow(row: Selectable<Tables['changes']>): SequencedChange {
-  const { node, stream, seq, at, kind, subject, before, after, actor, owner, more } = row;
-  return {
-    node,
-    stream,
-    seq,
-    at,
-    kind: kind as Change['kind'],
-    subject,
-    before,
-    after,
-    ...(actor === null ? {} : { actor: JSON.parse(actor) as Actor }),
-    ...(owner === null ? {} : { owner: owner as NonNullable<Change['owner']> }),
-    ...(more === null ? {} : (JSON.parse(more) as Pick<SequencedChange, 'covers' | 'folded' | 'gap'>)),
+    forget: async (retention, fence) => {
+      await guard(db, fence, 'revision');
+      return await forget(db, engine, retention);
+    },
+    ...replicaQueriesOn(db, engine),
   };
 }
 
@@ -195,8 +101,8 @@ async function findingPage(db: Kysely<Tables>, query: FindingQuery): Promise<Pag
   if (node !== undefined) select = select.where('node', '=', node);
   if (cause !== undefined) select = select.where('cause', '=', cause);
   if (open !== undefined) select = select.where('closed_at', open ? 'is' : 'is not', null);
-  if (from !== undefined) select = select.where(({ or, eb }) => or([eb('closed_at', 'is', null), eb('closed_at', '>=', from)]));
-  if (to !== undefined) select = select.where('opened_at', '<=', to);
+  if (from !== undefined) select = select.where(({ or, eb }) => or([eb('closed_at', 'is', null), eb('closed_at', '>=', Math.ceil(from))]));
+  if (to !== undefined) select = select.where('opened_at', '<=', Math.floor(to));
   if (cursor !== null) select = select.where(sql<boolean>`(opened_at, episode) < (${Number(cursor[1])}, ${Number(cursor[2])})`);
   const rows = await select
     .orderBy('opened_at', 'desc')
@@ -215,7 +121,8 @@ function nodeQueries(db: Kysely<Tables>): Pick<StoreQueries, 'saveNode' | 'node'
   const select = () =>
     db.selectFrom('nodes').select(['name', 'version', 'boot_id as bootId', 'stream', 'first_seen_at as firstSeenAt', 'last_seen_at as lastSeenAt']);
   return {
-    saveNode: async ({ name, version, bootId, stream, lastSeenAt }) => {
+    saveNode: async ({ name, version, bootId, stream, lastSeenAt }, fence) => {
+      await guard(db, fence, 'revision');
       const news = { version, boot_id: bootId, stream, last_seen_at: Math.round(lastSeenAt) };
       await db
         .insertInto('nodes')
@@ -276,20 +183,33 @@ function rowOfGap({ node, reason, from, to, detail, seqs }: Gap) {
   return { node, reason, from_at: tellable(from), to_at: tellable(to), detail: storable(detail), ...numbers };
 }
 
-async function gapRecords(db: Kysely<Tables>, query: GapQuery): Promise<readonly Gap[]> {
+async function gapPage(db: Kysely<Tables>, query: GapQuery): Promise<Page<Gap>> {
+  const cursor = /^(\d+)-(\d+)$/.exec(query.cursor ?? '');
   let select = db.selectFrom('gaps').selectAll();
+  if (query.reason !== undefined) select = select.where('reason', '=', query.reason);
   if (query.node !== undefined) select = select.where('node', '=', query.node);
-  if (query.from !== undefined) select = select.where('to_at', '>=', query.from);
-  if (query.to !== undefined) select = select.where('from_at', '<=', query.to);
-  const rows = await select.orderBy('to_at', 'desc').orderBy('id', 'desc').limit(query.limit).execute();
-  return rows.map(({ node, reason, from_at, to_at, detail, stream, from_seq, to_seq }) => ({
+  if (query.from !== undefined) select = select.where('to_at', '>=', Math.ceil(query.from));
+  if (query.to !== undefined) select = select.where('from_at', '<=', Math.floor(query.to));
+  if (cursor !== null) select = select.where(sql<boolean>`(to_at, id) < (${Number(cursor[1])}, ${Number(cursor[2])})`);
+  const rows = await select
+    .orderBy('to_at', 'desc')
+    .orderBy('id', 'desc')
+    .limit(query.limit + 1)
+    .execute();
+  const page = rows.slice(0, query.limit);
+  const last = page.at(-1);
+  return { items: page.map(gapOfRow), ...(rows.length > page.length && last !== undefined ? { next: `${last.to_at}-${last.id}` } : {}) };
+}
+
+function gapOfRow({ node, reason, from_at, to_at, detail, stream, from_seq, to_seq }: Selectable<Tables['gaps']>): Gap {
+  return {
     node,
     reason: reason as Gap['reason'],
     from: from_at,
     to: to_at,
     detail,
     ...(stream === '' ? {} : { seqs: { stream, from: from_seq, to: to_seq } }),
-  }));
+  };
 }
 
 function credentialQueries(db: Kysely<Tables>): Pick<StoreQueries, 'saveCredential' | 'credential' | 'credentials' | 'useCredential' | 'revokeCredential'> {
@@ -372,44 +292,63 @@ function identityQueries(db: Kysely<Tables>): Pick<StoreQueries, 'saveIdentity' 
 /** Share of the changes that is forgotten at once when the store is over its size: often a little would cost more than seldom a tenth. */
 const forgottenShare = 0.1;
 
-async function forget(db: Kysely<Tables>, engine: Engine, { before, bytesMax }: Retention): Promise<Forgotten> {
+async function forget(db: Kysely<Tables>, engine: Engine, { before: exactly, bytesMax }: Retention): Promise<Forgotten> {
+  const before = Math.round(exactly);
   const deleted = async (query: { executeTakeFirst(): Promise<{ numDeletedRows: bigint }> }): Promise<number> =>
     Number((await query.executeTakeFirst()).numDeletedRows);
-  const changes = await deleted(db.deleteFrom('changes').where('at', '<', before));
+  const changes = await forgetOldest(db, { rows: limits.retentionRowsMax, before });
   const findings = await deleted(db.deleteFrom('findings').where('closed_at', '<', before));
   const gaps = await deleted(db.deleteFrom('gaps').where('to_at', '<', before));
   const audit = await deleted(db.deleteFrom('audit').where('at', '<', before));
   await db.deleteFrom('credentials').where('expires_at', '<', before).execute();
   await forgetOperations(db, before);
-  const over = bytesMax !== undefined && (await sizeOf(db, engine)) > bytesMax;
-  return { changes: changes + (over ? await forgetOldest(db) : 0), findings, gaps, audit };
+  const gone = db.selectFrom('node_states').select('node').where('connected', '=', 0).where('since', '<', before).where('node', '<>', '');
+  await db.deleteFrom('node_facts').where('node', 'in', gone).execute();
+  const over = changes < limits.retentionRowsMax && bytesMax !== undefined && (await sizeOf(db, engine)) > bytesMax;
+  const more = over ? await forgetOldest(db, { rows: await tenthOf(db) }) : 0;
+  if (changes + more > 0 && changes < limits.retentionRowsMax) await forgetSubjects(db);
+  return { changes: changes + more, findings, gaps, audit };
 }
 
-async function forgetOldest(db: Kysely<Tables>): Promise<number> {
-  const { count } = await db
+/** Subjects that no change is about any more. */
+async function forgetSubjects(db: Kysely<Tables>): Promise<void> {
+  await db
+    .deleteFrom('subjects')
+    .where(({ not, exists, selectFrom }) => not(exists(selectFrom('changes').select('changes.id').whereRef('changes.subject', '=', 'subjects.subject'))))
+    .execute();
+}
+
+/** A tenth of the changes, and no more than are forgotten at a time. */
+async function tenthOf(db: Kysely<Tables>): Promise<number> {
+  const some = db
     .selectFrom('changes')
+    .select('id')
+    .limit(limits.retentionRowsMax / forgottenShare);
+  const { count } = await db
+    .selectFrom(some.as('some'))
     .select(({ fn }) => fn.countAll<number>().as('count'))
     .executeTakeFirstOrThrow();
-  const bound = await db
-    .selectFrom('changes')
-    .select(['at'])
-    .orderBy('at')
-    .orderBy('id')
-    .offset(Math.floor(Number(count) * forgottenShare))
-    .limit(1)
-    .executeTakeFirst();
-  if (bound === undefined) return 0;
-  const { numDeletedRows } = await db.deleteFrom('changes').where('at', '<', bound.at).executeTakeFirst();
+  return Math.ceil(Number(count) * forgottenShare);
+}
+
+async function forgetOldest(db: Kysely<Tables>, { rows, before }: { readonly rows: number; readonly before?: number }): Promise<number> {
+  const all = db.selectFrom('changes').select('id').orderBy('at').orderBy('id').limit(rows);
+  const oldest = before === undefined ? all : all.where('at', '<', before);
+  const { numDeletedRows } = await db.deleteFrom('changes').where('id', 'in', oldest).executeTakeFirst();
   return Number(numDeletedRows);
 }
 
-/** Bytes in use: what was deleted and can be used again does not count. */
+/** Bytes in use: what was deleted and can be used again does not count, so that in PostgreSQL, whose files stay as large as they were, rows are counted. */
 async function sizeOf(db: Kysely<Tables>, engine: Engine): Promise<number> {
   const query =
     engine === 'sqlite'
       ? sql<{
           bytes: number;
         }>`SELECT (p.page_count - f.freelist_count) * s.page_size AS bytes FROM pragma_page_count p, pragma_freelist_count f, pragma_page_size s`
-      : sql<{ bytes: number }>`SELECT pg_total_relation_size('changes') AS bytes`;
+      : sql<{ bytes: number }>`SELECT least(pg_total_relation_size('changes'), count(*) * (SELECT coalesce(avg(pg_column_size(c.*)), 0) + ${sql.lit(indexBytes)}
+          FROM (SELECT * FROM changes ORDER BY id DESC LIMIT 1000) c)) AS bytes FROM changes`;
   return Number((await query.execute(db)).rows[0]?.bytes ?? 0);
 }
+
+/** What a change takes in the indexes of PostgreSQL, about. */
+const indexBytes = 250;

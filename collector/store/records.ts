@@ -69,11 +69,14 @@ export interface FindingQuery {
 
 export interface GapQuery {
   readonly node?: string;
+  readonly reason?: Gap['reason'];
   /** Gaps that touch the time from here … */
   readonly from?: number;
   /** … to here. */
   readonly to?: number;
   readonly limit: number;
+  /** `next` of the page before. */
+  readonly cursor?: string;
 }
 
 export interface ChangePage {

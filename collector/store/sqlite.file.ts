@@ -88,7 +88,19 @@ export function verifySqlite(database: Database): readonly string[] {
   }
 }
 
-const salvagedTables = ['nodes', 'changes', 'findings', 'gaps', 'credentials', 'identities', 'audit', 'incidents', 'verdicts', 'verdict_columns'] as const;
+const salvagedTables = [
+  'nodes',
+  'changes',
+  'subjects',
+  'findings',
+  'gaps',
+  'credentials',
+  'identities',
+  'audit',
+  'incidents',
+  'verdicts',
+  'verdict_columns',
+] as const;
 
 /** Takes over what can be read of a damaged file, row by row: a page that cannot be read costs the rows on it. Yields the number of rows. */
 function salvage(file: string, into: Database): number {

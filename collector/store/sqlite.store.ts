@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { failure, reasonOf } from '../../shared/errors.ts';
-import type { StoreReply, StoreRequest } from './sqlite.messages.ts';
+import type { StoreMethod, StoreReply, StoreRequest } from './sqlite.messages.ts';
 import type { OpenedStore, Store } from './store.ts';
 
 // Beside this file in a checkout, beside the bundle in a package.
@@ -54,6 +54,7 @@ const methods = [
   'nodes',
   'recordGaps',
   'gaps',
+  'gapPage',
   'saveCredential',
   'credential',
   'credentials',
@@ -65,14 +66,27 @@ const methods = [
   'appendAudit',
   'audit',
   'forget',
+  'attend',
+  'leave',
+  'takeNode',
+  'adoptNodes',
+  'nodeStates',
+  'saveNodeState',
+  'factBuckets',
+  'changesAfter',
+  'lastChange',
+  'saveQuestion',
+  'questions',
+  'answerQuestion',
+  'takeAnswer',
+  'sharedAuthority',
   'verify',
-  'backup',
-] as const satisfies readonly (keyof Store)[];
+] as const satisfies readonly StoreMethod[];
 
 /** The interface: each method is a message to the thread. */
 function storeOf(calls: WorkerCalls): Store {
   const through = Object.fromEntries(methods.map((method) => [method, (...args: readonly unknown[]) => calls.call(method, args)]));
-  return { ...(through as unknown as Omit<Store, 'close' | 'waiting'>), waiting: () => calls.waiting, close: () => calls.close() };
+  return { ...(through as unknown as Omit<Store, 'close' | 'news' | 'waiting'>), waiting: () => calls.waiting, close: () => calls.close() };
 }
 
 interface Waiting {
@@ -100,7 +114,7 @@ class WorkerCalls {
     return this.#waiting.size;
   }
 
-  call(method: keyof Store, args: readonly unknown[]): Promise<unknown> {
+  call(method: StoreMethod, args: readonly unknown[]): Promise<unknown> {
     if (this.#broken !== undefined) return Promise.reject(failure('STORE_FAILED', [this.#file, this.#broken]));
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
@@ -121,7 +135,7 @@ class WorkerCalls {
     const waiting = this.#waiting.get(reply.id);
     this.#waiting.delete(reply.id);
     if (reply.kind === 'result') waiting?.resolve(reply.value);
-    else waiting?.reject(failure('STORE_FAILED', [this.#file, reply.reason]));
+    else waiting?.reject(reply.lost === undefined ? failure('STORE_FAILED', [this.#file, reply.reason]) : failure('LEASE_LOST', [reply.lost]));
   }
 
   #fail(reason: string): void {

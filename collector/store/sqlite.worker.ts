@@ -2,11 +2,11 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Database } from 'better-sqlite3';
 import type { Kysely } from 'kysely';
-import { reasonOf } from '../../shared/errors.ts';
+import { PortreeveError, reasonOf } from '../../shared/errors.ts';
 import { queriesOn } from './queries.ts';
 import { openSqlite, type SqliteFile, verifySqlite } from './sqlite.file.ts';
 import type { StoreReply, StoreRequest } from './sqlite.messages.ts';
-import type { StoreQueries } from './store.ts';
+import type { Fence, StoreQueries } from './store.ts';
 import type { Tables } from './tables.ts';
 
 if (parentPort === null) throw new Error('the store thread is started by openSqliteStore');
@@ -33,13 +33,13 @@ async function work({ database, db }: SqliteFile): Promise<void> {
     const queries = requests.filter(isQuery);
     const replies = queries.length === 0 ? [] : await commitTogether(database, db, queries);
     for (const reply of replies) answer(reply);
-    for (const request of requests) if (!isQuery(request)) await operate(database, request);
+    for (const request of requests) if (!isQuery(request)) operate(database, request);
   }
   isBusy = false;
 }
 
 type QueryRequest = Extract<StoreRequest, { readonly method: keyof StoreQueries }>;
-const operations: ReadonlySet<string> = new Set(['verify', 'backup', 'close']);
+const operations: ReadonlySet<string> = new Set(['verify', 'close']);
 const isQuery = (request: StoreRequest): request is QueryRequest => !operations.has(request.method);
 
 async function commitTogether(database: Database, db: Kysely<Tables>, requests: readonly QueryRequest[]): Promise<readonly StoreReply[]> {
@@ -65,11 +65,14 @@ async function runAlone(database: Database, db: Kysely<Tables>, { id, method, ar
     return { kind: 'result', id, value };
   } catch (error) {
     database.exec('ROLLBACK TO request; RELEASE request');
-    return { kind: 'failed', id, reason: reasonOf(error) };
+    return { kind: 'failed', id, reason: reasonOf(error), ...(isLeaseLost(error) ? { lost: nodeOf(args) } : {}) };
   }
 }
 
-async function operate(database: Database, request: Exclude<StoreRequest, QueryRequest>): Promise<void> {
+const isLeaseLost = (error: unknown): boolean => error instanceof PortreeveError && error.code === 'LEASE_LOST';
+const nodeOf = (args: readonly unknown[]): string => args.map((arg) => (arg as Partial<Fence> | undefined)?.node).findLast((node) => node !== undefined) ?? '';
+
+function operate(database: Database, request: Exclude<StoreRequest, QueryRequest>): void {
   const { id } = request;
   try {
     if (request.method === 'close') {
@@ -77,8 +80,7 @@ async function operate(database: Database, request: Exclude<StoreRequest, QueryR
       answer({ kind: 'result', id, value: undefined });
       return port.close();
     }
-    const value = request.method === 'verify' ? verifySqlite(database) : await database.backup(request.arguments[0]);
-    answer({ kind: 'result', id, value: request.method === 'verify' ? value : undefined });
+    answer({ kind: 'result', id, value: verifySqlite(database) });
   } catch (error) {
     answer({ kind: 'failed', id, reason: reasonOf(error) });
   }

@@ -1,10 +1,12 @@
 // The tables, for both engines, and the steps from one version of the schema to the next.
 import { type Generated, type Kysely, sql } from 'kysely';
 import type { Migration, MigrationProvider } from 'kysely/migration';
+import { type ReplicaTables, replicas } from './tables.replicas.ts';
+import { type SubjectTables, subjects } from './tables.subjects.ts';
 
 export type Engine = 'sqlite' | 'postgres';
 
-export interface Tables {
+export interface Tables extends ReplicaTables, SubjectTables {
   readonly nodes: {
     readonly name: string;
     readonly version: string;
@@ -107,7 +109,13 @@ export interface Tables {
 /** The steps in order. One that has been released is never changed: a new one is added behind it. */
 export const migrationsFor = (engine: Engine): MigrationProvider => ({
   getMigrations: async () =>
-    ({ '0001-ledger': ledger(engine), '0002-access': access(engine), '0005-operations': operations(engine) }) satisfies Record<string, Migration>,
+    ({
+      '0001-ledger': ledger(engine),
+      '0002-access': access(engine),
+      '0003-replicas': replicas(engine),
+      '0004-subjects': subjects,
+      '0005-operations': operations(engine),
+    }) satisfies Record<string, Migration>,
 });
 
 function ledger(engine: Engine): Migration {

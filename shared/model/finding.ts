@@ -19,7 +19,7 @@ export interface Evidence {
 export interface Finding {
   /** Stable while the fault lasts: node, NodePort and cause. */
   readonly id: string;
-  /** A01 … D22 of the catalogue. */
+  /** A01 … E01 of the catalogue. */
   readonly cause: string;
   /** The cause in a few words. */
   readonly title: string;

@@ -127,6 +127,18 @@ export const traced = Type.Object({
   error: Type.Optional(text(4096)),
 });
 
+/** What a collector says in `capabilities` when it compares digests of state. */
+export const digestCapability = 'digest';
+
+/** Agent → collector, now and then, where that one compares digests: what it must hold of the node when everything sent so far is taken over, by kind of fact. */
+export const digest = Type.Object({
+  type: Type.Literal('digest'),
+  kinds: Type.Record(text(32), Type.Object({ count: sequence, sum: sequence }), { maxProperties: 256 }),
+});
+
+/** Collector → agent, the answer where they differ: send the state whole again. */
+export const resend = Type.Object({ type: Type.Literal('resend'), reason: text(1024) });
+
 /** Either way, before closing: what was wrong. A collector may say when to come back: not before `retryAfterMs`, spread over as long again. */
 export const failure = Type.Object({
   type: Type.Literal('error'),
@@ -135,8 +147,8 @@ export const failure = Type.Object({
   retryAfterMs: Type.Optional(Type.Integer({ minimum: 0, maximum: limits.retryAfterMsMax })),
 });
 
-export const fromAgent = { hello, state, changes, traced, error: failure } as const;
-export const fromCollector = { welcome, want, ack, trace, error: failure } as const;
+export const fromAgent = { hello, state, changes, traced, digest, error: failure } as const;
+export const fromCollector = { welcome, want, ack, trace, resend, error: failure } as const;
 
 export type Hello = Static<typeof hello>;
 export type Welcome = Static<typeof welcome>;
@@ -146,6 +158,8 @@ export type ChangesMessage = Static<typeof changes>;
 export type Ack = Static<typeof ack>;
 export type Trace = Static<typeof trace>;
 export type Traced = Static<typeof traced>;
+export type Digest = Static<typeof digest>;
+export type Resend = Static<typeof resend>;
 export type Failure = Static<typeof failure>;
-export type AgentMessage = Hello | StateMessage | ChangesMessage | Traced | Failure;
-export type CollectorMessage = Welcome | Want | Ack | Trace | Failure;
+export type AgentMessage = Hello | StateMessage | ChangesMessage | Traced | Digest | Failure;
+export type CollectorMessage = Welcome | Want | Ack | Trace | Resend | Failure;

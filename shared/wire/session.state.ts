@@ -2,6 +2,7 @@
 import { limits } from '../limits.ts';
 import { sameFact } from '../model/fact.same.ts';
 import type { Fact } from '../model/fact.ts';
+import { vantages } from '../model/outcome.ts';
 import type { StateMessage } from './messages.ts';
 
 /** What is known of facts on both sides. */
@@ -34,6 +35,15 @@ export function stateMessages(book: StateBook): { readonly book: StateBook; read
   });
   return { book: { ...next, stateSeq: stateSeq + parts.length }, messages };
 }
+
+/** Facts in the form in which they are sent: one that no frame can hold goes without its details. */
+export function* asSent(facts: ReadonlyMap<string, Fact>): Iterable<Fact> {
+  for (const fact of facts.values()) yield isLarge(fact) ? withinFrame(fact).fact : fact;
+}
+
+/** Only these grow with the number of Services or endpoints; most are short, and need not be written out to know it. */
+const isLarge = (fact: Fact): boolean =>
+  fact.kind === 'chains' || (fact.kind === 'nodeport' && vantages.some((vantage) => (fact.outcomes[vantage]?.length ?? 0) > 500));
 
 const bookOf = ({ facts, factsAt, shared, stateSeq }: StateBook): StateBook => ({ facts, factsAt, shared, stateSeq });
 

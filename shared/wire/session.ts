@@ -1,8 +1,9 @@
 // The agent's side of the protocol as a pure state machine: what was sent, what is acknowledged, what must be sent again. Sockets, clocks and disks are the caller's.
 import type { PortreeveError } from '../errors.ts';
 import type { Change, SequencedChange } from '../model/change.ts';
+import { digestOf } from '../model/fact.digest.ts';
 import type { Fact } from '../model/fact.ts';
-import type { Ack, AgentMessage, CollectorMessage, Trace, Want, Welcome } from './messages.ts';
+import { type Ack, type AgentMessage, type CollectorMessage, digestCapability, type Trace, type Want, type Welcome } from './messages.ts';
 import {
   acknowledged,
   emptyOutbox,
@@ -17,7 +18,7 @@ import {
   toSpool,
   unspooled,
 } from './session.outbox.ts';
-import { type StateBook, stateMessages } from './session.state.ts';
+import { asSent, type StateBook, stateMessages } from './session.state.ts';
 
 /** Who the agent is; the same for its whole run. */
 export interface Identity {
@@ -48,6 +49,8 @@ export type SessionInput =
   /** All facts of the node as they are now; what differs from what was sent is sent. `at` is when they were read. */
   | { readonly kind: 'facts'; readonly facts: ReadonlyMap<string, Fact>; readonly at: number }
   | { readonly kind: 'changes'; readonly changes: readonly Change[] }
+  /** It is time to check that the collector has the node's state. */
+  | { readonly kind: 'check' }
   /** The spool has all changes of the queue up to this one safely on disk. */
   | { readonly kind: 'spooled'; readonly place: Place }
   /** The spool could not write what it was given last; it is given again with the next change. */
@@ -81,6 +84,8 @@ export interface Session extends StateBook {
   /** Everything of the own stream up to here is committed by a collector. */
   readonly acknowledged: number;
   readonly outbox: Outbox;
+  /** Whether the collector of this connection compares digests. */
+  readonly comparesDigests: boolean;
 }
 
 export interface Stepped {
@@ -100,6 +105,7 @@ export function newSession(identity: Identity, earlier: readonly EarlierRun[] = 
     factsAt: 0,
     shared: undefined,
     stateSeq: 0,
+    comparesDigests: false,
   };
 }
 
@@ -114,6 +120,8 @@ export function step(state: Session, input: SessionInput): Stepped {
       return refuse(state, input.error.code, input.error.message);
     case 'facts':
       return flush({ ...state, facts: input.facts, factsAt: input.at });
+    case 'check':
+      return checked(state);
     case 'changes':
       return flush({ ...state, outbox: enqueued(state.outbox, input.changes) });
     case 'spooled':
@@ -145,7 +153,15 @@ function receive(state: Session, message: CollectorMessage): Stepped {
       return { state, effects: [{ kind: 'trace', trace: message }] };
     case 'ack':
       return acknowledge(state, message);
+    case 'resend':
+      return flush({ ...state, shared: undefined });
   }
+}
+
+/** What the collector must hold: the facts as they were sent on this connection. */
+function checked(state: Session): Stepped {
+  if (state.phase !== 'open' || !state.comparesDigests || state.shared === undefined) return { state, effects: [] };
+  return { state, effects: [{ kind: 'send', message: { type: 'digest', kinds: { ...digestOf(asSent(state.shared)) } } }] };
 }
 
 const helloOf = ({ identity, acknowledged, earlier }: Session, { clock, ranMs }: Extract<SessionInput, { kind: 'connected' }>): AgentMessage => ({
@@ -183,7 +199,8 @@ function welcomed(state: Session, welcome: Welcome): Stepped {
     { stream, seq: welcome.resumeAfter },
   ];
   const outbox = places.reduce(resumed, state.outbox);
-  const next = { ...state, phase: 'open' as const, outbox, acknowledged: Math.max(state.acknowledged, welcome.resumeAfter) };
+  const comparesDigests = welcome.capabilities?.includes(digestCapability) === true;
+  const next = { ...state, phase: 'open' as const, comparesDigests, outbox, acknowledged: Math.max(state.acknowledged, welcome.resumeAfter) };
   const flushed = flush(next);
   // The own stream is named even where nothing of it is stored: the collector knows of the run now, and its signs of life may go.
   const settled = places.filter((place) => place.seq > 0 || place.stream === stream).map((place): SessionEffect => ({ kind: 'settled', place }));

@@ -11,6 +11,7 @@ import { Connections } from '../../collector/identity/connections.ts';
 import { plainServer } from '../../collector/identity/listener.ts';
 import { audience, ServiceAccounts } from '../../collector/identity/service-accounts.ts';
 import { Ingest } from '../../collector/ingest/ingest.ts';
+import { soleOwner } from '../../collector/replicas/ownership.ts';
 import { ownStream } from '../../collector/state/own-stream.ts';
 import { CollectorState } from '../../collector/state/state.ts';
 import { openSqliteStore } from '../../collector/store/sqlite.store.ts';
@@ -49,7 +50,8 @@ async function collectorOf(t: Test) {
     store,
     connections,
     log: { info: () => {}, warn: () => {}, error: () => {} },
-    record: ownStream(store, state),
+    record: ownStream(store, state, soleOwner),
+    ownership: soleOwner,
     audit: (record) => audited.push(record),
     admit: (request) => admit(request, accounts, Date.now()),
   });

@@ -8,6 +8,7 @@ import { Keeper } from '../../agent/spool/keeper.ts';
 import { Spool } from '../../agent/spool/spool.ts';
 import { AgentSession } from '../../collector/ingest/session.ts';
 import { Turns } from '../../collector/ingest/turns.ts';
+import { soleOwner } from '../../collector/replicas/ownership.ts';
 import { ownStream } from '../../collector/state/own-stream.ts';
 import { CollectorState } from '../../collector/state/state.ts';
 import type { Change } from '../../shared/model/change.ts';
@@ -441,7 +442,8 @@ class ModelCollector {
       state: this.state,
       store: this.store.store,
       log: { info: () => {}, warn: () => {}, error: () => {} },
-      record: ownStream(this.store.store, this.state),
+      record: ownStream(this.store.store, this.state, soleOwner),
+      ownership: soleOwner,
       admit: async () => ({ kind: 'admitted', by: 'nobody' }),
       audit: () => {},
       heartbeatMs: 1_000_000,

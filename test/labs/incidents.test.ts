@@ -4,8 +4,8 @@ import t, { type Test } from 'tap';
 import type { Explanation } from '../../collector/explain/explain.ts';
 import { noBpf } from '../agent/bpf/program.ts';
 import { buildCluster, labObstacle } from './cluster.ts';
-import { type Incident, incidents, type Stage } from './incidents.ts';
 import { isInstalled, startFirewalld } from './firewalls.ts';
+import { type Incident, incidents, type Stage } from './incidents.ts';
 import type { Running } from './namespaces.ts';
 import { type Product, startProduct } from './product.ts';
 

@@ -106,7 +106,7 @@ t.test('from a start to SIGTERM', async (t) => {
 });
 
 for (const { words, says } of [
-  { words: ['get'], says: /one of nodes, nodeports, findings, changes, services, incidents, register is wanted/ },
+  { words: ['get'], says: /one of nodes, nodeports, findings, changes, services, incidents, register, gaps, coverage, replicas is wanted/ },
   { words: ['get', 'pods'], says: /get pods: one of/ },
   { words: ['get', 'nodes', '--kind', 'rule'], says: /--kind does not apply to get nodes/ },
   { words: ['get', 'changes', '--limit', '0'], says: /--limit 0/ },

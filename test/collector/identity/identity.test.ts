@@ -1,14 +1,18 @@
 // Who may speak for a node and who may ask: real TLS, real enrolment, and what a hostile agent gets.
+import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { request as httpsRequest } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { TLSSocket } from 'node:tls';
 import t from 'tap';
 import WebSocket from 'ws';
 import { identityOf, renewed } from '../../../agent/host/identity.ts';
 import { createApiToken } from '../../../collector/identity/access.ts';
 import { Authority } from '../../../collector/identity/authority.ts';
 import { createJoinToken } from '../../../collector/identity/enrolment.ts';
+import { TlsListener } from '../../../collector/identity/listener.ts';
 import type { Collector } from '../../../collector/main.ts';
 import { openSqliteStore } from '../../../collector/store/sqlite.store.ts';
 import type { AgentMessage, CollectorMessage } from '../../../shared/wire/messages.ts';
@@ -48,7 +52,7 @@ function call(
     ...options.headers,
   };
   return new Promise((resolve, reject) => {
-    const sent = httpsRequest(url, { method: options.method ?? 'GET', ca: options.ca, headers }, (response) => {
+    const sent = httpsRequest(url, { method: options.method ?? 'GET', ca: options.ca, headers, agent: false }, (response) => {
       let body = '';
       response.on('data', (chunk) => {
         body += chunk;
@@ -100,7 +104,7 @@ t.test('enrolment: a pinned authority, a token for one node and one use, a key t
   const { collector, joins, ca, tokens } = await secured(directory);
   t.teardown(() => collector.close());
   const options = (node: string, joinToken?: string, name = node) => ({
-    collector: new URL(collector.address),
+    collectors: [new URL(collector.address)],
     node,
     directory: join(directory, 'agents', name),
     authorities: [],
@@ -129,6 +133,17 @@ t.test('enrolment: a pinned authority, a token for one node and one use, a key t
   t.match(agent.received.at(-1), { code: 'IDENTITY_REVOKED' });
   t.equal(await new Hostile(collector, newer).refused, 403);
   await t.rejects(renewed(options('node1'), newer), { message: /revoked/ });
+  const fresh = JSON.parse(
+    (await call(`${collector.address}/api/v1/tokens`, { ca, token: tokens.operate, method: 'POST', body: { kind: 'join', node: 'node1', ttlMs: 60_000 } }))
+      .body,
+  );
+  const replaced = await identityOf(options('node1', fresh.token), Date.now());
+  t.not(replaced.key, newer.key, 'a revoked key is not made valid again: the agent makes a new one');
+  t.equal(await new Hostile(collector, newer).refused, 403, 'and the old one stays shut out');
+  t.strictSame((await identityOf(options('node1', fresh.token), Date.now())).cert, replaced.cert, 'a restart with the same token file enrols no more');
+  const again = new Hostile(collector, replaced);
+  await again.opened;
+  again.socket.close();
   const audit = JSON.parse((await call(`${collector.address}/api/v1/audit`, { ca, token: tokens.admin })).body);
   t.match(
     audit.items.filter(({ action }: { action: string }) => action === 'revoke identity'),
@@ -141,7 +156,7 @@ t.test('a session speaks for its own node and no other', async (t) => {
   const { collector, joins, ca, tokens } = await secured(directory);
   t.teardown(() => collector.close());
   const identity = (node: 'node1' | 'node2') =>
-    identityOf({ collector: new URL(collector.address), node, directory: join(directory, node), authorities: [], joinToken: joins[node] }, Date.now());
+    identityOf({ collectors: [new URL(collector.address)], node, directory: join(directory, node), authorities: [], joinToken: joins[node] }, Date.now());
   const [node1, node2] = [await identity('node1'), await identity('node2')];
   t.equal(await new Hostile(collector, { ca }).refused, 401, 'nobody');
   t.equal(await new Hostile(collector, { ca }, { authorization: 'Bearer x.y.z' }).refused, 401, 'a token where there is no Kubernetes');
@@ -181,7 +196,7 @@ t.test('two agents with one key are noticed', async (t) => {
   const { collector, joins, ca, tokens } = await secured(directory);
   t.teardown(() => collector.close());
   const node1 = await identityOf(
-    { collector: new URL(collector.address), node: 'node1', directory: join(directory, 'a'), authorities: [], joinToken: joins.node1 },
+    { collectors: [new URL(collector.address)], node: 'node1', directory: join(directory, 'a'), authorities: [], joinToken: joins.node1 },
     Date.now(),
   );
   for (const stream of ['original', 'copy', 'original']) {
@@ -255,6 +270,39 @@ t.test('the first start makes one token, and none of it is in the log or the sto
 
 t.test('what the operator brings: own certificate and key, exchanged while running', async (t) => {
   const directory = t.testdir({});
+  const files = { certificate: join(directory, 'tls.crt'), key: join(directory, 'tls.key'), agentAuthority: join(directory, 'agents.crt') };
+  const [first, second] = await Promise.all(['one', 'two'].map((name) => Authority.open(join(directory, name), Date.now())));
+  if (first === undefined || second === undefined) throw new Error('two were made');
+  const write = async (authority: Authority) => {
+    const made = await authority.serverCertificate(['127.0.0.1'], Date.now());
+    writeFileSync(files.certificate, made.certificate);
+    await sleep(60);
+    writeFileSync(files.key, made.key);
+    writeFileSync(files.agentAuthority, authority.pem);
+  };
+  await write(first);
+  const notices: string[] = [];
+  const listener = await TlsListener.open({ authority: first, files, names: [], now: Date.now, renewEveryMs: 20, onNotice: (text) => notices.push(text) });
+  const server = listener.server((request, response) => response.end(String((request.socket as TLSSocket).authorized)));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => {
+    listener.close();
+    server.closeAllConnections();
+    server.close();
+  });
+  const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  t.equal((await call(url, { ca: first.pem })).status, 200);
+  await write(second);
+  for (let tries = 0; !notices.includes('certificates were exchanged') && tries < 200; tries++) await sleep(20);
+  t.equal((await call(url, { ca: second.pem })).status, 200, 'new connections get the new one');
+  await t.rejects(call(url, { ca: first.pem }), 'and no more the old');
+  writeFileSync(files.key, 'no key');
+  for (let tries = 0; !notices.at(-1)?.includes('could not be exchanged') && tries < 200; tries++) await sleep(20);
+  t.equal((await call(url, { ca: second.pem })).status, 200, 'a file that is of no use leaves all as it was');
+});
+
+t.test('certificate files of a collector', async (t) => {
+  const directory = t.testdir({});
   const other = await Authority.open(join(directory, 'own'), Date.now());
   const made = await other.serverCertificate(['127.0.0.1'], Date.now());
   const [tlsCertificate, tlsKey] = [join(directory, 'tls.crt'), join(directory, 'tls.key')];
@@ -265,4 +313,70 @@ t.test('what the operator brings: own certificate and key, exchanged while runni
   t.equal((await call(`${collector.address}/healthz`, { ca: other.pem })).status, 200);
   await t.rejects(startCollector(directory, { tlsCertificate }), { code: 'USAGE', message: /go together/ });
   await t.rejects(startCollector(directory, { tlsCertificate: join(directory, 'none'), tlsKey }), { code: 'INPUT_UNREADABLE' });
+});
+
+t.test("client certificates of the operator's own authority speak for the node of their name, until they are revoked", async (t) => {
+  const directory = t.testdir({});
+  const data = join(directory, 'data');
+  const { store } = await openSqliteStore(data);
+  const admin = (await createApiToken(store, { name: 'admin', role: 'admin', by: 'test', now: Date.now() })).token;
+  await store.close();
+  const openssl = (...args: readonly string[]) => execFileSync('openssl', args, { cwd: directory, stdio: ['ignore', 'pipe', 'ignore'] });
+  const authorityOf = (name: string) =>
+    openssl(
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:P-256',
+      '-nodes',
+      '-days',
+      '2',
+      '-subj',
+      `/CN=${name}`,
+      '-keyout',
+      `${name}.key`,
+      '-out',
+      `${name}.crt`,
+    );
+  const clientOf = (name: string, { authority, subject = `/CN=${name}` }: { readonly authority: string; readonly subject?: string }) => {
+    openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', subject, '-keyout', `${name}.key`, '-out', `${name}.csr`);
+    openssl(
+      'x509',
+      '-req',
+      '-in',
+      `${name}.csr`,
+      '-CA',
+      `${authority}.crt`,
+      '-CAkey',
+      `${authority}.key`,
+      '-CAcreateserial',
+      '-days',
+      '1',
+      '-out',
+      `${name}.pem`,
+    );
+    return { cert: readFileSync(join(directory, `${name}.pem`), 'utf8'), key: readFileSync(join(directory, `${name}.key`), 'utf8') };
+  };
+  authorityOf('ours');
+  authorityOf('theirs');
+  const collector = await startCollector(directory, { noAuth: false, tls: true, agentAuthority: join(directory, 'ours.crt') });
+  t.teardown(() => collector.close());
+  const ca = readFileSync(join(data, 'ca.crt'), 'utf8');
+  const node1 = clientOf('node1', { authority: 'ours' });
+  const agent = new Hostile(collector, { ca, ...node1 });
+  await agent.opened;
+  agent.hello('node1');
+  await agent.until('welcome');
+  const liar = new Hostile(collector, { ca, ...clientOf('node3', { authority: 'ours' }) });
+  await liar.opened;
+  liar.hello('node1');
+  t.match(await liar.until('error'), { code: 'NODE_FOREIGN' });
+  t.equal(await new Hostile(collector, { ca, ...clientOf('node2', { authority: 'theirs' }) }).refused, 401, 'an authority that nobody named');
+  const posing = clientOf('posing', { authority: 'ours', subject: '/CN=node1/O=Portreeve node' });
+  t.equal(await new Hostile(collector, { ca, ...posing }).refused, 403, 'a certificate that poses as one of the collector itself');
+  t.equal((await call(`${collector.address}/api/v1/nodes/node1/identity`, { ca, token: admin, method: 'DELETE' })).status, 204);
+  t.equal(await agent.closed, 4400);
+  t.equal(await new Hostile(collector, { ca, ...node1 }).refused, 403, 'a revoked key stays out, though its certificate holds');
 });

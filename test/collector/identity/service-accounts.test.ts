@@ -100,6 +100,11 @@ t.test('agents and clients by such tokens', async (t) => {
   t.match(await agent('bound'), { kind: 'admitted', node: 'node1', by: 'service-account', nodeUid: 'uid-1' });
   t.match(await agent(jwt({ exp: now / 1_000 + 60 })), { kind: 'admitted', validUntil: now + 60_000 });
   t.match(await agent('of-nobody'), { kind: 'refused', status: 403, reason: /bound to no node/ });
+  const agentOf = (accounts: readonly string[]) =>
+    admit({ headers: { authorization: 'Bearer bound' }, socket: {} } as never, { ...options, agentAccounts: accounts }, now);
+  for (const accounts of [['portreeve/*'], ['other/x', 'portreeve/agent']]) t.match(await agentOf(accounts), { kind: 'admitted' }, accounts.join());
+  for (const accounts of [['portreeve/agen'], ['port/*'], ['portreeve/other'], []])
+    t.match(await agentOf(accounts), { kind: 'refused', status: 403, reason: /is no ServiceAccount of agents/ }, accounts.join());
   t.match(await agent('nonsense'), { kind: 'refused', status: 401 });
   t.match(await agent(), { kind: 'refused', status: 401 });
   const access = new Access({ store, serviceAccounts: accounts, isOpen: false });

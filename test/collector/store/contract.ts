@@ -5,6 +5,7 @@ import type { SequencedChange } from '../../../shared/model/change.ts';
 import type { Finding } from '../../../shared/model/finding.ts';
 import { changeOf } from '../ingest/client.ts';
 import { operationsContract } from './contract.operations.ts';
+import { replicaContract } from './contract.replicas.ts';
 
 type Test = typeof import('tap').t;
 
@@ -37,12 +38,14 @@ export function storeContract(t: Test, open: () => Promise<Store>): void {
   };
   onStore('changes come back as they were, newest first, page by page', testChanges);
   onStore('any changes come back as they were', testAnyChanges);
+  onStore('pages of any question hold what it asks for, all of it, in order', testPages);
   onStore('findings have a beginning and an end, and may come again', testFindings);
   onStore('nodes and gaps', testNodesAndGaps);
   onStore('one request that fails takes no other with it', testFailure);
   onStore('credentials are used once, until they expire or are revoked', testCredentials);
   onStore('the keys of a node', testIdentities);
   onStore('what is old is forgotten, what lasts is not', testForgetting);
+  for (const [name, act] of replicaContract) onStore(name, act);
   operationsContract(onStore);
   onStore('a sound store has no faults', async (t, store) => {
     await store.appendChanges([changeOf(1)]);
@@ -87,6 +90,40 @@ async function testAnyChanges(t: Test, store: Store): Promise<void> {
     bySeq(back).map((change) => ({ ...change, subject: plain((change as SequencedChange).subject) })),
     bySeq(expected),
   );
+}
+
+/** Few and many subjects, on all nodes and on one: they are looked for in different ways. */
+async function testPages(t: Test, store: Store): Promise<void> {
+  const changes = Array.from({ length: 900 }, (_, i) =>
+    changeOf(i + 1, {
+      // Several at one time, and later numbers at earlier times.
+      at: 1_000 + Math.floor(((i * 37) % 900) / 3),
+      node: `node${i % 7}`,
+      kind: i % 50 === 0 ? 'sysctl' : 'rule',
+      subject: i % 50 === 0 ? 'net.ipv4.ip_forward' : i % 3 === 0 ? `ip filter FEW-${i % 5}` : `ip filter MANY-${i}`,
+    }),
+  );
+  for (let at = 0; at < changes.length; at += 100) await store.appendChanges(changes.slice(at, at + 100));
+  const words = [undefined, 'FEW', 'FEW-1', 'MANY', 'MANY-77', 'ip_forward', 'nothing of the kind', '%'];
+  for (const subject of words)
+    for (const kind of [undefined, 'sysctl', 'rule', 'route'])
+      for (const more of [{}, { node: 'node3' }, { from: 1_050.4, to: 1_200.6 }]) {
+        const query = { ...(subject === undefined ? {} : { subject }), ...(kind === undefined ? {} : { kind }), ...more };
+        const { node, from = 0, to = Number.POSITIVE_INFINITY } = query as { node?: string; from?: number; to?: number };
+        const wanted = changes.filter(
+          (each) =>
+            each.subject.includes(subject ?? '') && each.kind === (kind ?? each.kind) && each.node === (node ?? each.node) && each.at >= from && each.at <= to,
+        );
+        const found: SequencedChange[] = [];
+        for (let cursor: string | undefined, isFirst = true; isFirst || cursor !== undefined; isFirst = false) {
+          const page = await store.changes({ ...query, limit: 97, ...(cursor === undefined ? {} : { cursor }) });
+          found.push(...page.items);
+          cursor = page.next;
+        }
+        const isOrdered = found.every(({ at }, i) => i === 0 || at <= (found[i - 1]?.at ?? 0));
+        const numbers = (list: readonly SequencedChange[]) => list.map(({ seq }) => seq).sort((a, b) => a - b);
+        t.strictSame([isOrdered, numbers(found)], [true, numbers(wanted)], JSON.stringify(query));
+      }
 }
 
 async function testFindings(t: Test, store: Store): Promise<void> {

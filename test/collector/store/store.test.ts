@@ -86,18 +86,6 @@ function harm(file: string, damage: 'pages in the middle' | 'the end is missing'
   if (damage === 'the end is missing') truncateSync(file, Math.floor((size * 0.8) / 4096) * 4096);
 }
 
-t.test('a backup is made while the store is written to', async (t) => {
-  const directory = t.testdir({ copy: {} });
-  const { store } = await openSqliteStore(directory);
-  await store.appendChanges(Array.from({ length: 200 }, (_, i) => changeOf(i + 1)));
-  const [, fresh] = await Promise.all([store.backup(join(directory, 'copy', 'portreeve.db')), store.appendChanges([changeOf(999)])]);
-  t.equal(fresh.length, 1);
-  await store.close();
-  const copy = await openSqliteStore(join(directory, 'copy'));
-  t.ok((await copy.store.lastSeq('node1', 'run-1')) >= 200);
-  await copy.store.close();
-});
-
 t.test('what cannot be used is said with the file and the reason', async (t) => {
   const directory = t.testdir({ file: 'not a directory' });
   await t.rejects(openSqliteStore(join(directory, 'file')), { code: 'STORE_FAILED', message: /file\/portreeve\.db cannot be used/ });

@@ -50,6 +50,21 @@ t.test('after welcome a full state, then what differs, then nothing', async (t) 
   t.strictSame(drive(second.state, { kind: 'facts', facts: facts(sysctl('a', '2')), at: 3 }).sent, []);
 });
 
+t.test('a digest goes to a collector that compares them and to no other; asked to, the agent sends its state whole', async (t) => {
+  const known = facts(sysctl('a', '1'));
+  const older = drive(newSession(identity), connected, { kind: 'facts', facts: known, at: 1 }, welcome(0), { kind: 'check' });
+  t.notOk(older.sent.some(({ type }) => type === 'digest'));
+  const { message } = welcome(0) as Extract<SessionInput, { kind: 'message' }>;
+  const newer: SessionInput = { kind: 'message', message: { ...message, capabilities: ['digest'] } as CollectorMessage };
+  t.strictSame(drive(newSession(identity), connected, newer, { kind: 'check' }).sent.length, 1, 'before there is a state there is nothing to compare');
+  const open = drive(newSession(identity), connected, { kind: 'facts', facts: known, at: 1 }, newer);
+  const checked = drive(open.state, { kind: 'check' });
+  t.match(checked.sent, [{ type: 'digest', kinds: { sysctl: { count: 1 } } }]);
+  const resent = drive(checked.state, { kind: 'message', message: { type: 'resend', reason: 'x' } });
+  t.match(resent.sent, [{ type: 'state', full: true, more: false, seq: 2, put: [{ key: 'sysctl/a' }] }]);
+  t.strictSame(drive(open.state, { kind: 'disconnected' }, { kind: 'check' }).sent, []);
+});
+
 t.test('an empty full state is sent all the same: it clears what the collector had', async (t) => {
   const { sent } = drive(newSession(identity), connected, { kind: 'facts', facts: facts(), at: 1 }, welcome(0));
   t.match(sent.at(-1), { type: 'state', full: true, more: false, put: [], delete: [] });
