@@ -20,6 +20,9 @@ import type { AgentMessage, CollectorMessage } from '../../../shared/wire/messag
 import { subprotocol } from '../../../shared/wire/messages.ts';
 import { startCollector } from '../ingest/cluster.ts';
 
+// Many commits and processes, which take their time on a busy machine.
+t.setTimeout(180_000);
+
 /** A collector with TLS and its secrets; tokens are made beside it, in its own store, before it starts. */
 async function secured(directory: string, { ttlMs = 3_600_000 } = {}) {
   const data = join(directory, 'data');
