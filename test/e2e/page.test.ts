@@ -28,6 +28,7 @@ t.test('the page', { skip: obstacle ?? false }, async (t) => {
   const before = Date.now();
   await t.test('a fault appears without a reload, and leads to its story and its remedy', (t) => fault(t, watched, cluster));
   await t.test('rules with HTML in them stay text', (t) => comments(t, watched.page, { cluster, url: product.url }));
+  await t.test('what somebody reports is looked into', (t) => reported(t, watched.page, product.url));
   await t.test('every view is accessible, dark and light, wide and narrow', (t) => views(t, browser, product.url));
   await t.test('the past is shown as it was believed', (t) => past(t, watched.page, before));
   await t.test('another client is walked through the live rules', (t) => another(t, watched.page, product.url));
@@ -117,6 +118,25 @@ async function comments(t: Test, page: Page, { cluster, url }: { readonly cluste
   await page.goto(`${url}/changes`);
   await page.waitForSelector('.ledger');
   await shows('.ledger');
+}
+
+async function reported(t: Test, page: Page, url: string): Promise<void> {
+  await page.goto(url);
+  await page.click('.reported summary');
+  const fill = async (service: string, when: string): Promise<void> => {
+    await page.fill('.reported [placeholder=Service]', service);
+    await page.fill('.reported [placeholder^=when]', when);
+    await page.click('.reported button');
+  };
+  await fill('shop/web', 'at dawn');
+  await page.waitForSelector('.reported .trouble:has-text("is no time")');
+  await fill('shop/web', '');
+  const report = page.locator('.incident.is-reported');
+  await report.waitFor();
+  t.match(await report.innerText(), /shop\/web.*C0\d\s+certain.*drops the packets.*iptables/s, 'the finding of that Service is named first, with who made it');
+  t.equal(await page.locator('.reported .trouble').count(), 0);
+  await report.locator('.causes a').first().click();
+  await page.waitForURL('**/findings/node1*30080*');
 }
 
 const paths = {

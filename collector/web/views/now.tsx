@@ -13,6 +13,7 @@ import { type Matrix, nodesWith } from '../model/matrix.ts';
 import { durationText, isoText } from '../model/time.ts';
 import { severityTitles, VerdictMark, verdictOfFinding } from '../parts/marks.tsx';
 import { OverLately } from '../parts/over.tsx';
+import { Reported } from '../parts/reported.tsx';
 import { Standing } from '../parts/standing.tsx';
 import { Answer } from '../parts/states.tsx';
 import { CauseTag, counted, Time } from '../parts/text.tsx';
@@ -41,6 +42,7 @@ export function NowView() {
       <Answer answered={matrix}>{({ matrix: cells, view }) => <Standing known={{ matrix: cells, view, nodes }} incidents={incidents} />}</Answer>
       <Answer answered={findings}>{() => <Incidents incidents={incidents} matrix={matrix.answer?.matrix} />}</Answer>
       <OverLately />
+      <Reported />
     </div>
   );
 }
