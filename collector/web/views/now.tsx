@@ -40,7 +40,16 @@ export function NowView() {
   return (
     <div class="view now">
       <Answer answered={matrix}>{({ matrix: cells, view }) => <Standing known={{ matrix: cells, view, nodes }} incidents={incidents} />}</Answer>
-      <Answer answered={findings}>{() => <Incidents incidents={incidents} matrix={matrix.answer?.matrix} />}</Answer>
+      <Answer answered={findings}>
+        {({ next }) => (
+          <>
+            {next !== undefined && (
+              <p class="caution">Only the worst {findingsMax.toLocaleString('en')} findings are told here; the chart shows where all of them are.</p>
+            )}
+            <Incidents incidents={incidents} matrix={matrix.answer?.matrix} />
+          </>
+        )}
+      </Answer>
       <OverLately />
       <Reported />
     </div>
