@@ -184,12 +184,17 @@ function historyResources(answers: Answers): readonly Resource[] {
   ];
 }
 
-/** What of an answer may be seen; throws 403 where that is nothing. */
+/** Throws 403 where nothing of an answer may be seen, before anything is done for it. */
+function assertVisible(request: FastifyRequest, namespaceOf: Resource['namespaceOf']): void {
+  const { seesAll, who } = principalOf(request);
+  if (!seesAll && namespaceOf === undefined)
+    throw new Problem(403, `${who} may not see this: it tells of Services in all namespaces, and wants the right to list them all`);
+}
+
+/** What of a list may be seen. */
 async function visible(answered: { readonly items?: readonly unknown[] }, request: FastifyRequest, namespaceOf: Resource['namespaceOf']): Promise<object> {
   const principal = principalOf(request);
-  if (principal.seesAll) return answered;
-  const denied = new Problem(403, `${principal.who} may not see this: it tells of Services in all namespaces, and wants the right to list them all`);
-  if (namespaceOf === undefined || answered.items === undefined) throw denied;
+  if (principal.seesAll || namespaceOf === undefined || answered.items === undefined) return answered;
   const seen = await Promise.all(answered.items.map((item) => principal.sees(namespaceOf(item as never))));
   return { ...answered, items: answered.items.filter((_, i) => seen[i]) };
 }
@@ -210,6 +215,7 @@ function addResource(
       response: { 200: responseOf({ kind, ...own }), default: model('Problem') },
     },
     handler: async (request, reply) => {
+      assertVisible(request, namespaceOf);
       const answered = await visible((await answer(request)) as object, request, namespaceOf);
       const whole = { apiVersion: schemas.apiVersion, kind, view: freshnessOf(view(), Date.now()), ...answered };
       return method === 'GET' ? sendTagged(request, reply, whole) : whole;
