@@ -13,7 +13,7 @@ const rule = ['FORWARD', '-p', 'tcp', '-m', 'tcp', '--dport', '8080', '-j', 'DRO
 const hostile = `<img src=x onerror="document.title='taken'"><script>document.title='taken'</script>`;
 const hostileRule = ['PREROUTING', '-t', 'raw', '-p', 'tcp', '-m', 'tcp', '--dport', '30082', '-m', 'comment', '--comment', hostile, '-j', 'DROP'];
 
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 
 t.test('the page', { skip: obstacle ?? false }, async (t) => {
   const cluster = await buildCluster();
@@ -28,6 +28,7 @@ t.test('the page', { skip: obstacle ?? false }, async (t) => {
   const before = Date.now();
   await t.test('a fault appears without a reload, and leads to its story and its remedy', (t) => fault(t, watched, cluster));
   await t.test('rules with HTML in them stay text', (t) => comments(t, watched.page, { cluster, url: product.url }));
+  await t.test('what somebody reports is looked into', (t) => reported(t, watched.page, product.url));
   await t.test('every view is accessible, dark and light, wide and narrow', (t) => views(t, browser, product.url));
   await t.test('the past is shown as it was believed', (t) => past(t, watched.page, before));
   await t.test('another client is walked through the live rules', (t) => another(t, watched.page, product.url));
@@ -37,7 +38,7 @@ t.test('the page', { skip: obstacle ?? false }, async (t) => {
 });
 
 async function untilHealthy(product: Product): Promise<void> {
-  for (const deadline = Date.now() + 30_000; (await product.healthyNodes()).length < 2; await sleep(100))
+  for (const deadline = Date.now() + 60_000; (await product.healthyNodes()).length < 2; await sleep(100))
     if (Date.now() > deadline) throw new Error(`the lab did not become healthy:\n${product.logs()}`);
 }
 
@@ -68,7 +69,7 @@ const storyHeight = 1_990;
 async function fault(t: Test, { page }: Watched, cluster: Cluster): Promise<void> {
   const { exitCode, stderr } = await cluster.namespaces.run(cluster.nodes.node1, ['iptables', '-w', '-I', ...rule]);
   t.equal(exitCode, 0, stderr);
-  await page.waitForSelector('.incident.is-error:has-text("30080/tcp")', { timeout: 15_000 });
+  await page.waitForSelector('.incident.is-error:has-text("30080/tcp")', { timeout: 30_000 });
   t.ok(await isSamePage(page), 'without a reload');
   const [met] = await cluster.meet([{ protocol: 'tcp', to: '172.31.0.11:30080', timeoutMs: 500 }]);
   t.equal(met?.outcome, 'timeout', 'a real client meets what the page says');
@@ -102,7 +103,7 @@ async function comments(t: Test, page: Page, { cluster, url }: { readonly cluste
   const { exitCode, stderr } = await cluster.namespaces.run(cluster.nodes.node2, ['iptables', '-w', '-I', ...hostileRule]);
   t.equal(exitCode, 0, stderr);
   const incident = page.locator('.incident.is-error:has-text("30082/tcp")');
-  await incident.waitFor({ timeout: 15_000 });
+  await incident.waitFor({ timeout: 30_000 });
   const shows = async (selector: string): Promise<void> => {
     t.match(await page.innerText(selector), /<img\s+src=x\s+onerror=.*<script>/s, `${new URL(page.url()).pathname} shows it as it is written`);
     t.same(await taken(page), []);
@@ -117,6 +118,25 @@ async function comments(t: Test, page: Page, { cluster, url }: { readonly cluste
   await page.goto(`${url}/changes`);
   await page.waitForSelector('.ledger');
   await shows('.ledger');
+}
+
+async function reported(t: Test, page: Page, url: string): Promise<void> {
+  await page.goto(url);
+  await page.click('.reported summary');
+  const fill = async (service: string, when: string): Promise<void> => {
+    await page.fill('.reported [placeholder=Service]', service);
+    await page.fill('.reported [placeholder^=when]', when);
+    await page.click('.reported button');
+  };
+  await fill('shop/web', 'at dawn');
+  await page.waitForSelector('.reported .trouble:has-text("is no time")');
+  await fill('shop/web', '');
+  const report = page.locator('.incident.is-reported');
+  await report.waitFor();
+  t.match(await report.innerText(), /shop\/web.*C0\d\s+certain.*drops the packets.*iptables/s, 'the finding of that Service is named first, with who made it');
+  t.equal(await page.locator('.reported .trouble').count(), 0);
+  await report.locator('.causes a').first().click();
+  await page.waitForURL('**/findings/node1*30080*');
 }
 
 const paths = {
@@ -239,10 +259,10 @@ async function repaired(t: Test, page: Page, { cluster, product }: { readonly cl
   t.match(copied, /^iptables -D FORWARD .*--dport 8080/);
   const { exitCode, stderr } = await cluster.namespaces.run(cluster.nodes.node1, ['sh', '-c', copied]);
   t.equal(exitCode, 0, stderr);
-  await page.waitForSelector('.story h1:has-text("is over")', { timeout: 15_000 });
+  await page.waitForSelector('.story h1:has-text("is over")', { timeout: 30_000 });
   await cluster.namespaces.run(cluster.nodes.node2, ['iptables', '-w', '-D', ...hostileRule]);
   await page.click('.head nav a:has-text("Now")');
-  await page.waitForSelector('.standing.is-good', { timeout: 15_000 });
+  await page.waitForSelector('.standing.is-good', { timeout: 30_000 });
   t.match(await page.innerText('.over'), /shop\/web · 30080\/tcp on node1/, 'what is over is still told');
   const [met] = await cluster.meet([{ protocol: 'tcp', to: '172.31.0.11:30080' }]);
   t.equal(met?.outcome, 'ok');

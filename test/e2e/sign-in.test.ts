@@ -7,7 +7,7 @@ import { nodePortFact, TestAgent } from '../collector/ingest/client.ts';
 import { endpoints, startCollector } from '../collector/ingest/cluster.ts';
 import { accessibilityFaults, browserObstacle, openPage, picture, startBrowser } from './browser.ts';
 
-t.setTimeout(60_000);
+t.setTimeout(120_000);
 
 t.test('a token is asked for, and taken', { skip: browserObstacle() ?? false }, async (t) => {
   const directory = t.testdir({});

@@ -76,7 +76,7 @@ function awayOf({ nodes, agents }: Matrix): string[] {
 
 function unreadOf(nodes: readonly Node[]): string[] {
   const failed = nodes.filter(({ failedSources }) => failedSources.length > 0).map(({ name }) => name);
-  return failed.length === 0 ? [] : [`On ${named(failed)} not every source could be read.`];
+  return failed.length === 0 ? [] : [`On ${named(failed)} not every source could be read: see Gaps.`];
 }
 
 const named = (names: readonly string[]): string =>

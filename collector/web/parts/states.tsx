@@ -10,7 +10,8 @@ interface AnswerProps<T> {
 
 /** Shows an answer; above it why it may be old, or in place of it why there is none. */
 export function Answer<T>({ answered: { answer, problem }, children }: AnswerProps<T>) {
-  if (problem !== undefined && (problem.status === 401 || (problem.status === 403 && answer === undefined))) return <SignIn reason={problem.message} />;
+  if (problem !== undefined && (problem.status === 401 || (problem.status === 403 && answer === undefined)))
+    return <SignIn title={problem.status === 401 ? 'A token is needed' : 'This may not be seen with this token'} reason={problem.message} />;
   if (answer === undefined) return problem === undefined ? <Waiting /> : <Trouble text={problem.message} />;
   return (
     <>

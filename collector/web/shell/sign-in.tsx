@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks';
 import { live } from '../data/live.ts';
 
 /** What stands in place of a view that the collector did not answer for want of a token, or of rights. */
-export function SignIn({ reason }: { readonly reason: string }) {
+export function SignIn({ title, reason }: { readonly title: string; readonly reason: string }) {
   const [token, setToken] = useState('');
   const keep = (event: Event): void => {
     event.preventDefault();
@@ -15,7 +15,7 @@ export function SignIn({ reason }: { readonly reason: string }) {
   };
   return (
     <section class="notice" aria-labelledby="sign-in">
-      <h1 id="sign-in">A token is needed</h1>
+      <h1 id="sign-in">{title}</h1>
       <p>{reason}</p>
       <form class="sign-in" onSubmit={keep}>
         <label for="token">Token for the API</label>

@@ -13,6 +13,7 @@ import { type Matrix, nodesWith } from '../model/matrix.ts';
 import { durationText, isoText } from '../model/time.ts';
 import { severityTitles, VerdictMark, verdictOfFinding } from '../parts/marks.tsx';
 import { OverLately } from '../parts/over.tsx';
+import { Reported } from '../parts/reported.tsx';
 import { Standing } from '../parts/standing.tsx';
 import { Answer } from '../parts/states.tsx';
 import { CauseTag, counted, Time } from '../parts/text.tsx';
@@ -39,8 +40,18 @@ export function NowView() {
   return (
     <div class="view now">
       <Answer answered={matrix}>{({ matrix: cells, view }) => <Standing known={{ matrix: cells, view, nodes }} incidents={incidents} />}</Answer>
-      <Answer answered={findings}>{() => <Incidents incidents={incidents} matrix={matrix.answer?.matrix} />}</Answer>
+      <Answer answered={findings}>
+        {({ next }) => (
+          <>
+            {next !== undefined && (
+              <p class="caution">Only the worst {findingsMax.toLocaleString('en')} findings are told here; the chart shows where all of them are.</p>
+            )}
+            <Incidents incidents={incidents} matrix={matrix.answer?.matrix} />
+          </>
+        )}
+      </Answer>
       <OverLately />
+      <Reported />
     </div>
   );
 }
