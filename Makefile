@@ -24,7 +24,7 @@ tap := .tap/run.tap
 npm_options := --ignore-scripts --no-audit --no-fund --loglevel=error
 TESTS ?=
 
-.PHONY: help deps demo test bench soak fuzz fuzz-kernel client lint build web pages bpf watch launch debs packages clean
+.PHONY: help deps demo test bench soak fuzz fuzz-kernel client lint build web pages bpf watch launch debs packages release clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 15
@@ -121,8 +121,17 @@ dist/debs/built: dist/agent.mjs dist/portreeve/portreeve.mjs $(wildcard dist/por
 	  node --disable-warning=ExperimentalWarning packaging/main.ts debs --compression gzip --out dist/debs >$@.tmp; mv $@.tmp $@; \
 	else echo "The Debian packages are not built: not installed is dpkg-deb or gcc." >&2; fi
 
-packages: build dist/portreeve/portreeve.mjs ## build packages into dist/packages
-	@node --disable-warning=ExperimentalWarning packaging/main.ts debs
+packages: build dist/portreeve/portreeve.mjs ## build .deb, images, executables, chart and their sums into dist/packages (root, for the images)
+	@rm -rf dist/packages
+	@node --disable-warning=ExperimentalWarning packaging/main.ts debs images executable chart
+	@if command -v aarch64-linux-gnu-gcc >/dev/null; then node --disable-warning=ExperimentalWarning packaging/main.ts debs images executable --arch arm64; \
+	else echo "Nothing is built for arm64: not installed is gcc-aarch64-linux-gnu." >&2; fi
+	@node --disable-warning=ExperimentalWarning packaging/main.ts checksums
+
+release: deps ## check that this tree may be released, then lint, test, and build its packages
+	@node --disable-warning=ExperimentalWarning packaging/release.check.ts
+	@$(MAKE) lint test packages
+	@cd dist/packages && sha256sum --quiet -c SHA256SUMS && echo "$$(wc -l <SHA256SUMS) files in dist/packages"
 
 web: deps dist/web/index.html ## build the page that the collector serves, into dist/web
 

@@ -83,18 +83,22 @@ const units = join(root, 'systemd');
 function fillAgent(tree: Tree, architecture: Architecture): void {
   const place = '/usr/lib/portreeve-agent';
   placeAgent(tree, place, architecture);
-  const relay = helper('portreeve-relay', architecture);
-  if (relay === undefined) throw new Error('dist/portreeve-relay is not built: make build');
-  tree.copy(relay, `${place}/portreeve-relay`, 0o755);
-  // The agent looks for portreeve-bpf beside its bundle, and finds what asks the service that holds the rights for it.
-  tree.link(`${place}/portreeve-bpf`, 'portreeve-relay');
+  if (helper('portreeve-bpf', architecture) !== undefined) placeRelay(tree, place, architecture);
   const exports = Object.entries(agentEnvironment).map(([name, value]) => `${name}=${value}`);
   tree.write('/usr/bin/portreeve-agent', starter(place, { exports, flags: agentFlags, program: 'agent.mjs' }), 0o755);
   placeService(tree, 'agent');
-  for (const unit of ['portreeve-bpf.socket', 'portreeve-bpf@.service']) tree.copy(join(units, unit), `/lib/systemd/system/${unit}`);
   tree.copy(join(units, 'portreeve-agent.rules'), '/usr/share/polkit-1/rules.d/portreeve-agent.rules');
   for (const example of readdirSync(join(units, 'examples'))) tree.copy(join(units, 'examples', example), `/usr/share/portreeve-agent/${example}`);
   tree.gzip('/usr/share/man/man8/portreeve-agent.8.gz', manual('portreeve-agent.8'));
+}
+
+/** The agent looks for portreeve-bpf beside its bundle, and finds what asks the service that holds the rights for it. */
+function placeRelay(tree: Tree, place: string, architecture: Architecture): void {
+  const relay = helper('portreeve-relay', architecture);
+  if (relay === undefined) throw new Error('dist/portreeve-relay is not built: make build');
+  tree.copy(relay, `${place}/portreeve-relay`, 0o755);
+  tree.link(`${place}/portreeve-bpf`, 'portreeve-relay');
+  for (const unit of ['portreeve-bpf.socket', 'portreeve-bpf@.service']) tree.copy(join(units, unit), `/lib/systemd/system/${unit}`);
 }
 
 function fillCollector(tree: Tree): void {
