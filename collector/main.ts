@@ -21,7 +21,7 @@ import type { ObjectSource, ObjectsUpdate } from './kubernetes/source.ts';
 import { ownStream } from './state/own-stream.ts';
 import { CollectorState, type LiveEvent } from './state/state.ts';
 import { openStore } from './store/open.ts';
-import type { AuditRecord, Store } from './store/store.ts';
+import type { AuditRecord, Gap, NodeRecord, Salvaged, Store } from './store/store.ts';
 
 export interface CollectorOptions {
   /** `HOST:PORT`; port 0 lets the system choose. */
@@ -93,7 +93,10 @@ interface Started extends CollectorOptions {
 async function start(options: Started, log: Log, closers: (() => unknown)[]): Promise<Api> {
   const { store, salvaged } = await openStore(options);
   closers.push(() => store.close());
-  if (salvaged !== undefined) log.error({ ...salvaged }, 'the store was damaged: its file is set aside, and what could be read of it goes on in a new one');
+  if (salvaged !== undefined) {
+    log.error({ ...salvaged }, 'the store was damaged: its file is set aside, and what could be read of it goes on in a new one');
+    await store.recordGaps(gapsOfDamage(await store.nodes(), { ...salvaged, now: Date.now() }));
+  }
   const [{ items: changes }, open] = await Promise.all([
     store.changes({ node: '', limit: limits.apiItemsMax }),
     store.findings({ open: true, limit: 100_000 }),
@@ -148,6 +151,14 @@ async function start(options: Started, log: Log, closers: (() => unknown)[]): Pr
   ingest = agents;
   closers.push(() => agents.close());
   return api;
+}
+
+/** Of each node that is still known, and of the cluster: which records were lost with the file cannot be said. */
+function gapsOfDamage(nodes: readonly NodeRecord[], { setAside, records, now }: Salvaged & { readonly now: number }): readonly Gap[] {
+  const detail = `the store was damaged: ${records} records could be read back, others may be lost; the damaged file is ${setAside}`;
+  const begin = Math.min(now, ...nodes.map(({ firstSeenAt }) => firstSeenAt));
+  const cluster = { node: '', reason: 'lost' as const, from: begin, to: now, detail };
+  return [cluster, ...nodes.map(({ name, firstSeenAt }) => ({ ...cluster, node: name, from: firstSeenAt }))];
 }
 
 /** Writes of the audit log are not waited for; one that fails is told of. */
