@@ -30,7 +30,7 @@ import { keepRetention, retentionOf } from './retention.ts';
 import { FindingWriter, isOwnFinding } from './state/finding-writer.ts';
 import { CollectorState, type LiveEvent } from './state/state.ts';
 import { openStore } from './store/open.ts';
-import type { AuditRecord, Store } from './store/store.ts';
+import type { AuditRecord, Gap, NodeRecord, Salvaged, Store } from './store/store.ts';
 import { version } from './version.ts';
 
 export interface CollectorOptions {
@@ -127,7 +127,10 @@ interface Started extends CollectorOptions {
 async function start(options: Started, log: Log, closers: (() => unknown)[]): Promise<StartedApi> {
   const { store: opened, salvaged } = await openStore(options);
   closers.push(() => opened.close());
-  if (salvaged !== undefined) log.error({ ...salvaged }, 'the store was damaged: its file is set aside, and what could be read of it goes on in a new one');
+  if (salvaged !== undefined) {
+    log.error({ ...salvaged }, 'the store was damaged: its file is set aside, and what could be read of it goes on in a new one');
+    await opened.recordGaps(gapsOfDamage(await opened.nodes(), { ...salvaged, now: Date.now() }));
+  }
   const state = await stateOf(opened, options);
   closers.push(() => state.close());
   let ingest: Ingest | undefined;
@@ -240,6 +243,14 @@ function secretOf(file: string): string {
   } catch (error) {
     throw failure('INPUT_UNREADABLE', [file, reasonOf(error)], error);
   }
+}
+
+/** Of each node that is still known, and of the cluster: which records were lost with the file cannot be said. */
+function gapsOfDamage(nodes: readonly NodeRecord[], { setAside, records, now }: Salvaged & { readonly now: number }): readonly Gap[] {
+  const detail = `the store was damaged: ${records} records could be read back, others may be lost; the damaged file is ${setAside}`;
+  const begin = Math.min(now, ...nodes.map(({ firstSeenAt }) => firstSeenAt));
+  const cluster = { node: '', reason: 'lost' as const, from: begin, to: now, detail };
+  return [cluster, ...nodes.map(({ name, firstSeenAt }) => ({ ...cluster, node: name, from: firstSeenAt }))];
 }
 
 /** Writes of the audit log are not waited for; one that fails is told of. */

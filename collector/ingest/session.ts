@@ -341,10 +341,12 @@ export class AgentSession {
     const known = (await store.node(node))?.lastSeenAt;
     // A clock that was set back makes the last time lie ahead.
     const heardAt = known === undefined ? undefined : Math.min(known, now);
-    const [resumeAfter, earlier] = await Promise.all([
+    const [stored, earlier] = await Promise.all([
       store.lastSeq(node, stream),
       Promise.all((hello.earlier ?? []).map(async (run) => ({ stream: run.stream, resumeAfter: await store.lastSeq(node, run.stream) }))),
     ]);
+    // What was acknowledged was stored, though it may have been forgotten since.
+    const resumeAfter = Math.max(stored, hello.acknowledged);
     await store.recordGaps(timesNotCovered(hello, { node, heardAt, ...clock }), ownership.fence(node));
     this.#coveredUntil = heardAt ?? Math.min(now, beginOf(hello) - clockOffsetMs - clock.transitMs);
     await store.saveNode({ name: node, version, bootId, stream, lastSeenAt: this.#coveredUntil }, ownership.fence(node));

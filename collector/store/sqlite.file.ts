@@ -1,7 +1,20 @@
 // The SQLite file: opened with what its promises need, checked, brought to the newest schema; a damaged one is set aside, and what can be read of it taken over.
-import { closeSync, copyFileSync, existsSync, fstatSync, ftruncateSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs';
+import {
+  accessSync,
+  closeSync,
+  copyFileSync,
+  existsSync,
+  constants as fsConstants,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import Sqlite, { type Database, type Statement } from 'better-sqlite3';
-import { Kysely, SqliteDialect } from 'kysely';
+import { Kysely, SqliteDialect, sql } from 'kysely';
 import { Migrator } from 'kysely/migration';
 import { reasonOf } from '../../shared/errors.ts';
 import type { Salvaged } from './store.ts';
@@ -23,7 +36,7 @@ export async function openSqlite(file: string, now: number): Promise<SqliteFile>
   try {
     return await openSound(file);
   } catch (error) {
-    if (!isDamage(error)) throw error;
+    if (!isDamage(error) && !isRefusedForNoReason(error, file)) throw error;
     const setAside = `${file}.damaged-${new Date(now).toISOString().replaceAll(/[-:]|\.\d+/g, '')}`;
     for (const suffix of ['', '-wal', '-shm']) if (existsSync(`${file}${suffix}`)) renameSync(`${file}${suffix}`, `${setAside}${suffix}`);
     const opened = await openSound(file);
@@ -42,6 +55,7 @@ async function openSound(file: string): Promise<SqliteFile> {
     if (!isNew && statSync(file).size <= checkedFileBytesMax) checkQuickly(database);
     const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database }) });
     await migrate(db);
+    if (!isNew) await checkSchema(database);
     return { database, db };
   } catch (error) {
     database.close();
@@ -58,6 +72,7 @@ function requireVersion(database: Database): void {
 }
 
 async function migrate(db: Kysely<Tables>): Promise<void> {
+  await checkMigrations(db);
   const { error } = await new Migrator({ db, provider: migrationsFor('sqlite') }).migrateToLatest();
   if (error !== undefined) throw migrationError(error);
 }
@@ -76,7 +91,47 @@ function checkQuickly(database: Database): void {
   if (answer !== 'ok') throw new Damage(String(answer));
 }
 
-const isDamage = (error: unknown): boolean => error instanceof Damage || /^SQLITE_(CORRUPT|NOTADB)/.test((error as { code?: string }).code ?? '');
+const codeOf = (error: unknown): string => (error as { code?: string }).code ?? '';
+// SQLITE_ERROR is of statements: ours are right, so that what they work on is not.
+const isDamage = (error: unknown): boolean => error instanceof Damage || /^SQLITE_(CORRUPT|NOTADB|FORMAT|ERROR)/.test(codeOf(error));
+
+/** One byte of the header makes a file read-only, and another unknown; where the file itself may be written to, that is damage. */
+function isRefusedForNoReason(error: unknown, file: string): boolean {
+  if (!/^SQLITE_READONLY/.test(codeOf(error))) return false;
+  try {
+    accessSync(file, fsConstants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A name of a table or column that has changed is found by no other check. What the schema is to be says a database that was made just now. */
+async function checkSchema(database: Database): Promise<void> {
+  const fresh = new Sqlite(':memory:');
+  try {
+    await migrate(new Kysely<Tables>({ dialect: new SqliteDialect({ database: fresh }) }));
+    const schemaOf = (of: Database): string =>
+      JSON.stringify(of.prepare("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY type, name").all());
+    if (schemaOf(database) !== schemaOf(fresh)) throw new Damage('its schema is not as it was made');
+  } finally {
+    fresh.close();
+  }
+}
+
+/** Steps that are not known are of a newer version, but only behind all that are. */
+async function checkMigrations(db: Kysely<Tables>): Promise<void> {
+  const known = Object.keys(await migrationsFor('sqlite').getMigrations());
+  const table = await sql<{ name: string }>`SELECT name FROM sqlite_master WHERE name = 'kysely_migration'`.execute(db);
+  if (table.rows.length === 0) return;
+  const names = async (how: 'NOT INDEXED' | 'INDEXED BY sqlite_autoindex_kysely_migration_1'): Promise<readonly string[]> =>
+    (await sql<{ name: string }>`SELECT name FROM kysely_migration ${sql.raw(how)} ORDER BY name`.execute(db)).rows.map(({ name }) => name);
+  const rows = await names('NOT INDEXED');
+  // A row and its entry in the index are two places; where they differ one of them is damaged.
+  const isStrange =
+    rows.join() !== (await names('INDEXED BY sqlite_autoindex_kysely_migration_1')).join() || rows.some((name, i) => i < known.length && name !== known[i]);
+  if (isStrange) throw new Damage('its list of migrations is not as it was written');
+}
 
 /** Faults in sentences; none when the file is sound. */
 export function verifySqlite(database: Database): readonly string[] {

@@ -44,13 +44,14 @@ t.test('fdatasync comes before the frame', { skip: canTrace ? false : 'strace is
   const program = [process.execPath, '--disable-warning=ExperimentalWarning', join(import.meta.dirname, 'collector.program.ts'), String(port)];
   const words = ['-f', '-ttt', '-T', '-yy', '-s', '4096', '-e', 'trace=write,writev,pwrite64,sendto,sendmsg,fdatasync,fsync', '-o', log];
   const traced = spawn('strace', [...words, ...program, join(directory, 'data'), join(directory, 'cluster')], { stdio: ['ignore', 'pipe', 'inherit'] });
-  await once(traced.stdout, 'data');
+  const [ready] = (await once(traced.stdout, 'data')) as [Buffer];
   const agent = await TestAgent.start(`http://127.0.0.1:${port}`);
   agent.sendChanges([changeOf(1, { after: 'the change that is looked for' })]);
   await agent.until('ack', (ack) => ack.changes === 1);
   await agent.stop();
   const ended = once(traced, 'close');
-  traced.kill('SIGTERM');
+  // strace itself takes no signal while it traces.
+  process.kill(Number(ready.toString().split(' ')[1]), 'SIGTERM');
   await ended;
   const calls = callsOf(readFileSync(log, 'utf8'));
   const written = calls.find(
