@@ -16,7 +16,7 @@ import { type BpfEvent, type DropEvent, type HelloEvent, readBpfLine } from './e
 import { type Act, Execs } from './execs.ts';
 import { ladderFact, type Probes, type Told, toldBy } from './ladder.ts';
 import { daemons, interpreters, tools, type Wrote } from './tools.ts';
-import { commandsBetween, decidersOf, nothingWatched, type Watched, watchedOf } from './watched.ts';
+import { commandsBetween, decidersOf, nothingWatched, sameNodePorts, type Watched, watchedOf } from './watched.ts';
 
 export interface KernelWatchOptions {
   readonly machine: Machine;
@@ -114,7 +114,9 @@ export class KernelWatch {
 
   /** The node's facts as they are now: their NodePorts and the backends behind them are what is looked for. */
   look(facts: ReadonlyMap<string, Fact>): void {
+    const isSame = sameNodePorts(this.#facts, facts);
     this.#facts = facts;
+    if (isSame) return;
     const watched = watchedOf(facts);
     const commands = commandsBetween(this.#watched, watched);
     this.#watched = watched;

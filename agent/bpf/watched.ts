@@ -2,7 +2,7 @@
 
 import { limits } from '../../shared/limits.ts';
 import { parseAddress, parsePrefix } from '../../shared/model/address.ts';
-import { type Fact, type NodePortKey, nodePortFactKey } from '../../shared/model/fact.ts';
+import { type Fact, type NodePortFact, type NodePortKey, nodePortFactKey } from '../../shared/model/fact.ts';
 import { type Decider, lossOf, type Outcome } from '../../shared/model/outcome.ts';
 import { backendKey, type NodePortsOf } from './drops.ts';
 
@@ -21,13 +21,32 @@ export function watchedOf(facts: ReadonlyMap<string, Fact>): Watched {
   for (const fact of facts.values()) {
     if (fact.kind !== 'nodeport') continue;
     nodePorts.set(nodePortFactKey(fact.nodePort), fact.nodePort);
-    for (const backend of backendsOf(fact.nodePort, Object.values(fact.outcomes).flat())) {
+    for (const backend of backendsOfFact(fact)) {
       const known = nodePortsOf.get(backend);
       if (known !== undefined) known.push(fact.nodePort);
       else if (nodePortsOf.size < limits.bpfBackendsMax) nodePortsOf.set(backend, [fact.nodePort]);
     }
   }
   return { nodePorts, backends: new Set(nodePortsOf.keys()), nodePortsOf };
+}
+
+/** Whether two readings say the same of every NodePort: what has not changed is the same object in both. */
+export function sameNodePorts(before: ReadonlyMap<string, Fact>, after: ReadonlyMap<string, Fact>): boolean {
+  return (
+    before === after ||
+    (nodePortFacts(before) === nodePortFacts(after) && [...after].every(([key, fact]) => fact.kind !== 'nodeport' || before.get(key) === fact))
+  );
+}
+
+const nodePortFacts = (facts: ReadonlyMap<string, Fact>): number => [...facts.values()].filter(({ kind }) => kind === 'nodeport').length;
+
+// Most facts stay as they are from one reading to the next.
+const knownBackends = new WeakMap<NodePortFact, ReadonlySet<string>>();
+
+function backendsOfFact(fact: NodePortFact): ReadonlySet<string> {
+  const known = knownBackends.get(fact) ?? backendsOf(fact.nodePort, Object.values(fact.outcomes).flat());
+  knownBackends.set(fact, known);
+  return known;
 }
 
 function backendsOf({ protocol }: NodePortKey, outcomes: readonly Outcome[]): ReadonlySet<string> {

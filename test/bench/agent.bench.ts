@@ -165,7 +165,8 @@ async function latency({ node, peer, agent, budget }: Measured): Promise<void> {
 async function measure(count: number, once: (index: number) => Promise<number>, pauseMs = 200): Promise<number[]> {
   const times: number[] = [];
   for (let index = 0; index < count; index++) {
-    times.push(await once(index));
+    // Past its 2 % the agent reads later, on a machine that is slow or busy by more than is waited for: the other figures are worth having all the same.
+    times.push(await once(index).catch(() => Number.POSITIVE_INFINITY));
     await sleep(pauseMs + Math.random() * 300);
   }
   return times;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { commandsBetween, decidersOf, nothingWatched, type Watched, watchedOf } from '../../../agent/bpf/watched.ts';
+import { commandsBetween, decidersOf, nothingWatched, sameNodePorts, type Watched, watchedOf } from '../../../agent/bpf/watched.ts';
 import { limits } from '../../../shared/limits.ts';
 import type { Fact, NodePortFact, NodePortKey } from '../../../shared/model/fact.ts';
 import { nodePortFactKey } from '../../../shared/model/fact.ts';
@@ -34,6 +34,15 @@ t.test('NodePorts and the backends behind them', async (t) => {
     '+ backend tcp fd00::5 8080',
   ]);
   t.strictSame(watched.nodePortsOf.get('tcp 10.244.1.5 8080'), [key(30080), key(30081)]);
+});
+
+t.test('a reading that says the same of every NodePort', async (t) => {
+  const [one, other] = [fact(key(30080), outcome('10.244.1.5:8080')), fact(key(30081), outcome(null))];
+  const setting: Fact = { kind: 'sysctl', key: 'sysctl/net.ipv4.ip_forward', name: 'net.ipv4.ip_forward', value: '1' };
+  t.ok(sameNodePorts(facts(one, other), facts(setting, one, other)));
+  t.notOk(sameNodePorts(facts(one, other), facts(one)));
+  t.notOk(sameNodePorts(facts(one), facts(one, other)));
+  t.notOk(sameNodePorts(facts(one), facts(fact(key(30080), outcome('10.244.1.6:8080')))));
 });
 
 t.test('the lines make of one what the other is', async (t) => {
