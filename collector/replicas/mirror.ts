@@ -36,6 +36,7 @@ export class Mirror {
   readonly #options: MirrorOptions;
   readonly #known = new Map<string, Known>();
   readonly #noted = new Set<string>();
+  #living: ReadonlySet<string> = new Set();
   #isAllNoted = false;
   #working: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -86,9 +87,16 @@ export class Mirror {
     this.#known.delete(node);
   }
 
-  /** Says again who is connected: replicas have come or gone. */
-  review(): void {
-    for (const { row, open } of this.#known.values()) if (this.#options.owned.token(row.node) === undefined) this.#show(row, open);
+  /** Says who is connected where replicas have come or gone, and else that those that live hear of their nodes. */
+  review(living: ReadonlySet<string>): void {
+    const { owned, state } = this.#options;
+    const before = this.#living;
+    this.#living = living;
+    for (const { row, open } of this.#known.values()) {
+      if (owned.token(row.node) !== undefined) continue;
+      if (living.has(row.holder) !== before.has(row.holder)) this.#show(row, open);
+      else if (row.connected && living.has(row.holder)) state.heard(row.node);
+    }
   }
 
   async close(): Promise<void> {
@@ -163,7 +171,7 @@ export class Mirror {
 
   async #recall(node: string): Promise<void> {
     const { store, state } = this.#options;
-    const limit = Math.max(recalledMin, Math.min(limits.apiItemsMax, Math.floor(recalledTotalMax / Math.max(1, state.nodes.length))));
+    const limit = Math.max(recalledMin, Math.min(limits.apiItemsMax, Math.floor(recalledTotalMax / Math.max(1, this.#known.size))));
     state.recall(node, (await store.changes({ node, limit })).items);
   }
 

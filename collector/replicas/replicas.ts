@@ -219,7 +219,7 @@ export class Replicas implements Ownership {
   }
 
   #looked(): void {
-    this.#mirror.review();
+    this.#mirror.review(this.#membership?.living ?? new Set());
     if (this.#isReviewing || !this.#isReady) return;
     this.#isReviewing = true;
     void this.#review()

@@ -7,6 +7,9 @@ import { openSqliteStore } from '../../collector/store/sqlite.store.ts';
 import { limits } from '../../shared/limits.ts';
 import { changeOf } from './ingest/client.ts';
 
+// Many commits and processes, which take their time on a busy machine.
+t.setTimeout(180_000);
+
 const silent = { info: () => {}, error: () => {} };
 const dayMs = 86_400_000;
 

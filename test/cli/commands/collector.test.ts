@@ -9,6 +9,9 @@ import { openSqliteStore } from '../../../collector/store/sqlite.store.ts';
 import { changeOf } from '../../collector/ingest/client.ts';
 import { startCollector } from '../../collector/ingest/cluster.ts';
 
+// Many commits and processes, which take their time on a busy machine.
+t.setTimeout(180_000);
+
 const launcher = new URL('../../../cli/portreeve', import.meta.url).pathname;
 
 function portreeve(...words: readonly string[]): { readonly code: number | null; readonly out: string; readonly err: string } {

@@ -1,5 +1,6 @@
 // Who may speak for a node and who may ask: real TLS, real enrolment, and what a hostile agent gets.
 import { execFileSync } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { request as httpsRequest } from 'node:https';
 import type { AddressInfo } from 'node:net';
@@ -8,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
 import t from 'tap';
 import WebSocket from 'ws';
-import { identityOf, renewed } from '../../../agent/host/identity.ts';
+import { identityOf, renewalTime, renewed } from '../../../agent/host/identity.ts';
 import { createApiToken } from '../../../collector/identity/access.ts';
 import { Authority } from '../../../collector/identity/authority.ts';
 import { createJoinToken } from '../../../collector/identity/enrolment.ts';
@@ -18,6 +19,9 @@ import { openSqliteStore } from '../../../collector/store/sqlite.store.ts';
 import type { AgentMessage, CollectorMessage } from '../../../shared/wire/messages.ts';
 import { subprotocol } from '../../../shared/wire/messages.ts';
 import { startCollector } from '../ingest/cluster.ts';
+
+// Many commits and processes, which take their time on a busy machine.
+t.setTimeout(180_000);
 
 /** A collector with TLS and its secrets; tokens are made beside it, in its own store, before it starts. */
 async function secured(directory: string, { ttlMs = 3_600_000 } = {}) {
@@ -117,6 +121,10 @@ t.test('enrolment: a pinned authority, a token for one node and one use, a key t
   const secrets = await identityOf(options('node1', joins.node1), Date.now());
   t.match(secrets, { cert: /BEGIN CERTIFICATE/, key: /BEGIN PRIVATE KEY/ });
   t.strictSame((await identityOf(options('node1'), Date.now())).cert, secrets.cert, 'from then on it is there');
+  const { validFrom, validTo } = new X509Certificate(secrets.cert);
+  const [from, to] = [Date.parse(validFrom), Date.parse(validTo)];
+  t.equal(renewalTime(secrets), from + ((to - from) * 2) / 3, 'it is renewed when two thirds are over');
+  t.ok(to - from < 8 * 86_400_000, 'and holds for a week');
   await t.rejects(identityOf(options('node1', joins.node1, 'thief'), Date.now()), { message: /used before/ });
   await t.rejects(identityOf(options('node1', joins.again, 'other'), Date.now()), { message: /has enrolled before with another key/ });
   const newer = await renewed(options('node1'), secrets);

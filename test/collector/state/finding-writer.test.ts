@@ -8,6 +8,9 @@ import type { LiveEvent } from '../../../collector/state/state.ts';
 import { failure } from '../../../shared/errors.ts';
 import { finding } from '../store/contract.ts';
 
+// Many commits and processes, which take their time on a busy machine.
+t.setTimeout(180_000);
+
 /** A store whose calls take as long as they like, and may fail; it keeps what it was told last of each finding. */
 function slowStore(failing: () => boolean, delay: () => number) {
   const open = new Map<string, string>();

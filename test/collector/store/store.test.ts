@@ -10,6 +10,9 @@ import { openSqliteStore } from '../../../collector/store/sqlite.store.ts';
 import { changeOf } from '../ingest/client.ts';
 import { storeContract } from './contract.ts';
 
+// Many commits and processes, which take their time on a busy machine.
+t.setTimeout(180_000);
+
 let stores = 0;
 const directory = t.testdir({});
 storeContract(t, async () => (await openSqliteStore(join(directory, `contract-${++stores}`))).store);
