@@ -337,8 +337,16 @@ function beforeOf(
     clockOffsetsMs: new Map([[node, offset]]),
   });
   const isTrigger = ({ change }: Correlation): boolean => trigger !== undefined && change.at === trigger.at && change.subject === trigger.subject;
-  return [...candidates.filter(isTrigger), ...candidates.filter((candidate) => !isTrigger(candidate))].slice(0, beforeMax);
+  return [...candidates.filter(isTrigger), ...candidates.filter((candidate) => !isTrigger(candidate))].slice(0, beforeMax).map(inOneOrder);
 }
+
+/** The fields of changes come in one order, whether this collector has them from an agent or from the store: so the tag is the same whichever replica answers. */
+const inOneOrder = (candidate: Correlation): Correlation => ({
+  ...candidate,
+  change: sorted(candidate.change),
+  ...(candidate.steps === undefined ? {} : { steps: candidate.steps.map(sorted) }),
+});
+const sorted = <T extends object>(value: T): T => Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))) as T;
 
 // An answer that rests on an old view of the cluster says so before anything else.
 function staleText({ objectsAgeMs, stale, doubts }: Freshness): string | undefined {
