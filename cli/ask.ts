@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { setTimeout as pause } from 'node:timers/promises';
 import { rootCertificates } from 'node:tls';
 import { type Call, type OperationName, request, requestAll } from '../collector/api/client.ts';
 import { failure, PortreeveError, reasonOf } from '../shared/errors.ts';
@@ -41,6 +42,9 @@ export const sender =
 /** Asks for one operation of the API, with its types. Throws as `ask` does. */
 export const askFor = <Name extends OperationName>(server: Server, name: Name, given: Parameters<typeof request<Name>>[2]) =>
   request(sender(server), name, given);
+
+/** Whether what was thrown says that nobody answers, which passes. */
+export const isAway = (error: unknown): boolean => error instanceof PortreeveError && error.code === 'COLLECTOR_UNREACHABLE';
 
 /** The same for all pages of a list. */
 export const askForAll = <Name extends Parameters<typeof requestAll>[1]>(server: Server, name: Name, given: Parameters<typeof requestAll<Name>>[2]) =>
@@ -86,8 +90,32 @@ export interface ServerEvent {
   readonly data: string;
 }
 
-/** Events from now on, until the signal or the end of the connection. Throws as `ask` does; silence for a minute is an end, as heartbeats come more often. */
+/**
+ * Events from now on, until the signal. A connection that ends is made anew, and what was missed meanwhile comes after all, as far as the collector still knows it
+ * (`reset` says when not). Throws as `ask` does: at once where nobody answers at first, later when nobody has for as long as is waited for an answer.
+ */
 export async function* listen(server: Server, path: string, signal: AbortSignal): AsyncGenerator<ServerEvent> {
+  let [last, heardAt] = ['', 0];
+  while (!signal.aborted) {
+    try {
+      for await (const event of eventsOnce(server, last === '' ? path : `${path}&after=${encodeURIComponent(last)}`, signal)) {
+        // Who had seen nothing yet cannot say from where to go on.
+        if (event.event === 'open' && heardAt > 0 && last === '') yield { id: '', event: 'reset', data: JSON.stringify({ at: Date.now() }) };
+        heardAt = Date.now();
+        if (event.id !== '') last = event.id;
+        if (event.event !== 'open') yield event;
+      }
+    } catch (error) {
+      if (!isAway(error) || heardAt === 0 || Date.now() - heardAt > (server.timeoutMs ?? defaultTimeoutMs)) throw error;
+    }
+    await pause(reconnectMs, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+const reconnectMs = 1_000;
+
+/** Events of one connection; the first is `open`. Silence for a minute is an end, as heartbeats come more often. */
+async function* eventsOnce(server: Server, path: string, signal: AbortSignal): AsyncGenerator<ServerEvent> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const sent = begin(urlOf(server, path), server, { method: 'GET', accept: 'text/event-stream' }, resolve);
   const stop = (): void => void sent.destroy();
@@ -98,6 +126,7 @@ export async function* listen(server: Server, path: string, signal: AbortSignal)
   try {
     const response = await promise;
     if (response.statusCode !== 200) refused(await readAll(response), server);
+    yield { id: '', event: 'open', data: '' };
     yield* eventsOf(response);
   } catch (error) {
     if (!signal.aborted) throw error instanceof PortreeveError ? error : failure('COLLECTOR_UNREACHABLE', [server.url, sentenceOf(error)], error);

@@ -1,9 +1,11 @@
 // `portreeve get`: lists what a collector knows, once or as it changes.
+
+import { setTimeout as pause } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import type { OperationName } from '../../collector/api/client.ts';
 import { gapReasons } from '../../collector/api/models.ts';
-import { failure } from '../../shared/errors.ts';
-import { ask, askForAll, listen, type Server, serverOf } from '../ask.ts';
+import { failure, PortreeveError } from '../../shared/errors.ts';
+import { ask, askForAll, isAway, listen, type Server, serverOf } from '../ask.ts';
 import {
   accessOptions,
   type Command,
@@ -176,11 +178,10 @@ async function watch(parsed: Parsed, io: Io, asking: Asking): Promise<number> {
     else if (ordered.length > 0 || isFirst) io.stdout.write(rowsText(listing, ordered, { form, hasHead: isFirst }));
     isFirst = false;
   };
-  const stream = listen(asking.server, `live?events=${eventsOf[asking.what]},heartbeat,reset`, io.signal);
+  const stream = newsOf(asking, io);
   await show();
   let waiting: NodeJS.Timeout | undefined;
   let failed: unknown;
-  const { signal } = io;
   for await (const { event } of stream) {
     if (failed !== undefined) throw failed;
     // Replicas come and go without a word.
@@ -188,14 +189,28 @@ async function watch(parsed: Parsed, io: Io, asking: Asking): Promise<number> {
     waiting ??= setTimeout(() => {
       waiting = undefined;
       show().catch((error: unknown) => {
-        failed = error;
+        if (!isAway(error)) failed = error;
       });
     }, settleMs);
   }
   clearTimeout(waiting);
-  if (!signal.aborted) throw failure('COLLECTOR_UNREACHABLE', [asking.server.url, 'it has closed the connection']);
   return 0;
 }
+
+/** Says when to ask again: what the collector tells or, to who may not see all and hence not the stream, the clock. */
+async function* newsOf({ server, what }: Asking, { signal }: Pick<Io, 'signal'>): AsyncGenerator<{ readonly event: string }> {
+  try {
+    yield* listen(server, `live?events=${eventsOf[what]},heartbeat,reset`, signal);
+  } catch (error) {
+    if (!(error instanceof PortreeveError) || error.code !== 'COLLECTOR_DENIED') throw error;
+    while (!signal.aborted) {
+      await pause(pollMs, undefined, { signal }).catch(() => undefined);
+      yield { event: 'clock' };
+    }
+  }
+}
+
+const pollMs = 2_000;
 
 const stable = (listing: Listing<unknown>, item: unknown): string =>
   JSON.stringify([listing.row(item, 0), (item as { nodes?: unknown }).nodes]).replaceAll(/"\d+[smhd]( ago)?"/g, '""');

@@ -1,7 +1,6 @@
 // `portreeve top`: the broken NodePorts of the cluster in the terminal, worst first, drawn anew when something changes.
 import type { FindingItem } from '../../collector/api/answers.ts';
 import type { NodeItem } from '../../collector/api/views.ts';
-import { failure } from '../../shared/errors.ts';
 import { actorText } from '../../shared/model/change.ts';
 import { askForAll, listen, type Server, serverOf } from '../ask.ts';
 import { accessOptions, type Command, flagOf, type Io, namespaceOf, namespaceOptions, type Parsed, serverOption } from '../command.ts';
@@ -102,7 +101,6 @@ async function live(server: Server, io: Io, ask: () => Promise<Overview>): Promi
     clearTimeout(waiting);
     terminal.off('resize', draw);
   }
-  if (!io.signal.aborted) throw failure('COLLECTOR_UNREACHABLE', [server.url, 'it has closed the connection']);
   return 0;
 }
 

@@ -1,6 +1,5 @@
 // `portreeve watch`: what happens, as it happens: findings that begin and end, changes, agents that come and go.
 
-import { failure } from '../../shared/errors.ts';
 import { actorText, type SequencedChange } from '../../shared/model/change.ts';
 import type { Finding } from '../../shared/model/finding.ts';
 import { listen, type ServerEvent, serverOf } from '../ask.ts';
@@ -13,7 +12,8 @@ export const watch: Command = {
   name: 'watch',
   summary: 'print findings, changes and agents as they come and go',
   usage: '',
-  description: 'One line an event, until it is interrupted; with -o json one object a line. Exit code 3: the collector went away.',
+  description:
+    'One line an event, until it is interrupted; with -o json one object a line. A collector that goes away is waited for; exit code 3: it did not come back.',
   options: [
     { ...outputOption, choices: ['text', 'json'] },
     { name: 'node', value: 'NAME', summary: 'only events of this node', names: 'node' },
@@ -36,7 +36,6 @@ async function follow(parsed: Parsed, io: Io): Promise<number> {
       form === 'json' ? `${JSON.stringify({ event: event.event, id: event.id, ...(JSON.parse(event.data) as object) })}\n` : `${lineOf(event)}\n`,
     );
   }
-  if (!io.signal.aborted) throw failure('COLLECTOR_UNREACHABLE', [server.url, 'it has closed the connection']);
   return 0;
 }
 

@@ -14,10 +14,16 @@ import type { Telemetry } from './telemetry.ts';
 /** What an incident is about, before anything is made of it. */
 type Onset = Pick<Incident, 'at' | 'service' | 'node' | 'port' | 'protocol' | 'source'>;
 
+/** What incidents of about one time are judged by. */
+interface Evidence {
+  readonly changes: readonly SequencedChange[];
+  readonly records: readonly FindingRecord[];
+}
+
 const minuteMs = 60_000;
 const dayMs = 24 * 60 * minuteMs;
 /** Findings that ended before, or were opened after, are of the same fault as far as these go. */
-const aroundMs = 10 * minuteMs;
+const aroundMs = 11 * minuteMs;
 const changesMax = 20_000;
 const pageSize = 1_000;
 
@@ -59,7 +65,8 @@ export class Incidents {
   /** Takes Alertmanager's word: each alert is one incident while it lasts, however often it is told of. */
   async alerts({ alerts }: AlertsBody, by: string): Promise<readonly Incident[]> {
     const incidents: Incident[] = [];
-    for (const alert of alerts) incidents.push(await this.#take(alert, by));
+    const evidence = new Map<number, Promise<Evidence>>();
+    for (const alert of alerts) incidents.push(await this.#take(alert, { by, evidence }));
     return incidents;
   }
 
@@ -74,14 +81,14 @@ export class Incidents {
     return incident;
   }
 
-  async #take(alert: Alert, by: string): Promise<Incident> {
+  async #take(alert: Alert, { by, evidence }: { readonly by: string; readonly evidence: Map<number, Promise<Evidence>> }): Promise<Incident> {
     const at = timeOf('startsAt', alert.startsAt);
     const id = createHash('sha256').update(`${alert.fingerprint}\0${at}`).digest('hex').slice(0, 32);
     const known = await this.#store.incident(id);
     const ended = alert.status === 'resolved' ? timeOf('endsAt', alert.endsAt ?? alert.startsAt) : null;
     const onset: Onset = { at, source: '', ...subjectOf(alert.labels, this.#state.objects) };
     // When it ends, the causes of when it began stay as they were found then.
-    const answer = known !== undefined && ended !== null ? { causes: known.causes, notFound: known.notFound } : await this.#rank(onset);
+    const answer = known !== undefined && ended !== null ? { causes: known.causes, notFound: known.notFound } : await this.#rank(onset, evidence);
     const { summary, description, message } = alert.annotations ?? {};
     const incident: Incident = {
       id,
@@ -120,13 +127,22 @@ export class Incidents {
     return service;
   }
 
-  async #rank(onset: Onset): Promise<IncidentAnswer> {
-    const [changes, records] = await Promise.all([this.#changesBefore(onset.at), this.#findingsAround(onset.at)]);
+  /** `known`: what was read for other incidents of the same minute, as a storm of alerts tells them. */
+  async #rank(onset: Onset, known = new Map<number, Promise<Evidence>>()): Promise<IncidentAnswer> {
+    const minute = Math.floor(onset.at / minuteMs);
+    const reading = known.get(minute) ?? this.#evidenceAt((minute + 1) * minuteMs);
+    known.set(minute, reading);
+    const { changes, records } = await reading;
     const pending = this.#state.nodes.flatMap((view) =>
       view.pending.map((finding): FindingRecord => ({ finding, openedAt: finding.since ?? Date.now(), closedAt: null })),
     );
     const clockOffsetsMs = new Map(this.#state.nodes.map(({ name, agent }) => [name, agent?.clockOffsetMs ?? 0]));
     return rankCauses({ ...onset, findings: [...records, ...pending], changes, clockOffsetsMs, mentions: this.#mentions(onset) });
+  }
+
+  async #evidenceAt(at: number): Promise<Evidence> {
+    const [changes, records] = await Promise.all([this.#changesBefore(at), this.#findingsAround(at)]);
+    return { changes, records };
   }
 
   #mentions({ service: name, port, source }: Onset): string[] {

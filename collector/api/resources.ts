@@ -183,9 +183,9 @@ function historyResources(answers: Answers): readonly Resource[] {
   ];
 }
 
-/** Throws 403 before anything is done for somebody who may see nothing of the answer. */
-function denyUnseen(request: FastifyRequest, namespaceOf: Resource['namespaceOf']): void {
-  const { who, seesAll } = principalOf(request);
+/** Throws 403 where nothing of an answer may be seen, before anything is done for it. */
+function assertVisible(request: FastifyRequest, namespaceOf: Resource['namespaceOf']): void {
+  const { seesAll, who } = principalOf(request);
   if (!seesAll && namespaceOf === undefined)
     throw new Problem(403, `${who} may not see this: it tells of Services in all namespaces, and wants the right to list them all`);
 }
@@ -200,7 +200,7 @@ async function sightOf(request: FastifyRequest, namespaces: Serving['namespaces'
   return (namespace) => visible.has(namespace);
 }
 
-/** What of an answer may be seen. */
+/** What of a list may be seen. */
 async function visible(answered: { readonly items: readonly unknown[] }, request: FastifyRequest, namespaceOf: Resource['namespaceOf']): Promise<object> {
   const principal = principalOf(request);
   if (principal.seesAll || namespaceOf === undefined) return answered;
@@ -224,7 +224,7 @@ function addResource(
       response: { 200: schemas.answers[kind], default: model('Problem') },
     },
     handler: async (request, reply) => {
-      denyUnseen(request, namespaceOf);
+      assertVisible(request, namespaceOf);
       const answered = await visible((await answer(request, await sightOf(request, namespaces))) as { items: readonly unknown[] }, request, namespaceOf);
       const whole = { apiVersion: schemas.apiVersion, kind, view: freshnessOf(view(), Date.now()), ...answered };
       return method === 'GET' ? sendTagged(request, reply, whole) : whole;

@@ -10,7 +10,13 @@ export function operationsQueries(db: Kysely<Tables>): OperationsQueries {
   return {
     saveIncident: async (incident) => {
       const { id, at, endedAt, service, node } = incident;
-      const row = { at: Math.round(at), ended_at: endedAt === null ? null : Math.round(endedAt), service, node, body: JSON.stringify(incident) };
+      const row = {
+        at: Math.round(at),
+        ended_at: endedAt === null ? null : Math.round(endedAt),
+        service: storable(service),
+        node: storable(node),
+        body: JSON.stringify(incident),
+      };
       await db
         .insertInto('incidents')
         .values({ id, ...row })
@@ -62,6 +68,8 @@ export async function forgetOperations(db: Kysely<Tables>, before: number): Prom
 /** Rows of one statement: engines bound the number of their parameters. */
 const insertRowsMax = 500;
 
+/** PostgreSQL takes no NUL in text; in JSON it is written otherwise. */
+const storable = (text: string): string => text.replaceAll('\0', '\u2400');
 const rounded = (row: VerdictRow): VerdictRow => ({ ...row, at: Math.round(row.at) });
 
 async function incidentPage(db: Kysely<Tables>, { service, node, open, from, to, limit, cursor }: IncidentQuery): Promise<Page<Incident>> {

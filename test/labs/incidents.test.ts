@@ -1,6 +1,7 @@
 // Incidents on a live lab with the real programs: each is explained within seconds, with the process that did it and the window of the playbook it falls in.
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import type { RankedCause } from '../../collector/correlate/incident.ts';
 import type { Explanation } from '../../collector/explain/explain.ts';
 import { noBpf } from '../agent/bpf/program.ts';
 import { buildCluster, labObstacle } from './cluster.ts';
@@ -68,7 +69,18 @@ async function happen(t: Test, { incident, product, stage }: Scene): Promise<voi
   if (noBpf === false || !incident.needsBpf) t.match(explained.who, incident.who, 'the process that did it');
   else t.comment(`SKIPPED: the process that did it: ${noBpf}`);
   t.match(text, incident.window, 'the window that it falls in');
+  if (explained.cause !== undefined) {
+    const [likely] = await report(product, incident);
+    t.ok(incident.causes.includes(likely?.cause ?? 'none'), `reported as an incident, ${likely?.cause} is the likely cause: ${likely?.summary}`);
+  }
   await incident.undo(stage);
+}
+
+/** What the collector says to somebody who reports that it fails now. */
+async function report(product: Product, { node, port }: Incident): Promise<readonly RankedCause[]> {
+  const body = JSON.stringify({ node, port });
+  const response = await fetch(`${product.url}/api/v1/incidents`, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
+  return ((await response.json()) as { readonly causes: readonly RankedCause[] }).causes;
 }
 
 async function untilExplained(product: Product, { node, port, causes, window }: Incident): Promise<Explanation> {

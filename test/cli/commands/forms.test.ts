@@ -7,6 +7,7 @@ import { changeOf, nodePortFact, TestAgent } from '../../collector/ingest/client
 import { endpoints, getJson, startCollector, until } from '../../collector/ingest/cluster.ts';
 import { run, runUntil } from '../../support/command-line.ts';
 import { golden } from '../../support/golden.ts';
+import { freePort } from '../../support/programs.ts';
 
 const healthy = [nodePortFact(30080, 'forward', endpoints)];
 const faulty = [nodePortFact(30080, 'drop', endpoints)];
@@ -113,6 +114,34 @@ t.test('lists that go on print what is new or other', async (t) => {
   const { code, stdout } = await listing;
   t.equal(code, 0);
   t.match(stdout, /^(node1\S+C08)\n\1\n$/, 'what went and comes back is new');
+});
+
+t.test('a collector that comes back is listened to again', async (t) => {
+  const directory = t.testdir();
+  const listen = `127.0.0.1:${await freePort()}`;
+  const first = await startCollector(directory, { listen });
+  const watching = runUntil(['watch', '--events', 'node,reset'], { PORTREEVE_SERVER: first.address }, (text) =>
+    /node1 {2}agent connected[\s\S]*node1 {2}agent connected/.test(text),
+  );
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  const one = await TestAgent.start(first.address);
+  await first.close();
+  await one.closed;
+  const second = await startCollector(directory, { listen });
+  t.teardown(() => second.close());
+  const again = setInterval(
+    () =>
+      void TestAgent.start(second.address).then(
+        (agent) => agent.stop(),
+        () => undefined,
+      ),
+    500,
+  );
+  const { code, stdout } = await watching;
+  clearInterval(again);
+  t.equal(code, 0);
+  t.match(stdout, /agent connected[\s\S]*reset[\s\S]*agent connected/, 'of another run: what was missed is not known');
+  t.match(await run(['watch', '--timeout', '1s'], { PORTREEVE_SERVER: 'http://127.0.0.1:9' }), { code: 3 }, 'nobody at first is an end');
 });
 
 t.test('settings come from the flag, then the environment, then the context', async (t) => {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { walkSvg } from '../../../shared/netfilter/walk.svg.ts';
 import { graphed, serviceNode, traced } from '../../support/drawn.ts';
+import { isInstalled } from '../../support/programs.ts';
 import { nodePortFact, TestAgent } from '../ingest/client.ts';
 import { endpoints, getJson, objectsOf, until, writeObjects } from '../ingest/cluster.ts';
 
@@ -22,6 +23,17 @@ function start(...words: string[]): { readonly child: ChildProcess; readonly out
 async function run(...words: string[]): Promise<{ readonly code: number | null; readonly output: string }> {
   const { ended, output } = start(...words);
   return { code: await ended, output: output() };
+}
+
+async function viaKubectl(...words: string[]): Promise<{ readonly code: number | null; readonly output: string }> {
+  const path = `${join(import.meta.dirname, '../../../cli')}:${process.env['PATH']}`;
+  const child = spawn('kubectl', ['portreeve', ...words], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, PATH: path, NO_COLOR: '1' } });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+  return { code: await new Promise((resolve) => child.once('close', resolve)), output };
 }
 
 t.test('from a start to SIGTERM', async (t) => {
@@ -80,6 +92,10 @@ t.test('from a start to SIGTERM', async (t) => {
   t.match(await drawing, { code: 1, output: walkSvg(graph) });
   const problem = run('explain', 'node2', '30080', '-o', 'mermaid', ...server);
   t.match(await problem, { code: 2, output: /^portreeve: the walk cannot be drawn: the address of node2 that clients ask is not known\n$/ });
+
+  if (isInstalled('kubectl'))
+    t.match(await viaKubectl('explain', 'node1', '30080', ...server), { code: 1, output: explained.output }, 'kubectl portreeve says the same');
+  else t.comment('kubectl is not installed: its plugin is not tried');
 
   const before = Date.now();
   collector.child.kill('SIGTERM');

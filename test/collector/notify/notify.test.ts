@@ -218,7 +218,11 @@ t.test('of several collectors whoever finds something tells of it, and one alone
     const channel: Channel = {
       name: 'test',
       ofAll,
-      words: (event) => ('finding' in event ? (followed.push(event.finding.node), event.finding.node) : undefined),
+      words: (event) => {
+        if (!('finding' in event)) return undefined;
+        followed.push(event.finding.node);
+        return event.finding.node;
+      },
       send: async (words) => void sent.push(words),
     };
     const { notifier, tell } = notifierOf(channel, () => speaks);
