@@ -60,10 +60,11 @@ export function answersOf(options: AnswerOptions) {
     ...nodePortAnswers(options),
     ...findingAnswers(options),
     ...ledgerAnswers(options),
-    services: async (query: ServicesQuery) => {
+    services: async (query: ServicesQuery, sees: Sight) => {
       const { namespace, name, faulty } = query;
       const items = serviceItems(contextOf(options), state.nodes).filter(
-        (item) => (namespace ?? item.namespace) === item.namespace && item.name.includes(name ?? '') && (faulty !== true || isFaulty(item)),
+        (item) =>
+          sees(item.namespace) && (namespace ?? item.namespace) === item.namespace && item.name.includes(name ?? '') && (faulty !== true || isFaulty(item)),
       );
       return pageOf(items, (item) => `${item.namespace}/${item.name}`, query);
     },
@@ -89,6 +90,10 @@ export function answersOf(options: AnswerOptions) {
     },
   };
 }
+
+/** Whether the Services of a namespace are for who asks. */
+type Sight = (namespace: string) => boolean;
+const namespaceOf = ({ service }: { readonly service: string }): string => service.split('/')[0] as string;
 
 const contextOf = ({ state, book }: AnswerOptions): ItemContext => ({
   objects: state.objects,
@@ -171,7 +176,7 @@ function nodePortAnswers(options: AnswerOptions) {
   const { state, store, book } = options;
   const past = async (at: number): Promise<NodePortItem[]> => pastNodePorts(...(await Promise.all([matrixThen(options, at), findingsAt(store, at)])));
   return {
-    nodePorts: async (query: NodePortsQuery) => {
+    nodePorts: async (query: NodePortsQuery, sees: Sight) => {
       const at = query.at === undefined ? undefined : pastTime(query.at);
       const { node, state: wanted, limit } = query;
       const isOfQuery = nodePortFilter(query);
@@ -179,7 +184,11 @@ function nodePortAnswers(options: AnswerOptions) {
       // A page of many nodes holds fewer NodePorts: the answer is bounded by its cells.
       const page = { ...query, limit: Math.max(1, Math.min(limit, Math.floor(limits.apiCellsMax / Math.max(1, views.length)))) };
       const all = at === undefined ? namesOf(book.matrix().columns) : await past(at);
-      const { items, ...rest } = pageOf(all.filter(isOfQuery), nodePortKey, page);
+      const { items, ...rest } = pageOf(
+        all.filter((item) => isOfQuery(item) && sees(namespaceOf(item))),
+        nodePortKey,
+        page,
+      );
       const shown = new Set(items.map(nodePortKey));
       const whole = at === undefined ? nodePortItems(views, (nodePort) => shown.has(nodePortKey(nodePort))) : (items as readonly NodePortItem[]);
       const kept = whole
@@ -234,11 +243,13 @@ function findingAnswers({ state, store }: AnswerOptions) {
     }
   };
   return {
-    findings: async (query: FindingsQuery) => {
+    findings: async (query: FindingsQuery, sees: Sight) => {
       const at = query.at === undefined ? undefined : pastTime(query.at);
       if (at !== undefined || query.state !== 'open') return { ...defined({ at }), ...(await past(query, at)) };
       const { from, to } = spanOf(defined({ from: query.from, to: query.to }));
-      const records = openRecords(state.nodes).filter((record) => fits(record, query) && record.openedAt <= (to ?? Infinity) && (from ?? 0) <= Date.now());
+      const records = openRecords(state.nodes).filter(
+        (record) => sees(namespaceOf(record.finding)) && fits(record, query) && record.openedAt <= (to ?? Infinity) && (from ?? 0) <= Date.now(),
+      );
       const page = pageOf(records, openKey, query);
       return { ...page, items: page.items.map(findingItem) };
     },

@@ -23,7 +23,8 @@ export interface Resource {
   readonly schema?: { readonly params?: object; readonly querystring?: object; readonly body?: object };
   /** Bytes of the body, where the usual limit is too small. */
   readonly bodyLimit?: number;
-  readonly answer: (request: FastifyRequest) => unknown;
+  /** `sees`: whether who asks may see the Services of a namespace. Pages are made of what they may see, as a cursor names the last item. */
+  readonly answer: (request: FastifyRequest, sees: (namespace: string) => boolean) => unknown;
   /**
    * The namespace of an item of the list: who may see some namespaces only gets those. Absent: the resource tells of all, and only who may see all may ask.
    */
@@ -36,11 +37,14 @@ export interface Serving {
   readonly more: readonly Resource[];
   readonly live: LiveStreams;
   readonly view: ApiOptions['view'];
+  /** Namespaces that have a Service. */
+  readonly namespaces: () => ReadonlySet<string>;
 }
 
 /** Adds all resources. */
-export function addResources(app: FastifyInstance, { answers, more, live, view }: Serving): void {
-  for (const resource of [...stateResources(answers), ...historyResources(answers), ...more]) addResource(app, resource, view);
+export function addResources(app: FastifyInstance, serving: Serving): void {
+  const { answers, more, live, view } = serving;
+  for (const resource of [...stateResources(answers), ...historyResources(answers), ...more]) addResource(app, resource, serving);
   app.get('/register', registerOptions, async (request, reply) => sendRegister(request, reply, { answers, view }));
   app.get('/live', { schema: { summary: `Server-sent events: ${eventNames.join(', ')}.`, querystring: schemas.liveQuery } }, (request, reply) => {
     if (!principalOf(request).seesAll) throw new Problem(403, 'the event stream tells of Services in all namespaces, and wants the right to list them all');
@@ -78,7 +82,7 @@ function stateResources(answers: Answers): readonly Resource[] {
       kind: 'NodePortList',
       schema: { querystring: schemas.nodePortsQuery },
       namespaceOf: namespaceOfService,
-      answer: (request) => answers.nodePorts(query(request)),
+      answer: (request, sees) => answers.nodePorts(query(request), sees),
     },
     {
       url: '/nodeports/:port',
@@ -101,7 +105,7 @@ function stateResources(answers: Answers): readonly Resource[] {
       kind: 'ServiceList',
       schema: { querystring: schemas.servicesQuery },
       namespaceOf: ({ namespace }: { readonly namespace: string }) => namespace,
-      answer: (request) => answers.services(query(request)),
+      answer: (request, sees) => answers.services(query(request), sees),
     },
     {
       url: '/findings',
@@ -109,7 +113,7 @@ function stateResources(answers: Answers): readonly Resource[] {
       kind: 'FindingList',
       schema: { querystring: schemas.findingsQuery },
       namespaceOf: namespaceOfService,
-      answer: (request) => answers.findings(query(request)),
+      answer: (request, sees) => answers.findings(query(request), sees),
     },
     {
       url: '/explain',
@@ -186,6 +190,16 @@ function assertVisible(request: FastifyRequest, namespaceOf: Resource['namespace
     throw new Problem(403, `${who} may not see this: it tells of Services in all namespaces, and wants the right to list them all`);
 }
 
+/** What may be seen before anything is known of the answer: namespaces that have a Service, as far as the cluster lets who asks list those. */
+async function sightOf(request: FastifyRequest, namespaces: Serving['namespaces']): Promise<(namespace: string) => boolean> {
+  const principal = principalOf(request);
+  if (principal.seesAll) return () => true;
+  const known = [...namespaces()];
+  const seen = await Promise.all(known.map((namespace) => principal.sees(namespace)));
+  const visible = new Set(known.filter((_, index) => seen[index]));
+  return (namespace) => visible.has(namespace);
+}
+
 /** What of a list may be seen. */
 async function visible(answered: { readonly items?: readonly unknown[] }, request: FastifyRequest, namespaceOf: Resource['namespaceOf']): Promise<object> {
   const principal = principalOf(request);
@@ -197,7 +211,7 @@ async function visible(answered: { readonly items?: readonly unknown[] }, reques
 function addResource(
   app: FastifyInstance,
   { url, method = 'GET', summary, kind, schema, bodyLimit, answer, namespaceOf }: Resource,
-  view: ApiOptions['view'],
+  { view, namespaces }: Serving,
 ): void {
   app.route({
     method,
@@ -211,7 +225,7 @@ function addResource(
     },
     handler: async (request, reply) => {
       assertVisible(request, namespaceOf);
-      const answered = await visible((await answer(request)) as object, request, namespaceOf);
+      const answered = await visible((await answer(request, await sightOf(request, namespaces))) as object, request, namespaceOf);
       const whole = { apiVersion: schemas.apiVersion, kind, view: freshnessOf(view(), Date.now()), ...answered };
       return method === 'GET' ? sendTagged(request, reply, whole) : whole;
     },

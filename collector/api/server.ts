@@ -114,7 +114,13 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   await app.register(
     async (scope) => {
       addAccessCheck(scope, options.access, rate);
-      addResources(scope, { answers: answersOf({ ...options, book, telemetry }), more: fleetResources(options), live, view: options.view });
+      addResources(scope, {
+        answers: answersOf({ ...options, book, telemetry }),
+        more: fleetResources(options),
+        live,
+        view: options.view,
+        namespaces: () => new Set([...options.state.objects.services.values()].map(({ namespace }) => namespace)),
+      });
       addAccessResources(scope, options.resources);
     },
     { prefix: '/api/v1' },

@@ -32,7 +32,7 @@ export function timesNotCovered(hello: Hello, { node, heardAt, clockOffsetMs, tr
       run === own ? { from: beganAt, to: hello.clock - clockOffsetMs } : { from: run.startedAt - offsetMs, to: run.aliveAt - offsetMs - transitMs },
     );
   const gaps: Gap[] = [];
-  let covered = heardAt ?? beginOf(hello) - clockOffsetMs;
+  let covered = heardAt ?? Math.min(...runs.map(({ from }) => from));
   for (const { from, to } of runs) {
     if (from > covered) gaps.push({ node, reason: 'agent-down', from: covered, to: from, detail: downText(covered, from) });
     covered = Math.max(covered, to);

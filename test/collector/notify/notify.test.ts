@@ -127,7 +127,7 @@ const settled = async (fits: () => boolean) => {
   for (const deadline = Date.now() + 5_000; !fits() && Date.now() < deadline; ) await new Promise((resolve) => setTimeout(resolve, 5));
 };
 
-function notifierOf(channel: Channel) {
+function notifierOf(channel: Channel, speaks: () => boolean = () => true) {
   const listeners: ((event: LiveEvent) => void)[] = [];
   const warnings: object[] = [];
   const notifier = new Notifier({
@@ -140,6 +140,7 @@ function notifierOf(channel: Channel) {
     channels: [channel],
     log: { warn: (details) => warnings.push(details) },
     retryMs: 1,
+    speaks,
   });
   const count = (outcome: string) => notifier.samples.find(({ labels }) => labels['outcome'] === outcome)?.value;
   return { notifier, warnings, count, tell: (event: LiveEvent) => void listeners.map((listener) => listener(event)) };
@@ -203,4 +204,32 @@ t.test('Alertmanager is told again while a finding lasts', async (t) => {
   t.equal(channel.words(opened(findingOf('node2', { severity: 'info' }))), undefined);
   t.throws(() => receiverUrl('alertmanager', 'ftp://x'), { code: 'USAGE' });
   t.ok(new Unwelcome(500, 'x') instanceof Error);
+});
+
+t.test('of several collectors whoever finds something tells of it, and one alone of what is of all nodes', async (t) => {
+  for (const { ofAll, speaks, said } of [
+    { ofAll: false, speaks: false, said: ['here'] },
+    { ofAll: false, speaks: true, said: ['here'] },
+    { ofAll: true, speaks: false, said: [] },
+    { ofAll: true, speaks: true, said: ['here', 'there'] },
+  ]) {
+    const sent: unknown[] = [];
+    const followed: string[] = [];
+    const channel: Channel = {
+      name: 'test',
+      ofAll,
+      words: (event) => {
+        if (!('finding' in event)) return undefined;
+        followed.push(event.finding.node);
+        return event.finding.node;
+      },
+      send: async (words) => void sent.push(words),
+    };
+    const { notifier, tell } = notifierOf(channel, () => speaks);
+    tell(opened(findingOf('here')));
+    tell({ kind: 'finding-opened', finding: findingOf('there'), at: 2_000, elsewhere: true });
+    await settled(() => notifier.waiting === 0);
+    notifier.close();
+    t.strictSame([sent, followed], [said, ['here', 'there']], `of all ${ofAll}, speaks ${speaks}`);
+  }
 });
