@@ -51,7 +51,12 @@ t.test('seven days are kept within the bound, and each change or a record that s
     // Nobody closes it: the next day finds what a killed agent left.
   }
   t.ok(most <= limits.spoolBytesMax, `${(most / 2 ** 20).toFixed(1)} MiB at most`);
-  const { spool, earlier } = await Spool.open(await openDisk(directory), { run: { stream: 'last', startedAt: days * dayMs }, node: 'edge', now: Date.now, onNotice: () => {} });
+  const { spool, earlier } = await Spool.open(await openDisk(directory), {
+    run: { stream: 'last', startedAt: days * dayMs },
+    node: 'edge',
+    now: Date.now,
+    onNotice: () => {},
+  });
   t.equal(earlier.length, days);
   const back = new Map<string, SequencedChange>();
   for (let after: { stream: string; seq: number } | undefined; ; ) {
@@ -60,8 +65,14 @@ t.test('seven days are kept within the bound, and each change or a record that s
     after = read.changes.at(-1) ?? after;
     if (read.done) break;
   }
-  t.strictSame([...firsts.values(), ...lasts.values()].filter((place) => !back.has(place)), [], 'the first and the last of each object');
+  t.strictSame(
+    [...firsts.values(), ...lasts.values()].filter((place) => !back.has(place)),
+    [],
+    'the first and the last of each object',
+  );
   const counted = [...back.values()].reduce((sum, { folded }) => sum + 1 + (folded?.count ?? 0), 0);
   t.equal(counted, days * changesOfDay, 'every change is there, or counted by the one that stands for it');
-  t.comment(`${days * changesOfDay} changes in ${days} days and runs: ${back.size} are there, ${folds} times folded, ${(most / 2 ** 20).toFixed(1)} MiB at most`);
+  t.comment(
+    `${days * changesOfDay} changes in ${days} days and runs: ${back.size} are there, ${folds} times folded, ${(most / 2 ** 20).toFixed(1)} MiB at most`,
+  );
 });
