@@ -8,6 +8,7 @@ cp "$RES"/cluster/* "$work/cluster/"
 modprobe -d /media sch_netem
 start() { "$node" --disable-warning=ExperimentalWarning "$programs/$1" "${@:2}"; }
 start collector.program.ts 7300 "$work/data" "$work/cluster" >"$work/collector.log" 2>&1 &
+job=$!
 for _ in $(seq 100); do grep -q ready "$work/collector.log" && break; sleep 0.5; done
 collector=$(sed -n 's/^ready //p' "$work/collector.log")
 tc qdisc add dev lo root netem delay 1000ms loss 20%
@@ -21,5 +22,6 @@ sleep 5
 kill -9 $agent
 start agent.program.ts ws://127.0.0.1:7300 "$work/state" node1 "$work/node1.notes" calm
 tc -s qdisc show dev lo | grep -A1 netem
-kill -TERM "$collector"; wait "$collector" 2>/dev/null || true
+kill -TERM "$collector"; wait "$job" || true
 cp "$work/node1.notes" "$work/data/portreeve.db" "$RES/"
+if [ -e "$work/data/portreeve.db-wal" ]; then cp "$work/data/portreeve.db-wal" "$RES/"; fi
