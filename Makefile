@@ -24,7 +24,7 @@ tap := .tap/run.tap
 npm_options := --ignore-scripts --no-audit --no-fund --loglevel=error
 TESTS ?=
 
-.PHONY: help deps demo test bench soak fuzz fuzz-kernel client lint build web pages bpf watch launch debs packages release clean
+.PHONY: help deps demo test bench soak crashes fuzz fuzz-kernel client lint build web pages bpf watch launch debs packages release clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 15
@@ -68,6 +68,10 @@ bench: deps bpf watch dist/agent.mjs ## run the benchmarks
 
 soak: deps watch dist/agent.mjs ## churn a node's rules under an agent for MINUTES=30 and compare the end with an oracle, as root
 	@node --disable-warning=ExperimentalWarning test/bench/soak.ts
+
+crashes: deps ## crash, kill and cut agents and collectors for longer than make test does (RUNS=5000 histories, KILLS=1000)
+	@RUNS=$(or $(RUNS),5000) node --disable-warning=ExperimentalWarning test/delivery/model.test.ts
+	@KILLS=$(or $(KILLS),1000) node --disable-warning=ExperimentalWarning test/delivery/kills.test.ts
 
 fuzz: deps ## mutate real dumps and feed them to every parser (N=1000000 SEED=1 WORKERS=2)
 	@nice node --disable-warning=ExperimentalWarning test/fuzz/parsers.ts

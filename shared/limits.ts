@@ -42,7 +42,7 @@ export const limits = {
   sessionBurstMs: 250,
   sessionMsPerSecond: 50,
   /** Part of the collector's time that all agents beyond their share may use together. */
-  heavyShare: 0.3,
+  heavyShare: 0.1,
   /** Refusals of one sort and address in a minute that are logged and audited one by one; more are counted. */
   refusalsToldMax: 10,
   /** Bytes of the window of a compressed frame: what reading it may take. As a power of two. */

@@ -34,6 +34,8 @@ export function timesNotCovered(hello: Hello, { node, heardAt, clockOffsetMs, tr
   const gaps: Gap[] = [];
   let covered = heardAt ?? Math.min(...runs.map(({ from }) => from));
   for (const { from, to } of runs) {
+    // Too short to be sure of any moment of it.
+    if (to < from) continue;
     if (from > covered) gaps.push({ node, reason: 'agent-down', from: covered, to: from, detail: downText(covered, from) });
     covered = Math.max(covered, to);
   }

@@ -292,11 +292,14 @@ export class AgentSession {
     if (this.#refused) return;
     const begun = performance.now();
     const decoded = decodeFromAgent(data, form);
+    if (decoded.kind === 'malformed') {
+      turns.spend(this.#who, performance.now() - begun);
+      return this.#reject(decoded.error);
+    }
+    const handled = this.#handle(decoded.message);
+    // Until here it is this thread's time; storing is another's.
     turns.spend(this.#who, performance.now() - begun);
-    if (decoded.kind === 'malformed') return this.#reject(decoded.error);
-    // Storing is another thread's work, and what is made of facts comes later: a state costs about as much again as reading it.
-    if (decoded.message.type === 'state') turns.spend(this.#who, performance.now() - begun);
-    await this.#handle(decoded.message);
+    await handled;
   }
 
   /** Whose share of the time it is. */

@@ -144,8 +144,10 @@ type GapRow = ReturnType<typeof rowOfGap>;
 async function newGaps(db: Kysely<Tables>, gaps: readonly Gap[]): Promise<readonly GapRow[]> {
   const fresh: GapRow[] = [];
   for (const row of gaps.map(rowOfGap)) {
-    const isRepeated = fresh.some((each) => each.node === row.node && each.reason === row.reason && isSamePlace(each, row));
-    if (!isRepeated && !(await (row.stream === '' ? isGapGrown(db, row) : isGapKnown(db, row)))) fresh.push(row);
+    const same = fresh.findIndex((each) => each.node === row.node && each.reason === row.reason && isSamePlace(each, row));
+    const known = fresh[same];
+    if (known !== undefined) fresh[same] = known.to_at >= row.to_at ? known : row;
+    else if (!(await (row.stream === '' ? isGapGrown(db, row) : isGapKnown(db, row)))) fresh.push(row);
   }
   return fresh;
 }

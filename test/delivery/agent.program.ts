@@ -12,6 +12,8 @@ import { Spool } from '../../agent/spool/spool.ts';
 import { Uplink } from '../../agent/uplink.ts';
 
 const [collector = '', state = '', node = '', notes = '', calm] = process.argv.slice(2);
+/** Milliseconds between two batches of changes, at most. */
+const pauseMs = Number(process.env.PAUSE_MS ?? 20);
 const file = openSync(notes, 'a');
 const tell = (note: object): void => void writeSync(file, `${JSON.stringify(note)}\n`);
 
@@ -46,7 +48,7 @@ for (let seq = opened.damaged > 0 ? 1 : 0; calm === undefined; ) {
     return { at: made.at, node, kind: 'rule' as const, subject: made.subject, before: null, after: made.id };
   });
   uplink.take({ kind: 'changes', changes });
-  await sleep(Math.random() * 20);
+  await sleep(Math.random() * pauseMs);
 }
 while (!uplink.status.connected || uplink.unacknowledged > 0 || uplink.delivery.onDiskAlone) await sleep(20);
 await uplink.close();

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { objectsOf, writeObjects } from '../collector/ingest/cluster.ts';
 import { randomOf } from '../support/crashing-disk.ts';
-import { faultsOf, Ledger, type Made } from './ledger.ts';
+import { faultsOf, Ledger, promisedBy } from './ledger.ts';
 import { freePort } from './ports.ts';
 
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
@@ -56,20 +56,6 @@ class Processes {
 /** Something happens on a node while no agent looks. */
 function unseen(directory: string, node: string, id: string): void {
   appendFileSync(join(directory, `${node}.notes`), `${JSON.stringify({ made: { id, at: Date.now(), subject: 'unseen' } })}\n`);
-}
-
-function promisedBy(notes: string) {
-  const made: Made[] = [];
-  const acknowledged = new Map<string, number>();
-  const spooled: { stream: string; seq: number }[] = [];
-  for (const line of notes.split('\n').filter((each) => each !== '')) {
-    const note = JSON.parse(line);
-    if (note.made !== undefined) made.push(note.made);
-    if (note.acknowledged !== undefined)
-      acknowledged.set(note.acknowledged.stream, Math.max(note.acknowledged.seq, acknowledged.get(note.acknowledged.stream) ?? 0));
-    if (note.spooled !== undefined) spooled.push(...note.spooled);
-  }
-  return { made, acknowledged, spooled };
 }
 
 t.test('agents and collectors that are killed lose nothing that was acknowledged or spooled, double nothing, and keep no gap silent', async (t) => {

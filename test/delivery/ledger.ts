@@ -45,6 +45,21 @@ export function faultsOf(stored: Ledger, { made, acknowledged, spooled, toleranc
   return faults;
 }
 
+/** Reads what `agent.program.ts` has noted. */
+export function promisedBy(notes: string) {
+  const made: Made[] = [];
+  const acknowledged = new Map<string, number>();
+  const spooled: { stream: string; seq: number }[] = [];
+  for (const line of notes.split('\n').filter((each) => each !== '')) {
+    const note = JSON.parse(line);
+    if (note.made !== undefined) made.push(note.made);
+    if (note.acknowledged !== undefined)
+      acknowledged.set(note.acknowledged.stream, Math.max(note.acknowledged.seq, acknowledged.get(note.acknowledged.stream) ?? 0));
+    if (note.spooled !== undefined) spooled.push(...note.spooled);
+  }
+  return { made, acknowledged, spooled };
+}
+
 /** What the store holds in the end. */
 export class Ledger {
   readonly ids = new Map<string, number>();

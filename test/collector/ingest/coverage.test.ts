@@ -36,6 +36,13 @@ const cases: readonly {
     transit: 700,
     expected: [[8_200, 9_000]],
   },
+  {
+    name: 'an earlier run that is shorter than the hello was under way',
+    hello: { startedAt: 9_000, earlier: [{ stream: 'a', startedAt: 8_000, aliveAt: 8_100 }] },
+    heardAt: 5_000,
+    transit: 700,
+    expected: [[5_000, 9_000]],
+  },
   { name: 'a clock that was set after the run began', hello: { startedAt: 2_000, ranMs: 500 }, heardAt: 8_000, expected: [[8_000, 9_500]] },
   {
     name: 'a clock that was set back between two runs: of the first it is not known when it was',
