@@ -13,6 +13,9 @@ const sources = [
   `deb http://deb.debian.org/debian-security ${suite}-security main`,
 ];
 
+/** Which packages were unpacked, each followed by its files. */
+const contents = 'portreeve-contents';
+
 /** A package that something in an image comes from. */
 export interface DebianPackage {
   readonly name: string;
@@ -25,18 +28,26 @@ export function debianRoot(packages: readonly string[], architecture: Architectu
   const { debian } = architectures[architecture];
   const directory = join(root, `dist/debian-${debian}`);
   const wanted = `${[...new Set(packages)].sort().join(',')}\n`;
-  const mark = `${directory}.packages`;
-  if (existsSync(directory) && existsSync(mark) && readFileSync(mark, 'utf8') === wanted) return directory;
+  const mark = join(directory, 'portreeve-packages');
+  const isThere = (): boolean => existsSync(mark) && readFileSync(mark, 'utf8') === wanted;
+  if (isThere()) return directory;
   const made = `${directory}.${process.pid}`;
   const include = `--include=${wanted.trim()}`;
-  const options = ['--mode=root', '--variant=extract', '--format=directory', `--architectures=${debian}`, '--quiet', include];
+  // dpkg has no part in unpacking, so what came with which package is written down while the archives are there.
+  const form = ['Package', 'Version', 'Architecture'].map((field) => `$\{${field}}`).join(' ');
+  const told = `for deb in "$1"/var/cache/apt/archives/*.deb; do dpkg-deb -W --showformat '= ${form}\\n' "$deb"; dpkg-deb --fsys-tarfile "$deb" | tar -t; done >"$1/${contents}"`;
+  const options = [`--extract-hook=${told}`, '--mode=root', '--variant=extract', '--format=directory', `--architectures=${debian}`, '--quiet', include];
   const env = { ...process.env, SOURCE_DATE_EPOCH: String(sourceDateEpoch()) };
+  mkdirSync(join(root, 'dist'), { recursive: true });
   rmSync(made, { recursive: true, force: true });
   execFileSync('mmdebstrap', [...options, suite, made, ...sources], { env, stdio: ['ignore', 'ignore', 'inherit'] });
-  mkdirSync(join(root, 'dist'), { recursive: true });
-  rmSync(directory, { recursive: true, force: true });
-  renameSync(made, directory);
-  writeFileSync(mark, wanted);
+  writeFileSync(join(made, 'portreeve-packages'), wanted);
+  // Somebody else may have been quicker, and use theirs already.
+  if (isThere()) rmSync(made, { recursive: true });
+  else {
+    rmSync(directory, { recursive: true, force: true });
+    renameSync(made, directory);
+  }
   return directory;
 }
 
@@ -103,20 +114,10 @@ function libraryOf(debian: string, name: string): string {
 }
 
 function packagesOf(debian: string, files: ReadonlySet<string>): readonly DebianPackage[] {
-  const status = readFileSync(join(debian, 'var/lib/dpkg/status'), 'utf8');
-  const known = new Map(
-    status.split('\n\n').map((text) => [fieldOf(text, 'Package'), { version: fieldOf(text, 'Version'), architecture: fieldOf(text, 'Architecture') }]),
-  );
-  const lists = globSync(join(debian, 'var/lib/dpkg/info/*.list'));
-  const owners = lists.filter((list) =>
-    readFileSync(list, 'utf8')
-      .split('\n')
-      .some((line) => files.has(line)),
-  );
-  return owners
-    .map((list) => (list.split('/').at(-1) as string).replace(/(?::[a-z0-9]+)?\.list$/, ''))
-    .sort()
-    .map((name) => ({ name, version: known.get(name)?.version ?? '', architecture: known.get(name)?.architecture ?? '' }));
+  const packages = readFileSync(join(debian, contents), 'utf8').split(/^= /m).slice(1);
+  return packages
+    .map((text) => text.split('\n'))
+    .filter(([, ...paths]) => paths.some((path) => files.has(path.replace(/^\./, ''))))
+    .map(([line = '']) => line.split(' '))
+    .map(([name = '', version = '', architecture = '']) => ({ name, version, architecture }));
 }
-
-const fieldOf = (text: string, name: string): string => new RegExp(`^${name}: (.*)$`, 'm').exec(text)?.[1] ?? '';

@@ -1,6 +1,7 @@
 // The bill of materials of an image in the form of CycloneDX 1.5: packages of npm (as npm tells them), of Debian, and Node.js.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import manifest from '../package.json' with { type: 'json' };
 import type { DebianPackage } from './debian-root.ts';
 import { root, sourceDateEpoch, version } from './release.ts';
 
@@ -41,17 +42,18 @@ interface NpmBill {
   readonly dependencies: readonly { readonly ref: string; readonly dependsOn: readonly string[] }[];
 }
 
+// All packages are asked for, and those that are drawn in are found here: asked to leave out those for development, npm leaves out some that are for both.
 function npmComponents(side: BillOptions['side']): readonly Component[] {
-  const told = execFileSync('npm', ['sbom', '--sbom-format=cyclonedx', '--package-lock-only', '--omit=dev', '--omit=optional'], {
+  const told = execFileSync('npm', ['sbom', '--sbom-format=cyclonedx', '--package-lock-only'], {
     cwd: root,
     encoding: 'utf8',
     maxBuffer: 64 * 1024 * 1024,
     stdio: ['ignore', 'pipe', 'ignore'],
   });
-  const { components, dependencies } = JSON.parse(told) as NpmBill;
-  const kept = side === 'collector' ? undefined : closure(components, dependencies);
-  return components
-    .filter((component) => kept === undefined || kept.has(component['bom-ref']))
+  const bill = JSON.parse(told) as NpmBill;
+  const kept = drawnIn(bill, side === 'agent' ? agentPackages : Object.keys(manifest.dependencies));
+  return bill.components
+    .filter((component) => kept.has(component['bom-ref']))
     .map(({ type, name, version: its, purl, licenses }) => ({
       type,
       name,
@@ -62,17 +64,20 @@ function npmComponents(side: BillOptions['side']): readonly Component[] {
     }));
 }
 
-function closure(components: NpmBill['components'], dependencies: NpmBill['dependencies']): ReadonlySet<string> {
+function drawnIn({ components, dependencies }: NpmBill, names: readonly string[]): ReadonlySet<string> {
   const next = new Map(dependencies.map(({ ref, dependsOn }) => [ref, dependsOn]));
+  const own = new Set(dependencies.find(({ ref }) => ref.startsWith(`${manifest.name}@`))?.dependsOn);
   const kept = new Set<string>();
   const add = (ref: string): void => {
     if (kept.has(ref)) return;
     kept.add(ref);
     for (const each of next.get(ref) ?? []) add(each);
   };
-  for (const component of components) if (agentPackages.includes(component.name)) add(component['bom-ref']);
+  for (const component of components) if (own.has(component['bom-ref']) && names.includes(fullName(component))) add(component['bom-ref']);
   return kept;
 }
+
+const fullName = ({ name, purl }: Component): string => (purl.startsWith('pkg:npm/%40') && !name.startsWith('@') ? `@${name}` : name);
 
 function nodeComponent(): Component {
   const its = process.versions.node;

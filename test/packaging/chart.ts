@@ -1,6 +1,6 @@
 // Renders the Helm chart with Go's template engine and Sprig, which Helm is made of (test/labs/chart/render.go), and reads what it renders.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
@@ -22,8 +22,10 @@ export function rendererObstacle(): string | undefined {
   if (!existsSync('/usr/share/gocode/src/sigs.k8s.io/yaml')) return "Go's YAML for Kubernetes is not installed (golang-k8s-sigs-yaml-dev)";
   mkdirSync(join(root, 'dist'), { recursive: true });
   const env = { ...process.env, GO111MODULE: 'off', GOPATH: '/usr/share/gocode', GOCACHE: join(tmpdir(), 'portreeve-go-cache') };
-  const built = spawnSync(go, ['build', '-o', program, source], { env, encoding: 'utf8' });
+  const made = `${program}.${process.pid}`;
+  const built = spawnSync(go, ['build', '-o', made, source], { env, encoding: 'utf8' });
   if (built.status !== 0) throw new Error(built.stderr);
+  renameSync(made, program);
   return undefined;
 }
 
