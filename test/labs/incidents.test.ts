@@ -5,8 +5,8 @@ import type { Explanation } from '../../collector/explain/explain.ts';
 import { noBpf } from '../agent/bpf/program.ts';
 import { buildCluster, labObstacle } from './cluster.ts';
 import { type Incident, incidents, type Stage } from './incidents.ts';
-import { isInstalled, startFirewalld } from './managers.ts';
 import type { Running } from './namespaces.ts';
+import { isInstalled, startFirewalld } from './places.ts';
 import { type Product, startProduct } from './product.ts';
 
 t.setTimeout(180_000);
