@@ -5,9 +5,9 @@ import type { RankedCause } from '../../collector/correlate/incident.ts';
 import type { Explanation } from '../../collector/explain/explain.ts';
 import { noBpf } from '../agent/bpf/program.ts';
 import { buildCluster, labObstacle } from './cluster.ts';
-import { isInstalled, startFirewalld } from './firewalls.ts';
 import { type Incident, incidents, type Stage } from './incidents.ts';
 import type { Running } from './namespaces.ts';
+import { isInstalled, startFirewalld } from './places.ts';
 import { type Product, startProduct } from './product.ts';
 
 t.setTimeout(180_000);

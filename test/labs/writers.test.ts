@@ -6,8 +6,10 @@ import { actorText, type SequencedChange } from '../../shared/model/change.ts';
 import { noBpf } from '../agent/bpf/program.ts';
 import { acts } from './acts.ts';
 import { buildCluster, type Cluster, labObstacle, type NodeName } from './cluster.ts';
-import { type Firewalld, isInstalled, openPlace, type Place, startFirewalld } from './firewalls.ts';
 import { followLive, type Live } from './live.ts';
+import { type Firewalld, type Firewalld, isInstalled, isInstalled, openPlace, openPlace, type Place, type Place, startFirewalld, startFirewalld } from './places.ts';
+
+
 import { type Product, startProduct } from './product.ts';
 import { type Told, type Writer, writers } from './writers.ts';
 
