@@ -74,7 +74,8 @@ async function live(history: readonly Command[], seed: number, counts: Counts): 
   }
 }
 
-const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
+/** One seed in `make test`, as a suite that fails by chance stops everybody; `make crashes` draws another each time. */
+const seed = Number(process.env.SEED ?? 1_961_588_017);
 const runs = Number(process.env.RUNS ?? 300);
 
 for (const [name, leftOut] of [
