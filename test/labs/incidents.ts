@@ -1,6 +1,5 @@
 // What is done to a node of the lab, one incident after another, and what a right explanation must name: the cause, who did it, and the window it falls in.
 import type { Cluster, KubernetesObject } from './cluster.ts';
-
 import type { Firewalld } from './places.ts';
 
 export interface Incident {

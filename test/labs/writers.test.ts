@@ -7,8 +7,7 @@ import { noBpf } from '../agent/bpf/program.ts';
 import { acts } from './acts.ts';
 import { buildCluster, type Cluster, labObstacle, type NodeName } from './cluster.ts';
 import { followLive, type Live } from './live.ts';
-import { type Firewalld, type Firewalld, isInstalled, isInstalled, openPlace, openPlace, type Place, type Place, startFirewalld, startFirewalld } from './places.ts';
-
+import { type Firewalld, isInstalled, openPlace, type Place, startFirewalld } from './places.ts';
 
 import { type Product, startProduct } from './product.ts';
 import { type Told, type Writer, writers } from './writers.ts';
