@@ -128,6 +128,8 @@ export class VerdictBook {
 
   // Whoever asks wants the answer of this moment. After an edit of what thousands of nodes serve that would take seconds: the rest follows by events.
   #settle(): void {
+    // Who asks does not wait for what an edit of Services has changed.
+    if (this.#sweep !== undefined) this.#sweepAll();
     const until = performance.now() + settleMaxMs;
     for (const node of this.#dirty) {
       if (performance.now() > until) break;
@@ -137,12 +139,15 @@ export class VerdictBook {
   }
 
   #sweepSoon(): void {
-    this.#sweep ??= setTimeout(() => {
-      this.#sweep = undefined;
-      const known = new Set(this.#options.state.nodes.map(({ name }) => name));
-      for (const node of this.#rows.keys()) if (!known.has(node)) this.#forget(node);
-      for (const node of known) this.#touch(node);
-    }, columnsAfterMs);
+    this.#sweep ??= setTimeout(() => this.#sweepAll(), columnsAfterMs);
+  }
+
+  #sweepAll(): void {
+    clearTimeout(this.#sweep);
+    this.#sweep = undefined;
+    const known = new Set(this.#options.state.nodes.map(({ name }) => name));
+    for (const node of this.#rows.keys()) if (!known.has(node)) this.#forget(node);
+    for (const node of known) this.#touch(node);
   }
 
   #forget(node: string): void {
