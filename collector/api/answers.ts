@@ -357,7 +357,10 @@ const inOneOrder = (candidate: Correlation): Correlation => ({
   change: sorted(candidate.change),
   ...(candidate.steps === undefined ? {} : { steps: candidate.steps.map(sorted) }),
 });
-const sorted = <T extends object>(value: T): T => Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))) as T;
+const sorted = <T extends object>(value: T): T =>
+  Object.fromEntries(Object.entries(value).sort(([a], [b]) => placeOf(a) - placeOf(b) || (a < b ? -1 : 1))) as T;
+const changeFields = ['stream', 'seq', 'at', 'node', 'kind', 'subject', 'before', 'after'];
+const placeOf = (field: string): number => (changeFields.includes(field) ? changeFields.indexOf(field) : changeFields.length);
 
 // An answer that rests on an old view of the cluster says so before anything else.
 function staleText({ objectsAgeMs, stale, doubts }: Freshness): string | undefined {

@@ -128,7 +128,8 @@ export class VerdictBook {
 
   // Whoever asks wants the answer of this moment. After an edit of what thousands of nodes serve that would take seconds: the rest follows by events.
   #settle(): void {
-    if (this.#sweep !== undefined) this.#sweepNow();
+    // Who asks does not wait for what an edit of Services has changed.
+    if (this.#sweep !== undefined) this.#sweepAll();
     const until = performance.now() + settleMaxMs;
     for (const node of this.#dirty) {
       if (performance.now() > until) break;
@@ -138,10 +139,10 @@ export class VerdictBook {
   }
 
   #sweepSoon(): void {
-    this.#sweep ??= setTimeout(() => this.#sweepNow(), columnsAfterMs);
+    this.#sweep ??= setTimeout(() => this.#sweepAll(), columnsAfterMs);
   }
 
-  #sweepNow(): void {
+  #sweepAll(): void {
     clearTimeout(this.#sweep);
     this.#sweep = undefined;
     const known = new Set(this.#options.state.nodes.map(({ name }) => name));
