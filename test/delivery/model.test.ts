@@ -82,7 +82,7 @@ for (const [name, leftOut] of [
   ['clocks that run evenly', ['jump']],
   ['clocks that are set', []],
 ] as const) {
-  // Histories with clocks that are set still end with faults that are not explained, about one in five hundred: CLOCKS=1 (and make crashes) lives them.
+  // Histories with clocks that are set still end with faults that are not explained, about one in two hundred: CLOCKS=1 (and make crashes) lives them.
   const skip = leftOut.length === 0 && process.env.CLOCKS === undefined ? 'CLOCKS=1 lives them: not every fault that they find is mended' : false;
   t.test(`any history, ${name}: nothing acknowledged is lost, nothing is there twice, no gap is silent`, { skip }, async (t) => {
     const counts = noCounts();
