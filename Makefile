@@ -120,7 +120,7 @@ dist/portreeve-launch dist/portreeve-relay: dist/%: packaging/launch/%.c
 # Debian packages as the tests install them: compressed quickly.
 debs: build dist/portreeve/portreeve.mjs dist/debs/built
 
-dist/debs/built: dist/agent.mjs dist/portreeve/portreeve.mjs $(wildcard dist/portreeve-* packaging/*.ts packaging/deb/* systemd/* systemd/examples/*)
+dist/debs/built: dist/agent.mjs dist/portreeve/portreeve.mjs dist/web/index.html $(wildcard dist/portreeve-* packaging/*.ts packaging/deb/* systemd/* systemd/examples/*)
 	@mkdir -p dist/debs; if command -v dpkg-deb >/dev/null && [ -e dist/portreeve-launch ]; then \
 	  node --disable-warning=ExperimentalWarning packaging/main.ts debs --compression gzip --out dist/debs >$@.tmp; mv $@.tmp $@; \
 	else echo "The Debian packages are not built: not installed is dpkg-deb or gcc." >&2; fi

@@ -26,6 +26,11 @@ export class FoldPlan {
     seen.lastBytes = bytes;
   }
 
+  /** Takes a change that stays as it is. */
+  hold(bytes: number): void {
+    this.#bytes += bytes;
+  }
+
   /** Bytes that are left after folding, about. */
   get bytes(): number {
     return this.#bytes;
@@ -89,6 +94,11 @@ export class Folding {
       return ended;
     }
     return [...this.#endOfDrop(), this.#keep(change)];
+  }
+
+  /** What stays as it is: the changes that memory holds too are sent from there, and would not tell of what was left out before them. */
+  held(record: SpoolRecord): readonly SpoolRecord[] {
+    return [...this.#endOfDrop(), record];
   }
 
   /** Each file begins with the run that wrote it; here once is enough. */

@@ -23,7 +23,7 @@ export class Keeper {
     else {
       const last = effect.changes.at(-1);
       if (last === undefined) return;
-      this.#spool.append(effect.changes).then(
+      this.#spool.append(effect.changes, effect.heldFrom).then(
         () => this.#step({ kind: 'spooled', place: { stream: last.stream, seq: last.seq } }),
         () => this.#step({ kind: 'unspooled' }),
       );

@@ -82,11 +82,14 @@ export class Spool {
     return this.#segments.reduce((total, { bytes }) => total + bytes, 0);
   }
 
-  /** Resolves when the changes are safe on disk; rejects when they are not, and they are then to be given again. Calls are done in order. */
-  append(changes: readonly SequencedChange[]): Promise<void> {
+  /**
+   * Resolves when the changes are safe on disk; rejects when they are not, and they are then to be given again. Calls are done in order. What is held in memory too,
+   * from `heldFrom` on, is not folded: it is sent as it is there, without what a folded record tells of those before it.
+   */
+  append(changes: readonly SequencedChange[], heldFrom?: Place): Promise<void> {
     const sign = this.#sign();
     return this.#inOrder(async () => {
-      if (this.bytes > this.#options.bytesMax * foldAt) await this.#fold();
+      if (this.bytes > this.#options.bytesMax * foldAt) await this.#fold(heldFrom);
       this.#isBehind = true;
       await this.#write([...changes.map((change): SpoolRecord => ({ kind: 'change', change })), sign]);
       this.#isBehind = false;
@@ -296,13 +299,13 @@ export class Spool {
    * Makes room: two passes over all files, one at a time in memory, into new ones. A last new file says that they take the place of the old ones; until it has its
    * name, the old ones count and the new ones repeat them.
    */
-  async #fold(): Promise<void> {
+  async #fold(heldFrom: Place | undefined): Promise<void> {
     this.#open = undefined;
     const old = this.#segments;
     const before = this.bytes;
     const files = new FoldedFiles(this.#disk, { number: this.#nextNumber, segmentBytes: this.#options.segmentBytes });
     try {
-      await this.#foldInto(files, old);
+      await this.#foldInto(files, old, heldFrom);
       await files.finish({ from: old[0]?.number ?? 0, to: old.at(-1)?.number ?? 0 });
     } catch (error) {
       this.#nextNumber = files.nextNumber;
@@ -317,11 +320,16 @@ export class Spool {
     await this.#disk.syncDirectory().catch(() => {});
   }
 
-  async #foldInto(files: FoldedFiles, old: readonly Segment[]): Promise<void> {
+  async #foldInto(files: FoldedFiles, old: readonly Segment[], heldFrom: Place | undefined): Promise<void> {
     const plan = new FoldPlan();
-    for await (const record of this.#records(old)) plan.see(record, Buffer.byteLength(encodeRecord(record)));
+    const isHeld = (record: SpoolRecord): boolean => record.kind === 'change' && record.change.stream === heldFrom?.stream && record.change.seq >= heldFrom.seq;
+    const bytesOf = (record: SpoolRecord): number => Buffer.byteLength(encodeRecord(record));
+    for await (const record of this.#records(old)) {
+      if (isHeld(record)) plan.hold(bytesOf(record));
+      else plan.see(record, bytesOf(record));
+    }
     const folding = new Folding(plan, Math.max(0, plan.bytes - this.#options.bytesMax * foldTo));
-    for await (const record of this.#records(old)) await files.put(folding.next(record, Buffer.byteLength(encodeRecord(record))));
+    for await (const record of this.#records(old)) await files.put(isHeld(record) ? folding.held(record) : folding.next(record, bytesOf(record)));
     await files.put(folding.end());
   }
 

@@ -200,8 +200,13 @@ export function toSpool(outbox: Outbox, isOpen: boolean): Acted {
   const waiting = outbox.queue.slice(outbox.handed);
   const isEnough = isOpen && outbox.queue.length <= limits.queueInMemoryMax;
   if (waiting.length === 0 || isEnough || outbox.writing) return { outbox, effects: [] };
-  return { outbox: { ...outbox, handed: outbox.queue.length, writing: true }, effects: [{ kind: 'spool', changes: waiting.map(({ change }) => change) }] };
+  return {
+    outbox: { ...outbox, handed: outbox.queue.length, writing: true },
+    effects: [{ kind: 'spool', changes: waiting.map(({ change }) => change), heldFrom: placeOf(outbox.queue[0] as Queued) }],
+  };
 }
+
+const placeOf = ({ change: { stream, seq } }: Queued): Place => ({ stream, seq });
 
 /** Leaves to the disk what is safe there, once memory holds more than it should. What is on the wire stays. */
 function shed(outbox: Outbox): Outbox {

@@ -67,8 +67,8 @@ export type SessionEffect =
   | { readonly kind: 'trace'; readonly trace: Trace }
   /** The handshake is done: the way to this collector works. */
   | { readonly kind: 'open'; readonly welcome: Welcome }
-  /** Write these behind what the spool holds, then say `spooled` or `unspooled`. */
-  | { readonly kind: 'spool'; readonly changes: readonly SequencedChange[] }
+  /** Write these behind what the spool holds, then say `spooled` or `unspooled`. From `heldFrom` on, what the spool holds is in memory too, and is sent from there. */
+  | { readonly kind: 'spool'; readonly changes: readonly SequencedChange[]; readonly heldFrom: Place }
   /** Read from the spool what comes after a place (from its start where there is none) and before another, then say `loaded`. */
   | { readonly kind: 'load'; readonly load: number; readonly after?: Place; readonly before?: Place }
   /** Everything of this stream up to here is committed by a collector: the spool may forget it. */

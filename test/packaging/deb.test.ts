@@ -28,7 +28,7 @@ t.test(
     // The packages may have been built before the last commit.
     const epoch = /SOURCE_DATE_EPOCH=(\d+)/.exec(readFileSync(join(root, 'dist/debs/built'), 'utf8'))?.[1];
     const env = { ...process.env, TZ: 'Pacific/Kiritimati', LC_ALL: 'C', SOURCE_DATE_EPOCH: epoch };
-    const parts = 'bpf watch launch dist/agent.mjs dist/portreeve/portreeve.mjs dist/debs/built';
+    const parts = 'bpf watch launch dist/agent.mjs dist/portreeve/portreeve.mjs dist/web/index.html dist/debs/built';
     const script = `mount --bind '${join(root, 'node_modules')}' node_modules; umask 077; make -o node_modules/.package-lock.json ${parts}`;
     const alone = process.getuid?.() === 0 ? '-m' : '-rm';
     const built = spawnSync('unshare', [alone, 'bash', '-euc', script], { cwd: copy, env, encoding: 'utf8' });

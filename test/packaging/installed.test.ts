@@ -17,7 +17,12 @@ t.test('packages on a machine with systemd', { skip: obstacle ?? false }, async 
   const script = join(directory, 'lab');
   const words = [process.execPath, '--disable-warning=ExperimentalWarning', join(root, 'test/labs/installed.ts'), ...debNames.map(debOf)];
   writeFileSync(script, `#!/bin/bash\nexec ${words.map((word) => `'${word}'`).join(' ')}\n`, { mode: 0o755 });
-  const ran = spawnSync(join(root, 'test/labs/systemd-namespace.sh'), [script], { encoding: 'utf8', timeout: 280_000, stdio: ['ignore', 'pipe', 'pipe'] });
+  const ran = spawnSync(join(root, 'test/labs/systemd-namespace.sh'), [script], {
+    encoding: 'utf8',
+    timeout: 280_000,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, LAB_KEEP: root },
+  });
   const lines = ran.stdout.split('\n').filter((line) => line.startsWith('{'));
   for (const line of lines) {
     const { name, ok, found } = JSON.parse(line) as { readonly name: string; readonly ok: boolean; readonly found?: unknown };
