@@ -170,11 +170,20 @@ function capabilities(): readonly string[] {
 async function pidOf(first: number, { words, ended }: { readonly words: readonly string[]; readonly ended: () => boolean }): Promise<number> {
   for (const deadline = Date.now() + 20_000; Date.now() < deadline; await sleep(50)) {
     if (ended()) throw new Error('it ended');
-    const children = readFileSync(`/proc/${first}/task/${first}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
-    const found = [first, ...children].find((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith(`${words[1]}\0`));
+    const children = textOf(`/proc/${first}/task/${first}/children`).trim().split(' ').filter(Boolean).map(Number);
+    const found = [first, ...children].find((pid) => textOf(`/proc/${pid}/cmdline`).startsWith(`${words[1]}\0`));
     if (found !== undefined) return found;
   }
   throw new Error('it did not become Node.js');
+}
+
+/** Empty for a process that has ended meanwhile. */
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 function askSocket(path: string, question: object): Promise<unknown> {

@@ -1,11 +1,13 @@
 // Network namespaces of one lab: named so that a later run finds those of a run that was killed, and removed with every process in them.
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { readlinkSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { execa } from 'execa';
 
-const family = 'prlab';
+/** Numbers of processes mean something in their own space of numbers alone: what another one's labs run is left to it. */
+const family = `prlab-${/\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0]}`;
 
 /** What a command in a namespace came to. */
 export interface Ran {
