@@ -104,6 +104,8 @@ function listed(ruleset: string): { readonly text: string; readonly json: string
   return { json, text };
 }
 
+const isTaken = (ruleset: string): boolean => spawnSync('unshare', ['-n', 'nft', '-f', '/dev/stdin'], { input: ruleset }).status === 0;
+
 const statements = readFileSync(new URL('nft.text.rules.nft', import.meta.url), 'utf8');
 const obstacle = listed('table ip t { }\n');
 const skip = typeof obstacle === 'string' ? obstacle : false;
@@ -124,7 +126,10 @@ t.test('every statement that the real nft lists', { skip }, async (t) => {
 });
 
 t.test('random rulesets of the arena', { skip }, async (t) => {
-  for (const [index, ruleset] of fc.sample(native(), 12).entries()) agree(t, ruleset, `ruleset ${index}`);
+  // nft knows more ways to refuse a rule than the generator to avoid.
+  const taken = fc.sample(native(), 24).filter(isTaken);
+  t.ok(taken.length >= 12, `${taken.length} of 24 rulesets are taken`);
+  for (const [index, ruleset] of taken.slice(0, 12).entries()) agree(t, ruleset, `ruleset ${index}`);
 });
 
 t.test('a node is read from the text where there is no JSON, and its connections meet the same', async (t) => {
