@@ -79,7 +79,6 @@ export const exitCodes = [
 
 /** The forms of output that every command knows. */
 export const outputChoices = ['text', 'wide', 'json', 'yaml'] as const;
-export type OutputForm = (typeof outputChoices)[number];
 
 /** `-o json|yaml|wide|text`: the same object in every command that prints something. */
 export const outputOption: Option = { name: 'output', short: 'o', value: 'FORM', summary: 'form of the output', default: 'text', choices: outputChoices };

@@ -177,10 +177,6 @@ export class Drops {
   }
 }
 
-/** Whether a reason says that a rule or policy of netfilter dropped the packet. Before 5.17 the place says it. */
-export const isNetfilter = (reason: string): boolean =>
-  reason === 'NETFILTER_DROP' || /^in (nf_hook_slow|nft_do_chain|ipt_do_table|ip6t_do_table)\b/.test(reason);
-
 /** Keys that the kernel's own map of drops has room for, on the largest machines. */
 const kernelKeysMax = 8_192;
 

@@ -47,9 +47,9 @@ const decidingMax = 512;
 
 /** Seconds that an agent is asked to stay away: where there is room for no more, and where too many come at once. */
 const retryAfterSeconds = 30;
+const retryAfterRushSeconds = 3;
 /** Milliseconds that a refused connection may take to end by itself. */
 const lingerMs = 1_000;
-const retryAfterRushSeconds = 3;
 
 /** Owns all sessions; `close()` ends them with code 1001, so that agents come back later. */
 export class Ingest {

@@ -404,7 +404,6 @@ export class AgentSession {
     const put = message.put.flatMap((raw) => this.#readFact(raw));
     const size = this.#parts === undefined ? state.node(node)?.facts.size : this.#parts.size;
     if ((size ?? 0) + put.length > factsMax) throw failure('FRAME_INVALID', ['state', `more than ${factsMax} facts of one node`]);
-    this.#stateSeq = Math.max(this.#stateSeq, message.seq);
     if (this.#parts === undefined) {
       state.changeFacts(node, { put, delete: message.delete }, message.at);
       this.#options.ownership.factsChanged(node, [...put.map(({ key }) => key), ...message.delete]);

@@ -412,12 +412,5 @@ export interface HostFact {
 export const nodePortFactKey = (key: NodePortKey): string => `nodeport/${key.protocol}/${key.family}/${key.port}`;
 export const dropsFactKey = (key: NodePortKey): string => `drops/${key.protocol}/${key.family}/${key.port}`;
 
-/** Reads `nodeport/tcp/4/30080` back; undefined for other keys. */
-export function parseNodePortFactKey(key: string): NodePortKey | undefined {
-  const found = /^nodeport\/(tcp|udp|sctp)\/([46])\/(\d+)$/.exec(key);
-  if (found === null) return undefined;
-  return { protocol: found[1] as Protocol, family: Number(found[2]) as Family, port: Number(found[3]) };
-}
-
 /** Whether a drop's reason says that a rule or policy of netfilter dropped the packet. Before Linux 5.17 there are no reasons, and the function says it. */
 export const isNetfilterDrop = ({ reason }: Pick<Drop, 'reason'>): boolean => reason === 'NETFILTER_DROP' || reason.startsWith('in nf_hook_slow');

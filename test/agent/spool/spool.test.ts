@@ -92,6 +92,21 @@ t.test('over its bound the spool folds: first and last of each object stay, and 
   t.strictSame(uncovered(left, 600), []);
 });
 
+t.test('what memory holds too is not folded, and carries nothing of what was left out before it', async (t) => {
+  const { spool } = await Spool.open(new CrashingDisk(randomOf(1)), options({ bytesMax: 24_000, segmentBytes: 2_000 }));
+  const held = { stream: 's', seq: 101 };
+  for (let seq = 1; seq <= 160; seq++) await spool.append([change(seq, 's', `object ${seq % 5}`)], held);
+  const left = await everything(spool);
+  t.ok(left.length < 160, 'it was folded');
+  t.strictSame(
+    left.filter(({ seq }) => seq >= held.seq),
+    Array.from({ length: 60 }, (_, i) => change(101 + i, 's', `object ${(101 + i) % 5}`)),
+  );
+  const counted = left.reduce((sum, { folded }) => sum + 1 + (folded?.count ?? 0), 0);
+  t.equal(counted, 160, 'what is not there is counted');
+  t.strictSame(uncovered(left, 160), []);
+});
+
 t.test('where folding is not enough the oldest become a gap', async (t) => {
   const { spool } = await Spool.open(new CrashingDisk(randomOf(1)), options({ bytesMax: 24_000, segmentBytes: 2_000 }));
   for (let seq = 1; seq <= 600; seq++) await spool.append([change(seq)]);
