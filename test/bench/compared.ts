@@ -9,7 +9,7 @@ export interface Run {
 /** Runs a command once, its output thrown away; its peak memory is that of GNU time. Throws if it ends with another code than those given. */
 export function timedCommand(command: readonly string[], codes: readonly number[] = [0]): Run {
   const start = performance.now();
-  const { status, stderr } = spawnSync('/usr/bin/env', ['time', '-f', 'rss %M', ...command], {
+  const { status, stderr } = spawnSync('time', ['-f', 'rss %M', ...command], {
     encoding: 'utf8',
     stdio: ['ignore', 'ignore', 'pipe'],
   });

