@@ -41,6 +41,8 @@ export const limits = {
   /** Milliseconds of the collector's time that one agent may use at once, and in each second after that: beyond it its frames wait their turn. */
   sessionBurstMs: 250,
   sessionMsPerSecond: 50,
+  /** Milliseconds that a mebibyte of messages counts for beyond the time that handling it takes: memory that it leaves behind is collected while everybody waits. */
+  sessionMsPerMiB: 20,
   /** Part of the collector's time that all agents beyond their share may use together. */
   heavyShare: 0.1,
   /** Refusals of one sort and address in a minute that are logged and audited one by one; more are counted. */

@@ -293,12 +293,12 @@ export class AgentSession {
     const begun = performance.now();
     const decoded = decodeFromAgent(data, form);
     if (decoded.kind === 'malformed') {
-      turns.spend(this.#who, performance.now() - begun);
+      turns.spend(this.#who, performance.now() - begun + laterMs(data.length));
       return this.#reject(decoded.error);
     }
     const handled = this.#handle(decoded.message);
     // Until here it is this thread's time; storing is another's.
-    turns.spend(this.#who, performance.now() - begun);
+    turns.spend(this.#who, performance.now() - begun + laterMs(decoded.size));
     await handled;
   }
 
@@ -507,6 +507,9 @@ export class AgentSession {
     if (this.#socket.readyState === WebSocket.OPEN && this.#hasRoom()) this.#socket.send(encode(message, this.#hello?.capabilities));
   }
 }
+
+/** What a message costs after it was handled, by its size in characters or bytes. */
+const laterMs = (size: number): number => (size / 2 ** 20) * limits.sessionMsPerMiB;
 
 interface Hole {
   readonly stream: string;

@@ -5,7 +5,7 @@ import { limits } from '../../shared/limits.ts';
 interface Share {
   /** Milliseconds that may still be used at once; below 0: more was used than its share. */
   left: number;
-  /** Milliseconds of performance.now(). */
+  /** When that was, by the clock of all. */
   at: number;
 }
 
@@ -15,9 +15,15 @@ const sharesMax = 20_000;
 export class Turns {
   readonly #shares = new Map<string, Share>();
   readonly #waiting: (() => void)[] = [];
-  /** No frame of those beyond their share is taken before; milliseconds of performance.now(). */
+  /** No frame of those beyond their share is taken before. */
   #notBefore = 0;
   #timer: NodeJS.Timeout | undefined;
+  readonly #now: () => number;
+
+  /** `now`: milliseconds that only grow. */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
 
   /** Whether a frame of an identity can be taken at once. */
   isLight(who: string): boolean {
@@ -37,7 +43,7 @@ export class Turns {
     const share = this.#shareOf(who);
     const wasLight = share.left > 0;
     share.left -= ms;
-    if (!wasLight) this.#notBefore = performance.now() + ms * (1 / limits.heavyShare - 1);
+    if (!wasLight) this.#notBefore = this.#now() + ms * (1 / limits.heavyShare - 1);
   }
 
   close(): void {
@@ -46,7 +52,7 @@ export class Turns {
   }
 
   #shareOf(who: string): Share {
-    const now = performance.now();
+    const now = this.#now();
     const share = this.#shares.get(who) ?? { left: limits.sessionBurstMs, at: now };
     share.left = Math.min(limits.sessionBurstMs, share.left + ((now - share.at) / 1_000) * limits.sessionMsPerSecond);
     // What was used beyond the share is forgotten within seconds: pauses have kept it small.
@@ -66,7 +72,7 @@ export class Turns {
         this.#waiting.shift()?.();
         this.#schedule();
       },
-      Math.max(1, this.#notBefore - performance.now()),
+      Math.max(1, this.#notBefore - this.#now()),
     );
   }
 }

@@ -7,7 +7,10 @@ import { limits } from '../limits.ts';
 import { isDeeperThan } from './depth.ts';
 import { type AgentMessage, type CollectorMessage, fromAgent, fromCollector } from './messages.ts';
 
-export type Decoded<Message> = { readonly kind: 'message'; readonly message: Message } | { readonly kind: 'malformed'; readonly error: PortreeveError };
+/** `size` is that of the text, in characters: a compressed frame is smaller. */
+export type Decoded<Message> =
+  | { readonly kind: 'message'; readonly message: Message; readonly size: number }
+  | { readonly kind: 'malformed'; readonly error: PortreeveError };
 
 /** How a frame came: `text` or `binary` of WebSocket. */
 export type FrameForm = 'text' | 'binary';
@@ -62,7 +65,7 @@ function decode<Message>({ frame, form }: { readonly frame: string | Uint8Array;
   const type = typeof value === 'object' && value !== null ? (value as { type?: unknown }).type : undefined;
   const check = typeof type === 'string' ? checks.get(type) : undefined;
   if (check === undefined) return malformed('unknown', `type is ${JSON.stringify(type)?.slice(0, 64) ?? 'missing'}`);
-  if (check.Check(value)) return { kind: 'message', message: value as Message };
+  if (check.Check(value)) return { kind: 'message', message: value as Message, size: text.length };
   const [first] = check.Errors(value);
   return malformed(String(type), `${first?.instancePath || '/'} ${first?.message ?? 'is not as the schema says'}`);
 }

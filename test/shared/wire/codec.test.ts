@@ -10,13 +10,17 @@ const want = (peers: number): Want => ({ type: 'want', nodePorts: [], peers: Arr
 t.test('plain text to a peer that reads nothing else, and for what is small', async (t) => {
   t.type(encode(want(2_000)), 'string');
   t.type(encode(want(1), ['zstd']), 'string');
-  t.strictSame(decodeFromCollector(encode(want(3))), { kind: 'message', message: want(3) });
+  t.strictSame(decodeFromCollector(encode(want(3))), { kind: 'message', message: want(3), size: JSON.stringify(want(3)).length });
 });
 
 t.test('what is large is compressed for a peer that reads it', async (t) => {
   const frame = encode(want(20_000), ['trace', 'zstd']) as Buffer;
   t.ok(Buffer.isBuffer(frame) && frame.length < 20_000, `${frame.length} bytes`);
-  t.strictSame(decodeFromCollector(frame, 'binary'), { kind: 'message', message: want(20_000) });
+  t.strictSame(
+    decodeFromCollector(frame, 'binary'),
+    { kind: 'message', message: want(20_000), size: JSON.stringify(want(20_000)).length },
+    'the size is that of the text',
+  );
 });
 
 t.test('limits: of a frame, and of a message before compression', async (t) => {
