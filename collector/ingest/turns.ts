@@ -42,7 +42,8 @@ export class Turns {
   spend(who: string, ms: number): void {
     const share = this.#shareOf(who);
     const wasLight = share.left > 0;
-    share.left -= ms;
+    // What was used beyond the share is forgotten within seconds: pauses have kept it small.
+    share.left = Math.max(-limits.sessionBurstMs, share.left - ms);
     if (!wasLight) this.#notBefore = this.#now() + ms * (1 / limits.heavyShare - 1);
   }
 
@@ -55,8 +56,6 @@ export class Turns {
     const now = this.#now();
     const share = this.#shares.get(who) ?? { left: limits.sessionBurstMs, at: now };
     share.left = Math.min(limits.sessionBurstMs, share.left + ((now - share.at) / 1_000) * limits.sessionMsPerSecond);
-    // What was used beyond the share is forgotten within seconds: pauses have kept it small.
-    share.left = Math.max(-limits.sessionBurstMs, share.left);
     share.at = now;
     this.#shares.delete(who);
     this.#shares.set(who, share);
