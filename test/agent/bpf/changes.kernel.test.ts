@@ -127,6 +127,16 @@ t.test('who changes the network', { skip: noBpf, timeout: 60_000 }, async (t) =>
     );
   });
 
+  await t.test('a signal that the kernel sends by itself is laid to nobody', async (t) => {
+    const daemon = join(t.testdir({}), 'kube-proxy');
+    copyFileSync('/bin/bash', daemon);
+    chmodSync(daemon, 0o755);
+    namespace.run('bash', '-c', `(ulimit -t 1; exec "${daemon}" -c 'while :; do :; done') || test $? -gt 128`);
+    const started = await exec((event) => event.class === 'daemon' && event.argv.includes('while :; do :; done'));
+    await ended(started.pid);
+    t.notOk(watching.events.some((event) => event.kind === 'signal' && event.target.pid === started.pid));
+  });
+
   await t.test('names and arguments of any sort come through', async (t) => {
     const directory = join(t.testdir({}), 'a\tb "c"');
     mkdirSync(directory);
