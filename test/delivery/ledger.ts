@@ -39,7 +39,7 @@ export function faultsOf(stored: Ledger, { made, acknowledged, spooled, toleranc
   const places = new Map(made.flatMap((each) => (each.place === undefined ? [] : [[`${each.place.stream} ${each.place.seq}`, each] as const])));
   for (const place of spooled) {
     const each = places.get(`${place.stream} ${place.seq}`);
-    if (each !== undefined && !stored.ids.has(each.id) && !stored.covers(place) && !stored.isFolded(each, toleranceMs))
+    if (each !== undefined && !stored.ids.has(each.id) && !stored.covers(place) && !stored.isLeftOut(each, toleranceMs))
       faults.push(`${each.id} (${place.stream} ${place.seq}) was spooled and is not there`);
   }
   return faults;
@@ -96,8 +96,10 @@ export class Ledger {
     return this.#covered.some((each) => each.stream === stream && each.from <= seq && seq <= each.to);
   }
 
-  isFolded(made: Made, toleranceMs: number): boolean {
-    return this.#gaps.some((gap) => gap.reason === 'folded' && gap.detail.includes(`of ${made.subject} `) && holds(gap, made.at, toleranceMs));
+  /** Whether a record says that the spool had no room: for all that was made on the object, or for all of that time (what was folded into a record goes with it). */
+  isLeftOut(made: Made, toleranceMs: number): boolean {
+    const says = ({ reason, detail }: StoredGap): boolean => reason === 'spool-full' || (reason === 'folded' && detail.includes(`of ${made.subject} `));
+    return this.#gaps.some((gap) => says(gap) && holds(gap, made.at, toleranceMs));
   }
 
   isGap(made: Made, toleranceMs: number): boolean {
