@@ -23,10 +23,12 @@ export interface Promised {
   readonly spooled: readonly Place[];
   /** By how much clocks may disagree. */
   readonly toleranceMs: number;
+  /** By how much more a time without an agent may lie beside its place: where a clock was set, it may be told on the other side of a run. 0 where none was. */
+  readonly besideMs?: number;
 }
 
 /** What is wrong, in sentences: acknowledged or spooled and lost, there twice, or missing without a gap that says so. */
-export function faultsOf(stored: Ledger, { made, acknowledged, spooled, toleranceMs }: Promised): string[] {
+export function faultsOf(stored: Ledger, { made, acknowledged, spooled, toleranceMs, besideMs = 0 }: Promised): string[] {
   const faults: string[] = [];
   for (const each of made) {
     const count = stored.ids.get(each.id) ?? 0;
@@ -34,7 +36,7 @@ export function faultsOf(stored: Ledger, { made, acknowledged, spooled, toleranc
     if (count > 0) continue;
     if (each.place !== undefined && each.place.seq <= (acknowledged.get(each.place.stream) ?? 0) && !stored.covers(each.place))
       faults.push(`${each.id} (${each.place.stream} ${each.place.seq}) was acknowledged and is not there`);
-    else if (!stored.isGap(each, toleranceMs)) faults.push(`${JSON.stringify(each)} is missing and no gap says so`);
+    else if (!stored.isGap(each, { toleranceMs, besideMs })) faults.push(`${JSON.stringify(each)} is missing and no gap says so`);
   }
   const places = new Map(made.flatMap((each) => (each.place === undefined ? [] : [[`${each.place.stream} ${each.place.seq}`, each] as const])));
   for (const place of spooled) {
@@ -102,8 +104,9 @@ export class Ledger {
     return this.#gaps.some((gap) => says(gap) && holds(gap, made.at, toleranceMs));
   }
 
-  isGap(made: Made, toleranceMs: number): boolean {
-    return (made.place !== undefined && this.covers(made.place)) || this.#gaps.some((gap) => holds(gap, made.at, toleranceMs));
+  isGap(made: Made, { toleranceMs, besideMs }: Required<Pick<Promised, 'toleranceMs' | 'besideMs'>>): boolean {
+    const offMs = ({ reason }: StoredGap): number => toleranceMs + (reason === 'agent-down' ? besideMs : 0);
+    return (made.place !== undefined && this.covers(made.place)) || this.#gaps.some((gap) => holds(gap, made.at, offMs(gap)));
   }
 }
 

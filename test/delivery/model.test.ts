@@ -94,6 +94,15 @@ t.test('the directory of a spool fails while what is acknowledged is removed, an
   t.strictSame(await live(history, 0, noCounts()), []);
 });
 
+t.test('a clock that is set back while a run waits for a collector, and an agent that is killed then', async (t) => {
+  const history = historyOf(
+    'wait 23 0, deliver 493 0, stopAgent 0 0, startAgent 0 0, jump 476 0, deliver 0 0, startAgent 0 0, startCollector 0 0, killCollector 0 0, misdeliver 0 0, ' +
+      'flood 0 0, wait 0 0, startAgent 0 0, misdeliver 0 0, connect 0 0, facts 0 0, misdeliver 0 0, killAgent 0 0, startCollector 0 0, change 0 0, deliver 0 0, ' +
+      'connect 0 0, connect 0 0, deliver 0 0, deliver 0 0, deliver 0 0',
+  );
+  t.strictSame(await live(history, 0, noCounts()), []);
+});
+
 for (const [name, leftOut] of [
   ['clocks that run evenly', ['jump']],
   ['clocks that are set', []],
