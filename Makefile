@@ -70,7 +70,7 @@ soak: deps watch dist/agent.mjs ## churn a node's rules under an agent for MINUT
 	@node --disable-warning=ExperimentalWarning test/bench/soak.ts
 
 crashes: deps ## crash, kill and cut agents and collectors for longer than make test does (RUNS=5000 histories, KILLS=1000)
-	@CLOCKS=1 SEED=$${SEED:-$$RANDOM$$RANDOM} RUNS=$(or $(RUNS),5000) node --disable-warning=ExperimentalWarning test/delivery/model.test.ts
+	@SEED=$${SEED:-$$RANDOM$$RANDOM} RUNS=$(or $(RUNS),5000) node --disable-warning=ExperimentalWarning test/delivery/model.test.ts
 	@KILLS=$(or $(KILLS),1000) node --disable-warning=ExperimentalWarning test/delivery/kills.test.ts
 
 fuzz: deps ## mutate real dumps and feed them to every parser (N=1000000 SEED=1 WORKERS=2)

@@ -1,4 +1,5 @@
 // Folds a long spool: of each object the first and the last change stay, what lies between is counted in the last. Pure; two passes over the records.
+import { type GivenUp, gapOf, giveUp } from '../../shared/model/change.given-up.ts';
 import type { SequencedChange } from '../../shared/model/change.ts';
 import type { SpoolRecord } from './record.ts';
 
@@ -67,7 +68,7 @@ export class Folding {
   readonly #covered = new Map<string, number>();
   readonly #runs = new Set<string>();
   readonly #signs = new Map<string, number>();
-  #dropped: { first: SequencedChange; last: SequencedChange; count: number } | undefined;
+  #dropped: GivenUp | undefined;
 
   constructor(plan: FoldPlan, dropBytes = 0) {
     this.#plan = plan;
@@ -116,15 +117,17 @@ export class Folding {
   #leave(change: SequencedChange): void {
     const by = change.actor?.comm;
     const key = keyOf(change);
-    const left = this.#left.get(key) ?? { count: 0, from: change.folded?.from ?? change.at, to: change.at, by: new Set<string>() };
+    const left = this.#left.get(key) ?? { count: 0, from: change.at, to: change.at, by: new Set<string>() };
     left.count += 1 + (change.folded?.count ?? 0);
-    left.to = change.at;
+    // A clock may have been set back meanwhile: the time of all reaches from the earliest to the latest, not from the first to the last.
+    left.from = Math.min(left.from, change.at, change.folded?.from ?? change.at);
+    left.to = Math.max(left.to, change.at, change.folded?.to ?? change.at);
     for (const name of [...(change.folded?.by ?? []), ...(by === undefined ? [] : [by])]) if (left.by.size < namesMax) left.by.add(name.slice(0, 64));
     this.#left.set(key, left);
     this.#covered.set(change.stream, (this.#covered.get(change.stream) ?? 0) + 1 + (change.covers ?? 0));
   }
 
-  #keep(change: SequencedChange): SpoolRecord {
+  #keep(change: SequencedChange): Extract<SpoolRecord, { kind: 'change' }> {
     const key = keyOf(change);
     const left = this.#left.get(key);
     this.#left.delete(key);
@@ -135,39 +138,19 @@ export class Folding {
   }
 
   #drop(change: SequencedChange): void {
-    const { change: whole } = this.#keep(change) as { change: SequencedChange };
-    if (this.#dropped === undefined) this.#dropped = { first: whole, last: whole, count: 1 };
-    else {
-      this.#dropped.count++;
-      this.#dropped.last = whole;
-    }
+    this.#dropped = giveUp(this.#dropped, this.#keep(change).change);
   }
 
   #endOfDrop(): readonly SpoolRecord[] {
     const dropped = this.#dropped;
-    if (dropped === undefined) return [];
     this.#dropped = undefined;
-    const { first, last } = dropped;
-    const from = first.seq - (first.covers ?? 0);
-    const change: SequencedChange = {
-      at: last.at,
-      node: last.node,
-      stream: last.stream,
-      seq: last.seq,
-      covers: last.seq - from,
-      kind: 'gap',
-      subject: `changes ${from} to ${last.seq}`,
-      before: null,
-      after: `${last.seq - from + 1} changes were not kept: no collector took them, and the spool was full`,
-      gap: { reason: 'spool-full', from: first.gap?.from ?? first.folded?.from ?? first.at, to: last.at },
-    };
-    return [{ kind: 'change', change }];
+    return dropped === undefined ? [] : [{ kind: 'change', change: gapOf(dropped, 'the spool was full') }];
   }
 }
 
 interface Left {
   count: number;
-  readonly from: number;
+  from: number;
   to: number;
   readonly by: Set<string>;
 }
@@ -177,5 +160,6 @@ const namesMax = 8;
 function join(left: Left, change: SequencedChange): NonNullable<SequencedChange['folded']> {
   const { folded } = change;
   const by = [...new Set([...left.by, ...(folded?.by ?? [])])].slice(0, namesMax);
-  return { count: left.count + (folded?.count ?? 0), from: left.from, to: folded?.to ?? left.to, by };
+  const [from, to] = [Math.min(left.from, folded?.from ?? left.from), Math.max(left.to, folded?.to ?? left.to)];
+  return { count: left.count + (folded?.count ?? 0), from, to, by };
 }

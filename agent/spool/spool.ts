@@ -178,12 +178,15 @@ export class Spool {
     // From the oldest on, so that the order of what is left never changes. A collector that has welcomed us knows of every run.
     let count = 0;
     while (count < this.#segments.length && isSettled(this.#segments[count] as Segment)) count++;
-    const gone = this.#segments.slice(0, count);
-    if (gone.length === 0) return;
-    for (const segment of gone) await this.#disk.remove(nameOf(segment.number));
+    if (count === 0) return;
+    for (; count > 0; count--) {
+      const [oldest] = this.#segments as [Segment];
+      // Nothing is written to it any more, whatever comes of removing it: a file that is gone would be made anew, without what a new file is given.
+      if (this.#open === oldest) this.#open = undefined;
+      await this.#disk.remove(nameOf(oldest.number));
+      this.#segments = this.#segments.slice(1);
+    }
     await this.#disk.syncDirectory();
-    this.#segments = this.#segments.slice(count);
-    if (this.#open !== undefined && gone.includes(this.#open)) this.#open = undefined;
   }
 
   async #readBetween(after: Place | undefined, before: Place | undefined): Promise<{ changes: SequencedChange[]; done: boolean }> {

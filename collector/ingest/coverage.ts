@@ -26,8 +26,8 @@ export function timesNotCovered(hello: Hello, { node, heardAt, clockOffsetMs, tr
   const beganAt = hello.ranMs === undefined ? hello.startedAt - clockOffsetMs : hello.clock - clockOffsetMs - hello.ranMs;
   const offsetMs = hello.startedAt - beganAt;
   const runs = told
-    // One that seems to end before it began, or after the next began, was told by a clock that was set back: when it was cannot be said.
-    .filter((run, i) => run === own || (run.startedAt <= run.aliveAt && run.aliveAt <= (told[i + 1]?.startedAt ?? 0)))
+    // One that seems to end before it began, or after any later one began, was told by a clock that was set back: when it was cannot be said.
+    .filter((run, i) => run === own || (run.startedAt <= run.aliveAt && told.slice(i + 1).every((later) => run.aliveAt <= later.startedAt)))
     .map((run) =>
       run === own ? { from: beganAt, to: hello.clock - clockOffsetMs } : { from: run.startedAt - offsetMs, to: run.aliveAt - offsetMs - transitMs },
     );

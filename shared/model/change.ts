@@ -101,7 +101,7 @@ export interface GapSpan {
 /** Changes of one object that were left out between the one before and this one of the same subject. */
 export interface Folded {
   readonly count: number;
-  /** When the first and the last of them were made; milliseconds since 1970. */
+  /** The earliest and the latest time at which any of them was made; milliseconds since 1970. */
   readonly from: number;
   readonly to: number;
   /** Names of the programs that made them, some of them where they are many. */

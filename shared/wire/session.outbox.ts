@@ -1,5 +1,6 @@
 // The part of the session that owes the collector changes: the newest wait in memory, older ones on disk, and each stays until a collector has committed it. Pure.
 import { limits } from '../limits.ts';
+import { type GivenUp, gapOf, giveUp } from '../model/change.given-up.ts';
 import type { Change, SequencedChange } from '../model/change.ts';
 import type { ChangesMessage } from './messages.ts';
 import { frameBytesUsable } from './session.state.ts';
@@ -234,30 +235,11 @@ function bounded(outbox: Outbox): Outbox {
   // One record takes the place of all that is lost. Losing somewhat more than needed saves doing this again at every change.
   const isOver = (): boolean => queue.length - (end - first) + 1 > limits.unacknowledgedChangesMax * 0.9 || bytes > unacknowledgedBytesMax * 0.9;
   for (; end < queue.length - 1 && isOver(); end++) bytes -= queue[end]?.bytes ?? 0;
-  const lost = queue.slice(first, end).map(({ change }) => change);
-  if (lost.length === 0) return outbox;
-  const gap = gapOf(lost);
+  const lost = queue.slice(first, end).reduce((given: GivenUp | undefined, { change }) => giveUp(given, change), undefined);
+  if (lost === undefined) return outbox;
+  const gap = gapOf(lost, 'there was no room for more');
   const kept = [...queue.slice(0, first), { change: gap, bytes: sizeOf(gap) }, ...queue.slice(end)];
   return { ...outbox, queue: kept, queueBytes: sum(kept) };
-}
-
-/** The record that stands for changes that were not kept; all of one stream, in order. */
-function gapOf(lost: readonly SequencedChange[]): SequencedChange {
-  const [first, last] = [lost[0] as SequencedChange, lost.at(-1) as SequencedChange];
-  const from = first.seq - (first.covers ?? 0);
-  const span = { reason: 'spool-full' as const, from: first.gap?.from ?? first.at, to: last.at };
-  return {
-    stream: last.stream,
-    seq: last.seq,
-    covers: last.seq - from,
-    at: last.at,
-    node: last.node,
-    kind: 'gap',
-    subject: `changes ${from} to ${last.seq}`,
-    before: null,
-    after: `${last.seq - from + 1} changes were not kept: no collector took them, and there was no room for more`,
-    gap: span,
-  };
 }
 
 const sizeOf = (change: SequencedChange): number => Buffer.byteLength(JSON.stringify(change));

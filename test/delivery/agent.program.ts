@@ -26,8 +26,8 @@ spool.settle = (place) => {
   tell({ acknowledged: place });
   return settle(place);
 };
-spool.append = async (changes) => {
-  await append(changes);
+spool.append = async (changes, heldFrom) => {
+  await append(changes, heldFrom);
   tell({ spooled: changes.map(({ stream, seq }) => ({ stream, seq })) });
 };
 const uplink = new Uplink({

@@ -23,10 +23,12 @@ export interface Promised {
   readonly spooled: readonly Place[];
   /** By how much clocks may disagree. */
   readonly toleranceMs: number;
+  /** By how much more a time without an agent may lie beside its place: where a clock was set, it may be told on the other side of a run. 0 where none was. */
+  readonly besideMs?: number;
 }
 
 /** What is wrong, in sentences: acknowledged or spooled and lost, there twice, or missing without a gap that says so. */
-export function faultsOf(stored: Ledger, { made, acknowledged, spooled, toleranceMs }: Promised): string[] {
+export function faultsOf(stored: Ledger, { made, acknowledged, spooled, toleranceMs, besideMs = 0 }: Promised): string[] {
   const faults: string[] = [];
   for (const each of made) {
     const count = stored.ids.get(each.id) ?? 0;
@@ -34,12 +36,12 @@ export function faultsOf(stored: Ledger, { made, acknowledged, spooled, toleranc
     if (count > 0) continue;
     if (each.place !== undefined && each.place.seq <= (acknowledged.get(each.place.stream) ?? 0) && !stored.covers(each.place))
       faults.push(`${each.id} (${each.place.stream} ${each.place.seq}) was acknowledged and is not there`);
-    else if (!stored.isGap(each, toleranceMs)) faults.push(`${JSON.stringify(each)} is missing and no gap says so`);
+    else if (!stored.isGap(each, { toleranceMs, besideMs })) faults.push(`${JSON.stringify(each)} is missing and no gap says so`);
   }
   const places = new Map(made.flatMap((each) => (each.place === undefined ? [] : [[`${each.place.stream} ${each.place.seq}`, each] as const])));
   for (const place of spooled) {
     const each = places.get(`${place.stream} ${place.seq}`);
-    if (each !== undefined && !stored.ids.has(each.id) && !stored.covers(place) && !stored.isFolded(each, toleranceMs))
+    if (each !== undefined && !stored.ids.has(each.id) && !stored.covers(place) && !stored.isLeftOut(each, toleranceMs))
       faults.push(`${each.id} (${place.stream} ${place.seq}) was spooled and is not there`);
   }
   return faults;
@@ -96,12 +98,15 @@ export class Ledger {
     return this.#covered.some((each) => each.stream === stream && each.from <= seq && seq <= each.to);
   }
 
-  isFolded(made: Made, toleranceMs: number): boolean {
-    return this.#gaps.some((gap) => gap.reason === 'folded' && gap.detail.includes(`of ${made.subject} `) && holds(gap, made.at, toleranceMs));
+  /** Whether a record says that the spool had no room: for all that was made on the object, or for all of that time (what was folded into a record goes with it). */
+  isLeftOut(made: Made, toleranceMs: number): boolean {
+    const says = ({ reason, detail }: StoredGap): boolean => reason === 'spool-full' || (reason === 'folded' && detail.includes(`of ${made.subject} `));
+    return this.#gaps.some((gap) => says(gap) && holds(gap, made.at, toleranceMs));
   }
 
-  isGap(made: Made, toleranceMs: number): boolean {
-    return (made.place !== undefined && this.covers(made.place)) || this.#gaps.some((gap) => holds(gap, made.at, toleranceMs));
+  isGap(made: Made, { toleranceMs, besideMs }: Required<Pick<Promised, 'toleranceMs' | 'besideMs'>>): boolean {
+    const offMs = ({ reason }: StoredGap): number => toleranceMs + (reason === 'agent-down' ? besideMs : 0);
+    return (made.place !== undefined && this.covers(made.place)) || this.#gaps.some((gap) => holds(gap, made.at, offMs(gap)));
   }
 }
 

@@ -161,6 +161,27 @@ for (const code of ['ENOSPC', 'EIO'] as const) {
   });
 }
 
+for (const code of ['ENOSPC', 'EIO'] as const) {
+  t.test(`clearing the spool fails with ${code}, and what comes then is as safe as ever`, async (t) => {
+    for (const [operation, what] of ['removing the file', 'the sync of the directory'].entries()) {
+      const lost: number[] = [];
+      // What a loss of power leaves is chance.
+      for (let seed = 0; seed < 20; seed++) {
+        const failing = new Map<number, 'ENOSPC' | 'EIO'>();
+        const disk = new CrashingDisk(randomOf(seed), { failing });
+        const { spool } = await Spool.open(disk, options());
+        await spool.append([change(1)]);
+        failing.set(disk.operations + 1 + operation, code);
+        await spool.settle({ stream: 's', seq: 1 });
+        await spool.append([change(2)]);
+        const after = await Spool.open(disk.afterPowerLoss(), options({ run: { stream: 't', startedAt: 2 } }));
+        if (!seqs(await everything(after.spool)).includes(2)) lost.push(seed);
+      }
+      t.strictSame(lost, [], what);
+    }
+  });
+}
+
 /** Three runs that write, settle and fold, each ended by a loss of power at a random operation; yields what went missing. */
 async function losePower(seed: number): Promise<{ readonly missing: readonly string[]; readonly isLost: boolean }> {
   const random = randomOf(seed);

@@ -50,6 +50,20 @@ const cases: readonly {
     heardAt: 5_000,
     expected: [[5_000, 9_000]],
   },
+  {
+    name: 'a clock that was set back during the run before: nor of the one before that',
+    hello: {
+      startedAt: 1_000,
+      clock: 2_000,
+      earlier: [
+        { stream: 'a', startedAt: 500, aliveAt: 5_000 },
+        { stream: 'b', startedAt: 5_000, aliveAt: 9_000 },
+      ],
+    },
+    heardAt: 5_000,
+    offset: -8_000,
+    expected: [[5_000, 9_000]],
+  },
   { name: 'an agent of before that does not say', hello: {}, heardAt: 8_000, expected: [] },
   {
     name: 'runs without a connection between',
