@@ -10,6 +10,7 @@ import { CaptureRequests, type PackedCapture } from './capture.request.ts';
 import { watchClock } from './host/clock.ts';
 import { bootId, describeHost } from './host/describe.ts';
 import { openDisk } from './host/disk.ts';
+import { fitEngine } from './host/engine.ts';
 import { hostname, readSecret } from './host/files.ts';
 import { hasIdentity } from './host/identity.ts';
 import { type Machine, thisMachine } from './host/machine.ts';
@@ -59,6 +60,7 @@ export interface AgentOptions {
  * Throws USAGE or LISTEN_NEEDS_LOOPBACK for a URL that it may not connect to, STORE_FAILED for a state directory that cannot be made.
  */
 export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
+  fitEngine(0);
   collectorUrls(options.collector);
   const log = pino({ name: 'agent', level: options.logLevel ?? 'info' }, pino.destination({ fd: 2, sync: true }));
   const node = options.node ?? hostname();
@@ -90,6 +92,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     let seen: { readonly facts: ReadonlyMap<string, Fact>; readonly at: number } | undefined;
     const tell = () => {
       if (seen === undefined) return;
+      fitEngine(seen.facts.size);
       const facts = new Map([...seen.facts, ...kernel.facts().map((fact) => [fact.key, fact] as const)]);
       uplink.take({ kind: 'facts', facts, at: seen.at });
     };
