@@ -7,6 +7,7 @@ import type { Fact } from '../shared/model/fact.ts';
 import { captureCapability } from '../shared/wire/messages.ts';
 import { KernelWatch } from './bpf/watch.ts';
 import { CaptureRequests, type PackedCapture } from './capture.request.ts';
+import { readersText } from './host/cgroup.ts';
 import { watchClock } from './host/clock.ts';
 import { bootId, describeHost } from './host/describe.ts';
 import { openDisk } from './host/disk.ts';
@@ -253,7 +254,7 @@ interface Answering extends Parts {
 async function statusOf({ node, options, machine, ...parts }: Answering): Promise<AgentStatus> {
   const sources = await withCapabilityGaps(machine, parts.observer.status());
   const spool = options.state === undefined ? {} : { spool: options.state };
-  const agent = { ...ownUse(), collector: parts.uplink.status, ...spool, parts: partsOf(parts) };
+  const agent = { ...ownUse(), collector: parts.uplink.status, ...spool, parts: { ...partsOf(parts), readers: await readersText() } };
   return { apiVersion: 'portreeve/v1', kind: 'AgentStatus', node, version, agent, sources };
 }
 
