@@ -27,12 +27,29 @@ export interface CaptureManifest {
 
 /** Reads every source once and writes the files. Throws INPUT_UNREADABLE when the directory cannot be written. */
 export async function writeCapture(options: CaptureOptions, signal: AbortSignal): Promise<CaptureManifest> {
+  const { files, manifest } = await readCapture(options.node ?? hostname(), signal);
+  try {
+    await writeFiles(options.out, files);
+  } catch (error) {
+    throw failure('INPUT_UNREADABLE', [options.out, reasonOf(error)], error);
+  }
+  return manifest;
+}
+
+/** The files of a capture by name, capture.json among them. */
+export interface ReadCapture {
+  readonly files: ReadonlyMap<string, Buffer>;
+  readonly manifest: CaptureManifest;
+}
+
+/** Reads every source once, anew. Never rejects for what the host is like. */
+export async function readCapture(node: string, signal: AbortSignal): Promise<ReadCapture> {
   const machine = thisMachine(signal);
   const time = new Date().toISOString();
   const [readings, host] = await Promise.all([readSources(machine, sources, nothingRead), describeHost(signal)]);
-  const files = new Map<string, Buffer | string>([...readings.files, ['host.json', `${JSON.stringify(host, undefined, 2)}\n`]]);
+  const files = new Map<string, Buffer>([...readings.files, ['host.json', jsonFile(host)]]);
   const manifest: CaptureManifest = {
-    node: options.node ?? hostname(),
+    node,
     time,
     versions: { portreeve: version, kernel: host.kernel, os: host.os, ...toolVersions(readings.files.get('tools.json')) },
     commands: Object.fromEntries([...files.keys()].map((file) => [file, readings.commands[file] ?? 'the host, at the time of the capture'])),
@@ -43,13 +60,10 @@ export async function writeCapture(options: CaptureOptions, signal: AbortSignal)
       ...(lacks === undefined ? {} : { lacks }),
     })),
   };
-  try {
-    await writeFiles(options.out, files.set('capture.json', `${JSON.stringify(manifest, undefined, 2)}\n`));
-  } catch (error) {
-    throw failure('INPUT_UNREADABLE', [options.out, reasonOf(error)], error);
-  }
-  return manifest;
+  return { files: files.set('capture.json', jsonFile(manifest)), manifest };
 }
+
+const jsonFile = (value: unknown): Buffer => Buffer.from(`${JSON.stringify(value, undefined, 2)}\n`);
 
 /** One line for each tool: `iptables` → `v1.8.9 (nf_tables)`. */
 function toolVersions(file: Buffer | undefined): Record<string, string> {

@@ -4,13 +4,17 @@ import { rootCertificates } from 'node:tls';
 import { pino } from 'pino';
 import { failure, reasonOf } from '../shared/errors.ts';
 import type { Fact } from '../shared/model/fact.ts';
+import { captureCapability } from '../shared/wire/messages.ts';
 import { KernelWatch } from './bpf/watch.ts';
+import { CaptureRequests, type PackedCapture } from './capture.request.ts';
+import { readersText } from './host/cgroup.ts';
 import { watchClock } from './host/clock.ts';
 import { bootId, describeHost } from './host/describe.ts';
 import { openDisk } from './host/disk.ts';
+import { fitEngine } from './host/engine.ts';
 import { hostname, readSecret } from './host/files.ts';
 import { hasIdentity } from './host/identity.ts';
-import { thisMachine } from './host/machine.ts';
+import { type Machine, thisMachine } from './host/machine.ts';
 import { Observer } from './observer.ts';
 import { OwnIdentity } from './own-identity.ts';
 import { newRun, type Run, timeOfRun } from './run.ts';
@@ -57,6 +61,7 @@ export interface AgentOptions {
  * Throws USAGE or LISTEN_NEEDS_LOOPBACK for a URL that it may not connect to, STORE_FAILED for a state directory that cannot be made.
  */
 export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
+  fitEngine(0);
   collectorUrls(options.collector);
   const log = pino({ name: 'agent', level: options.logLevel ?? 'info' }, pino.destination({ fd: 2, sync: true }));
   const node = options.node ?? hostname();
@@ -71,13 +76,14 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     if (signal.aborted) return;
     const uplink = new Uplink({
       collector: options.collector,
-      identity: { node, version, bootId: boot, stream: run.stream, startedAt: run.startedAt, capabilities: ['trace'] },
+      identity: { node, version, bootId: boot, stream: run.stream, startedAt: run.startedAt, capabilities: ['trace', captureCapability] },
       begunAt: run.begunAt,
       ...(spool === undefined ? {} : { spool }),
       ...(options.tokenFile === undefined ? {} : { tokenFile: options.tokenFile }),
       ...(identity === undefined ? {} : { secrets: () => identity.secrets }),
       onWant: (want) => observer.want(want),
       onTrace: (trace) => traceLive(observer.node, trace.packet, observer.wanted),
+      onCapture: capturesOf(node, commands.signal),
       onNotice: notice,
     });
     closers.push(() => uplink.close());
@@ -87,6 +93,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     let seen: { readonly facts: ReadonlyMap<string, Fact>; readonly at: number } | undefined;
     const tell = () => {
       if (seen === undefined) return;
+      fitEngine(seen.facts.size);
       const facts = new Map([...seen.facts, ...kernel.facts().map((fact) => [fact.key, fact] as const)]);
       uplink.take({ kind: 'facts', facts, at: seen.at });
     };
@@ -115,11 +122,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     closers.push(() => observer.close());
     // A command that runs when the agent stops is ended, or the observer would wait for it.
     closers.push(() => commands.abort());
-    const status = async (): Promise<AgentStatus> => {
-      const [sources, spool] = [await withCapabilityGaps(machine, observer.status()), options.state === undefined ? {} : { spool: options.state }];
-      const agent = { ...ownUse(), collector: uplink.status, ...spool, parts: partsOf({ kernel, observer, uplink }) };
-      return { apiVersion: 'portreeve/v1', kind: 'AgentStatus', node, version, agent, sources };
-    };
+    const status = () => statusOf({ node, options, machine, kernel, observer, uplink });
     if (options.socket !== undefined) await answerStatus({ path: options.socket, machine, status }, { closers, notice });
     if (options.metrics !== undefined) closers.push(await tellPrometheus(options.metrics, { status, uplink, notice }));
     log.info({ node, collector: options.collector }, 'agent started');
@@ -136,6 +139,12 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     for (const close of closers.reverse()) await close();
     log.info('agent stopped');
   }
+}
+
+/** What makes captures is loaded when somebody wants one. */
+function capturesOf(node: string, signal: AbortSignal): () => Promise<PackedCapture> {
+  const requests = new CaptureRequests(async () => (await import('./capture.ts')).readCapture(node, signal));
+  return () => requests.make();
 }
 
 /** Serves the metrics; the returned function ends that. */
@@ -230,8 +239,27 @@ async function answerStatus(options: StatusOptions, { closers, notice }: { reado
 
 type Notice = (text: string, details: Readonly<Record<string, unknown>>) => void;
 
+interface Parts {
+  readonly kernel: KernelWatch;
+  readonly observer: Observer;
+  readonly uplink: Uplink;
+}
+
+interface Answering extends Parts {
+  readonly node: string;
+  readonly options: AgentOptions;
+  readonly machine: Machine;
+}
+
+async function statusOf({ node, options, machine, ...parts }: Answering): Promise<AgentStatus> {
+  const sources = await withCapabilityGaps(machine, parts.observer.status());
+  const spool = options.state === undefined ? {} : { spool: options.state };
+  const agent = { ...ownUse(), collector: parts.uplink.status, ...spool, parts: { ...partsOf(parts), readers: await readersText() } };
+  return { apiVersion: 'portreeve/v1', kind: 'AgentStatus', node, version, agent, sources };
+}
+
 /** What the parts say of themselves, by name. */
-function partsOf({ kernel, observer, uplink }: { readonly kernel: KernelWatch; readonly observer: Observer; readonly uplink: Uplink }): Record<string, string> {
+function partsOf({ kernel, observer, uplink }: Parts): Record<string, string> {
   const { inMemory, onDiskAlone, spoolBytes } = uplink.delivery;
   return {
     eBPF: rungText(kernel.sourceFact()),

@@ -18,7 +18,7 @@ import { readRound, ruleCount } from './round.ts';
 import { type Pace, paces } from './schedule.ts';
 import { sources as everySource } from './sources/index.ts';
 import type { Source, Wake } from './sources/source.ts';
-import { degradedFact, isUnread, readingText, type Standing, sourceFact, sourceStatus } from './standing.ts';
+import { Degradation, isUnread, readingText, type Standing, sourceFact, sourceStatus } from './standing.ts';
 import { advance, type State } from './state.ts';
 import type { SourceStatus } from './status.ts';
 import { Teller } from './teller.ts';
@@ -394,9 +394,11 @@ export class Observer {
     const facts = this.#sources.map((source) =>
       sourceFact(source, this.#readings.outcomes.get(source.name), { pace: all.get(source.name), missed: this.#teller.missed(source.name) }),
     );
-    const degraded = degradedFact(this.#standing(all));
+    const degraded = this.#degradation.fact(this.#standing(all), performance.now());
     return [this.#options.host, ...facts, ...(degraded === undefined ? [] : [degraded])];
   }
+
+  readonly #degradation = new Degradation();
 
   #standing(all: ReadonlyMap<string, Pace>): Standing {
     const now = performance.now();

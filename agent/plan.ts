@@ -32,8 +32,11 @@ export interface PlanContext {
 const iptablesTables: ReadonlySet<string> = new Set(['filter', 'nat', 'mangle', 'raw', 'security']);
 const builtinChains: ReadonlySet<string> = new Set(['PREROUTING', 'INPUT', 'FORWARD', 'OUTPUT', 'POSTROUTING']);
 
-/** Chains of a table with a text of their own; beyond, everything is read once and they share one. */
-const replacedMax = 1_000;
+/**
+ * Chains of a table with a text of their own, which takes some 20 kB for each; beyond, everything is read once and they share one. The larger the table, the
+ * dearer that is, and the less they are beside it.
+ */
+const replacedMax = (chains: number): number => Math.min(1_000, Math.max(100, chains >> 3));
 /** More parts than this are never read one by one, however little one costs: by the last of them the first would be old. */
 const partsMax = 1_000;
 
@@ -87,7 +90,8 @@ export function concerns(source: 'iptables' | 'ip6tables' | 'nftables', { touche
 function partsOfIptables(tables: readonly Table[], [family, name]: readonly [string, string], { whole, objects }: TouchedTable): readonly Part[] | string {
   const known = tables.find((table) => table.backend === 'iptables-nft' && table.family === family && table.name === name);
   if (known === undefined || whole) return `table ${family} ${name} came or went`;
-  if (replacedCount(known as IptablesTable) + objects.size > replacedMax) return `many chains of ${family} ${name} have been read one by one`;
+  if (replacedCount(known as IptablesTable) + objects.size > replacedMax(known.chains.size))
+    return `many chains of ${family} ${name} have been read one by one`;
   const parts: Part[] = [];
   for (const [object, { kind, gone = false, announced, same }] of objects) {
     if (kind !== 'chain') return `table ${family} ${name} has sets of nft`;

@@ -81,6 +81,29 @@ export function degradedFact({ paces, share, pauseMs, bytes }: Standing): Readin
   };
 }
 
+/**
+ * The same as it is told of: at the limit readings wait now and then, and each time for another while, which would be news every second. What was told stands for a
+ * minute, unless something else is wrong or it is twice as late; what is told after that is the latest that it was meanwhile.
+ */
+export class Degradation {
+  #told: { readonly fact: ReadingFact; readonly at: number } | undefined;
+  #delayMs = 0;
+
+  /** `at` is a time of a clock that never jumps, in milliseconds. */
+  fact(standing: Standing, at: number): ReadingFact | undefined {
+    const now = degradedFact(standing);
+    const told = this.#told;
+    this.#delayMs = Math.max(this.#delayMs, now?.delayMs ?? 0);
+    const isNews = now !== undefined && (now.reason !== told?.fact.reason || now.delayMs > 2 * told.fact.delayMs);
+    if (told !== undefined && at - told.at < degradedToldMs && !isNews) return told.fact;
+    this.#told = now === undefined ? undefined : { fact: { ...now, delayMs: isNews ? now.delayMs : this.#delayMs }, at };
+    this.#delayMs = 0;
+    return this.#told?.fact;
+  }
+}
+
+const degradedToldMs = 60_000;
+
 /** What reading costs, and what it is late with, in a sentence for a person. */
 export function readingText({ share, bytes, ...rest }: Standing): string {
   const degraded = degradedFact({ share, bytes, ...rest });

@@ -6,6 +6,7 @@ import { decodeFromCollector, encode, type FrameForm, zstdCapability } from '../
 import { type AgentMessage, subprotocol, type Trace, type Traced, type Want, type Welcome } from '../shared/wire/messages.ts';
 import { pongText } from '../shared/wire/pong.ts';
 import { type EarlierRun, type Identity, newSession, type Session, type SessionEffect, type SessionInput, step } from '../shared/wire/session.ts';
+import type { PackedCapture } from './capture.request.ts';
 import { readSecret } from './host/files.ts';
 import { Keeper } from './spool/keeper.ts';
 import type { Spool } from './spool/spool.ts';
@@ -25,6 +26,8 @@ export interface UplinkOptions {
   readonly secrets?: () => { readonly ca: string[]; readonly key?: string; readonly cert?: string };
   readonly onWant: (want: Want) => void;
   readonly onTrace: (trace: Trace) => Omit<Traced, 'type' | 'id'>;
+  /** Makes a capture of the node. Never rejects. Absent: it makes none. */
+  readonly onCapture?: () => Promise<PackedCapture>;
   readonly onNotice: (text: string, details: Readonly<Record<string, unknown>>) => void;
   readonly heartbeatMs?: number;
   /** How often the collector is asked whether it has the node's state. */
@@ -286,6 +289,8 @@ export class Uplink {
         return this.#options.onWant(effect.want);
       case 'trace':
         return this.#answer(effect.trace);
+      case 'capture':
+        return void this.#capture(effect.id);
       case 'open':
         return this.#welcomed(effect.welcome);
       case 'reconnect':
@@ -324,6 +329,22 @@ export class Uplink {
     this.#send(answer, (reason) => ({ type: 'traced', id: trace.id, error: reason.message }));
   }
 
+  /** Sends a capture in parts, each when the one before has gone out, so that news of the node are not kept waiting. */
+  async #capture(id: string): Promise<void> {
+    const socket = this.#socket;
+    const made = (await this.#options.onCapture?.()) ?? { error: 'this agent makes no captures' };
+    // Who asked has gone away with the connection.
+    if (socket === undefined || socket !== this.#socket) return;
+    if ('error' in made) return this.#send({ type: 'captured', id, part: 0, last: true, error: made.error.slice(0, 4096) });
+    const { archive } = made;
+    const count = Math.ceil(archive.length / limits.capturePartBytes);
+    for (let part = 0; part < count && socket.readyState === WebSocket.OPEN; part++) {
+      const content = archive.toString('base64', part * limits.capturePartBytes, (part + 1) * limits.capturePartBytes);
+      this.#send({ type: 'captured', id, part, last: part === count - 1, content });
+      await drained(socket);
+    }
+  }
+
   #send(message: AgentMessage, instead?: (reason: PortreeveError) => AgentMessage): void {
     const socket = this.#socket;
     if (socket?.readyState !== WebSocket.OPEN) return;
@@ -335,4 +356,9 @@ export class Uplink {
       this.#options.onNotice('a message cannot be sent', { type: message.type, reason: reasonOf(error) });
     }
   }
+}
+
+/** Resolves when little of what was sent waits in this process, or when the connection ends. */
+async function drained(socket: WebSocket): Promise<void> {
+  while (socket.readyState === WebSocket.OPEN && socket.bufferedAmount > limits.capturePartBytes) await new Promise((resolve) => setTimeout(resolve, 20));
 }

@@ -53,6 +53,13 @@ export const limits = {
   messageBytesMax: 4 * 1024 * 1024,
   /** Messages smaller than this are sent as they are. */
   compressedBytesMin: 4 * 1024,
+  /** Bytes of a capture that an agent sends on request, packed, and of one part of it; milliseconds for it to come whole, and between two of one agent. */
+  captureBytesMax: 16 * 1024 * 1024,
+  capturePartBytes: 512 * 1024,
+  captureMs: 60_000,
+  captureEveryMs: 10_000,
+  /** Bytes of such a capture when it is unpacked. */
+  captureUnpackedBytesMax: 512 * 1024 * 1024,
   /** Agents connected to one collector. */
   agentsMax: 5_000,
   /** NodePorts that a collector may ask an agent to judge. */

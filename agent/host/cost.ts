@@ -1,5 +1,5 @@
 // What the agent costs its node: processor time of itself and of all that it starts, and memory, as the kernel counts them.
-import { readFileSync } from 'node:fs';
+import { readKernelsNow } from './files.ts';
 
 /** Clock ticks of a second, as /proc counts: 100 on every architecture that Linux runs on (proc_pid_stat(5), sysconf(_SC_CLK_TCK)). */
 const ticksPerSecond = 100;
@@ -45,7 +45,7 @@ const residentOf = (pid: number): number => Number(/^VmRSS:\s+(\d+)/m.exec(readN
 // A process may be gone between being named and being looked at.
 function readNow(path: string): string | undefined {
   try {
-    return readFileSync(path, 'latin1');
+    return readKernelsNow(path).toString('latin1');
   } catch {
     return undefined;
   }

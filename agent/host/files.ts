@@ -1,5 +1,5 @@
 // Reads files of the host: the only place that does. Nothing of the host is ever written; a capture goes where a person says.
-import { constants, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, readlinkSync, readSync, statSync } from 'node:fs';
 import { mkdir, open, readdir, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import { join } from 'node:path';
@@ -19,7 +19,7 @@ const fileBytesMax = 16 * 1024 * 1024;
  */
 export async function readText(path: string): Promise<FileOutcome> {
   try {
-    if (isKernels(path)) return { kind: 'done', content: readFileSync(path) };
+    if (isKernels(path)) return { kind: 'done', content: readKernelsNow(path) };
     const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       if (!(await file.stat()).isFile()) return { kind: 'failed', reason: 'is no regular file' };
@@ -42,6 +42,29 @@ export async function readText(path: string): Promise<FileOutcome> {
 
 // What lies below /proc/PID/root is a file system like any other, and that of a container may be made by somebody who means harm.
 const isKernels = (path: string): boolean => (path.startsWith('/proc/') && !/^\/proc\/[^/]+\/(?:root|cwd|fd)\//.test(path)) || path.startsWith('/sys/');
+
+/** What files of /proc and /sys are read into: a buffer for each of them, of a size that they do not tell, would keep the garbage collector busy. */
+const kernels = Buffer.allocUnsafeSlow(64 * 1024);
+
+/** A file of /proc or /sys, which says a size of 0 and is read until it ends. Throws what the file system says. */
+export function readKernelsNow(path: string): Buffer {
+  const file = openSync(path, 'r');
+  try {
+    const chunks: Buffer[] = [];
+    let used = 0;
+    for (;;) {
+      const read = readSync(file, kernels, used, kernels.length - used, null);
+      used += read;
+      if (read > 0 && used < kernels.length) continue;
+      const chunk = Buffer.from(kernels.subarray(0, used));
+      if (read === 0) return chunks.length === 0 ? chunk : Buffer.concat([...chunks, chunk]);
+      chunks.push(chunk);
+      used = 0;
+    }
+  } finally {
+    closeSync(file);
+  }
+}
 
 /** Names in a directory; empty when it is absent or closed to us. */
 export async function list(path: string): Promise<readonly string[]> {

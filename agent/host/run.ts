@@ -62,7 +62,8 @@ function watchTime(pid: number | undefined, { timeoutMs, workingMs = 0 }: RunOpt
   return { close: () => clearTimeout(timer), ranMs: () => Math.max(1, Math.floor((performance.now() - startedAt) / timeoutMs)) * timeoutMs };
 }
 
-const niceness = 10;
+/** How much lower the priority of what is started for a reading is. */
+export const niceness = 10;
 
 // It may have ended already.
 function lowerPriority(pid: number): void {

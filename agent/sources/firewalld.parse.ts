@@ -58,6 +58,21 @@ export const stateText = (values: Settings): string =>
     .map(([name, value]) => `${name} = ${typeof value === 'boolean' ? yes(value) : oneLine(String(value))}\n`)
     .join('');
 
+/** What firewalld.conf says of the settings that the bus tells as well, by the names of firewalld-state.txt. */
+export function settingsOfConfiguration(text: string): Settings {
+  const valueOf = (name: string): string | undefined => new RegExp(`^${name}[ \\t]*=[ \\t]*(\\S+)`, 'm').exec(text)?.[1];
+  return { backend: valueOf('FirewallBackend'), 'flush-all-on-reload': valueOf('FlushAllOnReload'), 'cleanup-on-exit': valueOf('CleanupOnExit') };
+}
+
+/** Of paragraphs of zones those that are in use: active (in `zones`, as firewall-cmd marks them) or the default. */
+export function usedZones(text: string, { zones, defaultZone }: { readonly zones: string; readonly defaultZone: string }): string {
+  const active = new Set([defaultZone, ...[...zones.matchAll(/^(\S+) \((?:[^)]*\b)?active\b[^)]*\)$/gm)].map(([, name]) => name)]);
+  return text
+    .split(/\n(?=\S)/)
+    .filter((paragraph) => active.has(/^\S+/.exec(paragraph.trimStart())?.[0] ?? ''))
+    .join('\n');
+}
+
 /** The names in a list of names; nothing else. */
 export const namesOf = (value: unknown): readonly string[] => list(value).filter((name): name is string => typeof name === 'string');
 

@@ -1,7 +1,9 @@
-// firewalld by its D-Bus interface: zones, policies, direct rules, panic mode, and what is permanent, from which follows what a reload would lose.
+// firewalld by its D-Bus interface, else by firewall-cmd: zones, policies, direct rules, panic mode, and what is permanent, from which follows what a reload would lose.
 import { reasonOf } from '../../shared/errors.ts';
 import type { CaptureFiles } from '../../shared/netfilter/node.ts';
 import { type Bus, connectBus, systemBusSocket } from '../host/bus.ts';
+import type { Machine } from '../host/machine.ts';
+import { readByCommand } from './firewalld.command.ts';
 import { directText, namesOf, policyText, type Settings, stateText, zoneText } from './firewalld.parse.ts';
 import { hasProcess } from './processes.parse.ts';
 import type { Reading, Source } from './source.ts';
@@ -18,31 +20,32 @@ export const firewalld: Source = {
   wakes: ['firewalld'],
   // Its start and its end are signals of the bus; without them a look costs one question.
   pollMs: (known) => (known.has(files[0]) ? 60_000 : 30_000),
-  read: async (_machine, known) => await readFirewalld(known),
+  read: async (machine, known) => await readFirewalld(machine, known),
 };
 
-/** Reads it through the bus at `socket`; only tests name one. */
-export async function readFirewalld(known: CaptureFiles, socket = systemBusSocket): Promise<Reading> {
+/** Reads it through the bus at `socket` (only tests name one), or where it runs and cannot be reached there by firewall-cmd. */
+export async function readFirewalld(machine: Machine, known: CaptureFiles, socket = systemBusSocket): Promise<Reading> {
   const connected = await connectBus({ socket });
   const runs = hasProcess(known.get('processes.json'), /^firewalld$/);
-  if (connected.kind === 'absent') {
-    if (!runs) return { outcome: 'absent', reason: 'there is no system bus, and no firewalld runs' };
-    return { outcome: 'failed', reason: `firewalld runs, and the system bus cannot be reached: ${socket} is not here` };
-  }
-  if (connected.kind === 'failed') {
-    const reason = `the system bus refuses: ${connected.reason}`;
-    return runs ? { outcome: 'failed', reason } : { outcome: 'absent', reason: `no firewalld runs (${reason})` };
+  if (connected.kind !== 'bus') {
+    if (!runs) return { outcome: 'absent', reason: absence(connected) };
+    const why = connected.kind === 'absent' ? `the system bus cannot be reached: ${socket} is not here` : `the system bus refuses: ${connected.reason}`;
+    return await readByCommand(machine, `firewalld runs, and ${why}`);
   }
   try {
     return await readThrough(new Questions(connected.bus));
   } catch (error) {
     const reason = reasonOf(error);
     const refused = /AccessDenied|NotAuthorized|not authorized|rejected/i.test(`${(error as { readonly name?: string }).name} ${reason}`);
-    return { outcome: 'failed', reason: `firewalld: ${reason}${refused ? ' (it answers root, or those that a polkit rule lets in)' : ''}` };
+    if (refused) return { outcome: 'failed', reason: `firewalld: ${reason} (it answers root, or those that a polkit rule lets in)` };
+    return await readByCommand(machine, `firewalld: ${reason}`);
   } finally {
     await connected.bus.close();
   }
 }
+
+const absence = (connected: { readonly kind: 'absent' } | { readonly kind: 'failed'; readonly reason: string }): string =>
+  connected.kind === 'absent' ? 'there is no system bus, and no firewalld runs' : `no firewalld runs (the system bus refuses: ${connected.reason})`;
 
 async function readThrough(ask: Questions): Promise<Reading> {
   if ((await ask.bus('NameHasOwner', firewalldName)) !== true) return { outcome: 'absent', reason: 'firewalld is not running' };

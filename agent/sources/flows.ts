@@ -17,6 +17,7 @@ export const flows: Source = {
     const count = await machine.read('/proc/sys/net/netfilter/nf_conntrack_count');
     // Asking conntrack loads its module.
     if (count.kind !== 'done') return { outcome: 'absent', reason: 'the kernel tracks no connections (nf_conntrack is not loaded)' };
+    if (count.content.toString('latin1').trim() === '0') return madeFile(file, '', '/proc/sys/net/netfilter/nf_conntrack_count: there are none');
     const own = ownAddresses(known.get('ip-addr.json'));
     const tables = [await list(machine, ['-L', '-p', 'udp']), await list(machine, ['-L', '-p', 'tcp', '--state', 'SYN_SENT'])];
     if (own.some((address) => address.includes(':'))) tables.push(await list(machine, ['-L', '-f', 'ipv6', '-p', 'udp']));

@@ -27,8 +27,8 @@ export const ufw: Source = {
   needs: { commands: [], capabilities: ['CAP_DAC_READ_SEARCH'] },
   files: [...Object.keys(paths), statusFile],
   wakes: ['ufw'],
-  // Its files are few and small; a change of its rules is told by the rules themselves.
-  pollMs: (known) => (known.has('ufw-conf.txt') ? 5_000 : 60_000),
+  // Its files tell of their changes, but for those of the host from within a container; a change of its rules is told by the rules themselves.
+  pollMs: (known) => (known.has('ufw-conf.txt') ? 15_000 : 60_000),
   read: async (machine, known) => {
     const found = await Promise.all(Object.entries(paths).map(async ([file, path]) => ({ file, path, outcome: await readHostFile(machine, path) })));
     const done = found.flatMap(({ file, path, outcome }) =>

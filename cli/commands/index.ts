@@ -13,7 +13,7 @@ export interface Entry {
 export const entries: readonly Entry[] = [
   { name: 'agent', summary: 'watch this node and stream its state and changes to the collector', load: () => import('./agent.ts') },
   { name: 'collector', summary: 'run the collector', load: () => import('./collector.ts') },
-  { name: 'capture', summary: "write this node's capture", load: () => import('./capture.ts') },
+  { name: 'capture', summary: "write this node's capture, or that of a live node", load: () => import('./capture.ts') },
   { name: 'parse', summary: 'parse a dump of rules', load: () => import('./parse.command.ts') },
   { name: 'trace', summary: 'walk packets through the rules of a capture, or of a live node', load: () => import('./trace.ts') },
   { name: 'reach', summary: 'say for every NodePort of a capture which sources get in', load: () => import('./reach.ts') },

@@ -10,7 +10,7 @@ export const token: Command = {
   summary: 'make, list and revoke tokens of agents and clients',
   usage: 'create|list|revoke [ID]',
   description:
-    'create --node NAME makes a join token: with it the agent of that node enrols, once. create --role ROLE makes a token for the API: view reads, operate also traces and makes join tokens, admin does everything. A token is shown once. revoke ID ends a token, revoke --node NAME the keys of a node.',
+    'create --node NAME makes a join token: with it the agent of that node enrols, once. create --role ROLE makes a token for the API: view reads, operate also traces, asks agents for captures and makes join tokens, admin does everything. A token is shown once. revoke ID ends a token, revoke --node NAME the keys of a node.',
   places: [['create', 'list', 'revoke']],
   options: [
     { name: 'node', value: 'NAME', summary: 'the node that may enrol, or whose keys are revoked', names: 'node' },

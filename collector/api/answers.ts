@@ -15,6 +15,7 @@ import { pageOf, spanOf, storeCursor, timeOf } from './paging.ts';
 import { explanationAt, findingsAt, matrixAt, pastNodePorts, pastNodes } from './past.ts';
 import { Problem } from './problem.ts';
 import type {
+  CaptureBody,
   ChangesQuery,
   ExplainQuery,
   FindingsQuery,
@@ -31,7 +32,7 @@ import type { ApiOptions } from './server.ts';
 import type { Telemetry } from './telemetry.ts';
 import type { VerdictBook } from './verdict-book.ts';
 import { agentOf, cellsOf, type ItemContext, type NodeItem, type NodePortItem, nodeItem, nodePortItems, serviceItems } from './views.ts';
-import { drawn, drawnExplanation, traced } from './walks.ts';
+import { captured, drawn, drawnExplanation, traced } from './walks.ts';
 
 /** One method for each resource; they throw Problem for what does not exist. */
 export type Answers = ReturnType<typeof answersOf>;
@@ -50,6 +51,7 @@ export type FindingItem = Finding & { readonly openedAt?: number; readonly close
 export interface AnswerOptions extends Pick<ApiOptions, 'state' | 'store' | 'session' | 'view'> {
   readonly book: VerdictBook;
   readonly telemetry: Telemetry;
+  readonly audit: ApiOptions['resources']['audit'];
 }
 
 export function answersOf(options: AnswerOptions) {
@@ -76,6 +78,18 @@ export function answersOf(options: AnswerOptions) {
       viewOf(options, node);
       const result = await traced(session, node, packet);
       return drawing === undefined ? { node, result } : { node, result, drawing: drawn(node, result, { form: drawing }) };
+    },
+    capture: async ({ node }: CaptureBody, asker: { readonly who: string; readonly address: string }) => {
+      const told = (outcome: 'done' | 'refused') => options.audit({ ...asker, action: 'capture', subject: node, outcome });
+      viewOf(options, node);
+      try {
+        const { archive } = await captured(session, node);
+        told('done');
+        return { node, archive };
+      } catch (error) {
+        told('refused');
+        throw error;
+      }
     },
     report: (body: IncidentBody, by: string) => incidents.report(body, by),
     alerts: async (body: Parameters<Incidents['alerts']>[0], by: string) => ({ items: await incidents.alerts(body, by) }),

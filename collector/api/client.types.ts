@@ -532,6 +532,23 @@ export interface Operations {
       readonly drawing?: unknown;
     };
   };
+  /** Everything that decides packets on a node, read anew by its agent: a tar archive, packed by gzip, in base64. It is noted in the audit log. */
+  'POST /capture': {
+    readonly path: undefined;
+    readonly query: undefined;
+    readonly body: {
+      readonly node: string;
+    };
+    readonly answer: {
+      readonly apiVersion: 'portreeve/v1';
+      readonly kind: 'Capture';
+      readonly view: View;
+      /** The time that was asked for. */
+      readonly at?: number;
+      readonly node: string;
+      readonly archive: string;
+    };
+  };
   /** The ledger, newest first. */
   'GET /changes': {
     readonly path: undefined;

@@ -130,6 +130,14 @@ function stateResources(answers: Answers): readonly Resource[] {
       schema: { body: schemas.traceBody },
       answer: ({ body }) => answers.trace(body as schemas.TraceBody),
     },
+    {
+      url: '/capture',
+      method: 'POST',
+      summary: 'Everything that decides packets on a node, read anew by its agent: a tar archive, packed by gzip, in base64. It is noted in the audit log.',
+      kind: 'Capture',
+      schema: { body: schemas.captureBody },
+      answer: (request) => answers.capture(request.body as schemas.CaptureBody, { who: principalOf(request).who, address: request.ip }),
+    },
   ];
 }
 

@@ -81,6 +81,7 @@ const drawing = Type.Optional(
   Type.Enum([...drawingForms], { description: "Also the walk on the agent's live rules: as SVG, as Mermaid, or as data for a page that draws." }),
 );
 export const explainQuery = Type.Object({ node: text, port, protocol: Type.Optional(protocol), drawing, at });
+export const captureBody = Type.Object({ node: text }, { additionalProperties: false });
 export const traceBody = Type.Object(
   {
     node: text,
@@ -143,6 +144,7 @@ export type FindingsQuery = Static<typeof findingsQuery>;
 export type ChangesQuery = Static<typeof changesQuery>;
 export type TimelineQuery = Static<typeof timelineQuery>;
 export type ExplainQuery = Static<typeof explainQuery>;
+export type CaptureBody = Static<typeof captureBody>;
 export type TraceBody = Static<typeof traceBody>;
 export type IncidentBody = Static<typeof incidentBody>;
 export type IncidentsQuery = Static<typeof incidentsQuery>;
@@ -204,6 +206,7 @@ export const answers = {
     drawingProblem: Type.Optional(Type.String()),
   }),
   Trace: objectOf('Trace', { node: Type.String(), result: Type.Unknown(), drawing: Type.Optional(Type.Unknown()) }),
+  Capture: objectOf('Capture', { node: Type.String(), archive: Type.String({ contentEncoding: 'base64' }) }),
   Incident: withModel('Incident', 'Incident'),
   IncidentList: listOf('IncidentList', 'Incident'),
   NodePortRegister: listOf('NodePortRegister', 'Assignment'),

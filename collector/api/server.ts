@@ -26,14 +26,23 @@ import { addAccessCheck, addRateLimit, addSecurityHeaders, RequestRate } from '.
 import { Telemetry } from './telemetry.ts';
 import { VerdictBook } from './verdict-book.ts';
 
+/** What the agent of a node can be asked; `error` says in a sentence why there is no result. */
+export interface LiveSession {
+  readonly trace: (packet: Record<string, string>) => Promise<LiveAnswer>;
+  readonly capture: () => Promise<LiveAnswer>;
+}
+
+interface LiveAnswer {
+  readonly result?: unknown;
+  readonly error?: string;
+}
+
 export interface ApiOptions {
   readonly state: CollectorState;
   readonly store: Store;
   readonly log: FastifyBaseLogger;
   /** The live session of a node; undefined when its agent is not connected. */
-  readonly session: (
-    node: string,
-  ) => { readonly trace: (packet: Record<string, string>) => Promise<{ readonly result?: unknown; readonly error?: string }> } | undefined;
+  readonly session: (node: string) => LiveSession | undefined;
   /** Faults in the cluster objects as they are now. */
   readonly issues: () => readonly ObjectIssue[];
   /** How well each kind of objects is known. */
@@ -115,7 +124,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
     async (scope) => {
       addAccessCheck(scope, options.access, rate);
       addResources(scope, {
-        answers: answersOf({ ...options, book, telemetry }),
+        answers: answersOf({ ...options, book, telemetry, audit: options.resources.audit }),
         more: fleetResources(options),
         live,
         view: options.view,

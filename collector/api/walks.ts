@@ -1,4 +1,4 @@
-// Walks that agents make on their live rules for a question of the API, and the drawings of them.
+// What agents are asked for a question of the API: walks on their live rules, with the drawings of them, and captures.
 import { reasonOf } from '../../shared/errors.ts';
 import { actorText } from '../../shared/model/change.ts';
 import type { WalkGraph } from '../../shared/netfilter/walk.graph.model.ts';
@@ -15,6 +15,15 @@ export async function traced(session: ApiOptions['session'], node: string, packe
   const answer = await agent.trace(packet).catch((error: unknown) => ({ error: reasonOf(error), result: undefined }));
   if (answer.error !== undefined) throw new Problem(502, answer.error);
   return answer.result;
+}
+
+/** The capture that the agent of a node makes. Throws Problem: 503 without an agent, 502 where it makes none. */
+export async function captured(session: ApiOptions['session'], node: string): Promise<{ readonly archive: string }> {
+  const agent = session(node);
+  if (agent === undefined) throw new Problem(503, `the agent of ${node} is not connected`);
+  const answer = await agent.capture().catch((error: unknown) => ({ error: reasonOf(error), result: undefined }));
+  if (answer.error !== undefined) throw new Problem(502, answer.error);
+  return answer.result as { readonly archive: string };
 }
 
 /** The drawing of such an answer. Throws Problem 502 where the agent is too old or too new to make one. */

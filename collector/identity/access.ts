@@ -5,7 +5,7 @@ import type { Store } from '../store/store.ts';
 import { newId } from './enrolment.ts';
 import type { ServiceAccounts, TokenHolder } from './service-accounts.ts';
 
-/** What a client may do; each includes the ones before. `view`: read. `operate`: trace, report incidents, make join tokens. `admin`: tokens and revocation. */
+/** What a client may do; each includes the ones before. `view`: read. `operate`: trace, captures, report incidents, make join tokens. `admin`: tokens and revocation. */
 export type Role = 'view' | 'operate' | 'admin';
 const ranks: Readonly<Record<Role, number>> = { view: 1, operate: 2, admin: 3 };
 export const isAtLeast = (role: Role, wanted: Role): boolean => ranks[role] >= ranks[wanted];

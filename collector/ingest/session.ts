@@ -11,6 +11,7 @@ import {
   type AgentMessage,
   type ChangesMessage,
   type CollectorMessage,
+  captureCapability,
   type Digest,
   digestCapability,
   type Hello,
@@ -23,6 +24,7 @@ import { readPong } from '../../shared/wire/pong.ts';
 import type { Admitted } from '../identity/admission.ts';
 import type { Taken } from '../replicas/ownership.ts';
 import type { Gap } from '../store/store.ts';
+import { Parts } from './capture.ts';
 import { beginOf, type ClockOffset, gapsTold, timesNotCovered } from './coverage.ts';
 import { isKnownKind, readFact } from './facts.ts';
 import type { IngestOptions } from './ingest.ts';
@@ -152,6 +154,21 @@ export class AgentSession {
     });
   }
 
+  /** Asks the agent for a capture of its node: a tar archive packed by gzip, in base64. An error in the answer says why there is none. */
+  async capture(): Promise<{ readonly result?: { readonly archive: string }; readonly error?: string }> {
+    if (this.#hello?.capabilities.includes(captureCapability) !== true) return { error: 'this agent makes no captures: it is older than this collector' };
+    const id = randomUUID();
+    const { promise, resolve } = Promise.withResolvers<Buffer | string>();
+    const timer = setTimeout(() => resolve(`no capture came within ${limits.captureMs / 1_000} s`), limits.captureMs);
+    this.#captures.set(id, new Parts(resolve));
+    this.#send({ type: 'capture', id });
+    const made = await promise;
+    clearTimeout(timer);
+    this.#captures.delete(id);
+    return typeof made === 'string' ? { error: made } : { result: { archive: made.toString('base64') } };
+  }
+  readonly #captures = new Map<string, Parts>();
+
   /** Says what is wrong, and closes. */
   refuse(code: string, message: string): void {
     if (this.#refused) return;
@@ -252,6 +269,7 @@ export class AgentSession {
     clearTimeout(this.#helloTimer);
     clearTimeout(this.#expiry);
     for (const [id, settle] of this.#traces) settle({ type: 'traced', id, error: 'the agent went away' });
+    for (const parts of this.#captures.values()) parts.end('the agent went away');
     if (this.#hello !== undefined) {
       this.#saveSeen(this.#hello);
       this.#options.state.disconnect(this.#hello.node, this.id);
@@ -322,6 +340,8 @@ export class AgentSession {
         return this.#compare(message);
       case 'traced':
         return this.#traces.get(message.id)?.(message);
+      case 'captured':
+        return this.#captures.get(message.id)?.take(message);
       case 'error':
         // One says why it closes; more of them are only noise.
         if (!this.#hasComplained) this.#options.log.warn({ node: this.node, code: message.code, reason: message.message }, 'an agent reports an error');

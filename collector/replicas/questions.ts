@@ -6,6 +6,7 @@ import type { Question, Store } from '../store/store.ts';
 
 export type Asked =
   | { readonly kind: 'trace'; readonly packet: Record<string, string> }
+  | { readonly kind: 'capture' }
   | { readonly kind: 'end session'; readonly code: string; readonly reason: string };
 
 /** What comes back; `error` in a sentence. */
@@ -40,13 +41,13 @@ export class Questions {
     const { store, tell } = this.#options;
     await store.saveQuestion({ id, replica, node, body: JSON.stringify(asked) });
     tell(`ask ${replica}`);
-    const deadline = performance.now() + limits.replicaAnswerMs;
+    const answerMs = asked.kind === 'capture' ? limits.captureMs + limits.replicaAnswerMs : limits.replicaAnswerMs;
+    const deadline = performance.now() + answerMs;
     for (;;) {
       const isLate = performance.now() > deadline;
       const answer = await store.takeAnswer(id, isLate ? 'gives up' : 'waits');
       if (answer !== undefined) return JSON.parse(answer) as Answer;
-      if (isLate)
-        return { error: `the replica ${replica}, which the agent of ${node} is connected to, did not answer within ${limits.replicaAnswerMs / 1_000} s` };
+      if (isLate) return { error: `the replica ${replica}, which the agent of ${node} is connected to, did not answer within ${answerMs / 1_000} s` };
       await this.#news(id);
     }
   }

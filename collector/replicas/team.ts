@@ -13,6 +13,7 @@ import { type ReplicaItem, Replicas, type ReplicasOptions } from './replicas.ts'
 /** What an agent that is connected somewhere can be asked. */
 export interface RemoteSession {
   trace(packet: Record<string, string>): Promise<Answer>;
+  capture(): Promise<Answer>;
   /** Ends it, with a code and a reason for the agent. */
   refuse(code: string, reason: string): void;
 }
@@ -86,6 +87,7 @@ async function shared({ store, state, log, session }: TeamOptions): Promise<Team
       const found = session(node);
       if (found === undefined) return { error: `the agent of ${node} is not connected any more` };
       if (asked.kind === 'trace') return await found.trace(asked.packet);
+      if (asked.kind === 'capture') return await found.capture();
       found.refuse(asked.code, asked.reason);
       return {};
     },
@@ -114,6 +116,7 @@ function remoteSession(replicas: Replicas, node: string, log: ReplicasOptions['l
   if (ask === undefined) return undefined;
   return {
     trace: (packet) => ask({ kind: 'trace', packet }),
+    capture: () => ask({ kind: 'capture' }),
     refuse: (code, reason) => {
       ask({ kind: 'end session', code, reason }).catch((error: unknown) =>
         log.error({ node, reason: reasonOf(error) }, 'a session at another replica could not be ended'),

@@ -8,6 +8,9 @@ import { targets } from './iptables.targets.ts';
 import type { DumpText } from './iptables.text.ts';
 import { Words } from './iptables.words.ts';
 
+/** A rule that jumps has more bytes than this (`-A A -j B` and the end of the line). */
+const jumpBytesMin = 8;
+
 /**
  * Looks at the bytes of rules for words that begin with a dash. Doubt may be a false alarm (quotes within a word, an escape, an option at the wrong place): the
  * decoder then says what is unknown.
@@ -17,14 +20,18 @@ export class QuickLook {
   readonly #names: ChainNames;
   readonly #doubtful = new Numbers();
   /** Where rules jump to, and in which lines they are: looked up for many at once. */
-  readonly #jumps = new NamesToFind();
-  readonly #jumpLines = new Int32Array(namesAtOnce);
+  readonly #jumps: NamesToFind;
+  readonly #jumpLines: Int32Array;
   /** Jumps to chains that were not there yet: a line, a table, and where the name starts and ends, one after another. */
   readonly #open = new Numbers();
 
   constructor(text: DumpText, names: ChainNames) {
     this.#text = text;
     this.#names = names;
+    // An agent keeps the text of each chain that has changed, and this with it.
+    const places = Math.min(namesAtOnce, Math.ceil(text.bytes.length / jumpBytesMin));
+    this.#jumps = new NamesToFind(Math.max(1, places));
+    this.#jumpLines = new Int32Array(Math.max(1, places));
   }
 
   /** Looks at a rule of a table: its words from behind the chain's name on. False if the decoder has to look. */

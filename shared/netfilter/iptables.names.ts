@@ -205,15 +205,24 @@ function isAscii(text: string): boolean {
 /** Names to be found, a number of them at once. */
 export class NamesToFind {
   length = 0;
-  readonly tables = new Int32Array(namesAtOnce);
-  readonly starts = new Int32Array(namesAtOnce);
-  readonly ends = new Int32Array(namesAtOnce);
-  readonly hashes = new Int32Array(namesAtOnce);
+  readonly tables: Int32Array;
+  readonly starts: Int32Array;
+  readonly ends: Int32Array;
+  readonly hashes: Int32Array;
   /** The number of each chain, when they have been looked up; -1 if there is none. */
-  readonly found = new Int32Array(namesAtOnce);
+  readonly found: Int32Array;
+
+  /** `places`: how many at once. */
+  constructor(places: number) {
+    this.tables = new Int32Array(places);
+    this.starts = new Int32Array(places);
+    this.ends = new Int32Array(places);
+    this.hashes = new Int32Array(places);
+    this.found = new Int32Array(places);
+  }
 
   get isFull(): boolean {
-    return this.length === namesAtOnce;
+    return this.length === this.tables.length;
   }
 
   push(table: number, { start, end, hash }: Name): void {

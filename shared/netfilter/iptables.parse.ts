@@ -65,7 +65,15 @@ export class IptablesReader {
  */
 export function parseListing(text: Buffer | string, table: IptablesTable, isChain: DecodeContext['isChain']): IptablesParsed {
   const { backend, family, name } = table;
-  return new IptablesReader(Buffer.from(text), { backend, family, table: name }).finish(isChain);
+  return new IptablesReader(unpooled(text), { backend, family, table: name }).finish(isChain);
+}
+
+/** Small buffers are cut from one of 8 KiB, which a chain that is kept would keep. */
+function unpooled(text: Buffer | string): Buffer {
+  const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
+  if (typeof text === 'string') bytes.write(text);
+  else text.copy(bytes);
+  return bytes;
 }
 
 /** Prints a parsed dump, byte for byte what was read: the lines that tables, chains, rules, issues and ignorable lines account for, in order. */

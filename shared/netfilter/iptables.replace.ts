@@ -25,7 +25,7 @@ export function replaceChains(table: IptablesTable, listings: ChainListings): Re
       overlay.set(name, null);
       continue;
     }
-    const read = parseListing(dumpOfListing(table.name, listing), table, isChain);
+    const read = parseListing(dumpOfListing(table.name, listing), table, chainsNamed(listing, isChain));
     const chain = read.tables[0]?.chains.get(name);
     issues.push(...read.issues);
     if (chain === undefined) issues.push({ line: 0, text: name, reason: `the listing of chain ${name} does not declare it` });
@@ -33,6 +33,19 @@ export function replaceChains(table: IptablesTable, listings: ChainListings): Re
   }
   const chains = new ReplacedChains(table.chains instanceof ReplacedChains ? table.chains.original : table.chains, overlay);
   return { table: { ...table, chains, baseChains: baseChainsAfter(table, chains, listings) }, issues };
+}
+
+/**
+ * Says of the names that a listing jumps to whether they are chains, as it was when it was read. Rules are decoded when they are asked for, and one that asked the
+ * table would keep it, with all chains that it had and that were replaced since: each version of a table would hold the one before.
+ */
+function chainsNamed(listing: string, isChain: (name: string) => boolean): (name: string) => boolean {
+  const names = new Set<string>();
+  for (const [, name = ''] of listing.matchAll(/ -[jg] "?([^\s"]+)/g)) {
+    // A copy: a part of a string keeps all of it.
+    if (!names.has(name) && isChain(name)) names.add(Buffer.from(name).toString());
+  }
+  return (name) => names.has(name);
 }
 
 /** How many chains of a table are not from the dump that it was read from: each of them keeps a text of its own. */

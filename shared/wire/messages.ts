@@ -127,6 +127,23 @@ export const traced = Type.Object({
   error: Type.Optional(text(4096)),
 });
 
+/** What an agent says in `capabilities` when it makes captures on request. */
+export const captureCapability = 'capture';
+
+/** Collector → agent: read every source and send what was read; answered by `captured`, once for each part. */
+export const capture = Type.Object({ type: Type.Literal('capture'), id: text(64) });
+
+/** Agent → collector: a part (in order, from 0) of the capture, a tar archive packed by gzip; or why there is none. `last` says that it is whole. */
+export const captured = Type.Object({
+  type: Type.Literal('captured'),
+  id: text(64),
+  part: sequence,
+  last: Type.Boolean(),
+  /** Base64 of at most `limits.capturePartBytes`. */
+  content: Type.Optional(text(limits.capturePartBytes * 1.5)),
+  error: Type.Optional(text(4096)),
+});
+
 /** What a collector says in `capabilities` when it compares digests of state. */
 export const digestCapability = 'digest';
 
@@ -147,8 +164,8 @@ export const failure = Type.Object({
   retryAfterMs: Type.Optional(Type.Integer({ minimum: 0, maximum: limits.retryAfterMsMax })),
 });
 
-export const fromAgent = { hello, state, changes, traced, digest, error: failure } as const;
-export const fromCollector = { welcome, want, ack, trace, resend, error: failure } as const;
+export const fromAgent = { hello, state, changes, traced, captured, digest, error: failure } as const;
+export const fromCollector = { welcome, want, ack, trace, capture, resend, error: failure } as const;
 
 export type Hello = Static<typeof hello>;
 export type Welcome = Static<typeof welcome>;
@@ -158,8 +175,10 @@ export type ChangesMessage = Static<typeof changes>;
 export type Ack = Static<typeof ack>;
 export type Trace = Static<typeof trace>;
 export type Traced = Static<typeof traced>;
+export type Capture = Static<typeof capture>;
+export type Captured = Static<typeof captured>;
 export type Digest = Static<typeof digest>;
 export type Resend = Static<typeof resend>;
 export type Failure = Static<typeof failure>;
-export type AgentMessage = Hello | StateMessage | ChangesMessage | Traced | Digest | Failure;
-export type CollectorMessage = Welcome | Want | Ack | Trace | Resend | Failure;
+export type AgentMessage = Hello | StateMessage | ChangesMessage | Traced | Captured | Digest | Failure;
+export type CollectorMessage = Welcome | Want | Ack | Trace | Capture | Resend | Failure;

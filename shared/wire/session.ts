@@ -65,6 +65,7 @@ export type SessionEffect =
   /** The collector says which NodePorts to judge: evaluate again, then give `facts`. */
   | { readonly kind: 'want'; readonly want: Want }
   | { readonly kind: 'trace'; readonly trace: Trace }
+  | { readonly kind: 'capture'; readonly id: string }
   /** The handshake is done: the way to this collector works. */
   | { readonly kind: 'open'; readonly welcome: Welcome }
   /** Write these behind what the spool holds, then say `spooled` or `unspooled`. From `heldFrom` on, what the spool holds is in memory too, and is sent from there. */
@@ -151,6 +152,8 @@ function receive(state: Session, message: CollectorMessage): Stepped {
       return { state, effects: [{ kind: 'want', want: message }] };
     case 'trace':
       return { state, effects: [{ kind: 'trace', trace: message }] };
+    case 'capture':
+      return { state, effects: [{ kind: 'capture', id: message.id }] };
     case 'ack':
       return acknowledge(state, message);
     case 'resend':

@@ -3,7 +3,11 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
+import { gunzipSync } from 'node:zlib';
 import t from 'tap';
+import { filesOfArchive } from '../../shared/archive.ts';
+import { nodeFacts, nothingWanted } from '../../shared/netfilter/facts.ts';
+import { readNode } from '../../shared/netfilter/node.read.ts';
 import { noBpf } from './bpf/program.ts';
 import { inNamespace } from './namespace.ts';
 import { Peer, type ReceivedChange } from './peer.ts';
@@ -182,6 +186,24 @@ async function tests(): Promise<void> {
   await t.test('NodePorts that the collector wants are judged', async (t) => {
     peer.send({ type: 'want', nodePorts: [{ protocol: 'tcp', family: 4, port: 30081 }], peers: [], podNetworks: [] });
     t.match(await peer.wait(() => peer.facts.get('nodeport/tcp/4/30081'), 2_000), { kind: 'nodeport', claimed: { by: 'none' } });
+  });
+
+  await t.test('a capture is sent on request', async (t) => {
+    peer.send({ type: 'capture', id: 'c1' });
+    const parts = await peer.wait(() => {
+      const found = peer.messages.filter((message) => message.type === 'captured');
+      return found.at(-1)?.last === true ? found : undefined;
+    }, 20_000);
+    t.strictSame(
+      parts.map(({ part, error }) => [part, error]),
+      parts.map((_, index) => [index, undefined]),
+    );
+    const files = filesOfArchive(gunzipSync(Buffer.concat(parts.map(({ content }) => Buffer.from(content ?? '', 'base64')))));
+    t.match(JSON.parse(files?.get('capture.json')?.toString() ?? ''), { node: 'node1', sources: [{ name: 'processes' }] });
+    const facts = nodeFacts(readNode(files ?? new Map()), nothingWanted);
+    t.ok(facts.length > 0, 'it is read as any capture is');
+    peer.send({ type: 'capture', id: 'c2' });
+    t.match(await peer.wait(() => peer.messages.find((message) => message.type === 'captured' && message.id === 'c2'), 2_000), { error: /ask again/ });
   });
 
   await t.test('a packet is walked on the live rules', async (t) => {

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { glimpse, inodeOf, linkOf, readText, seesAllProcesses, unitOf } from '../../../agent/host/files.ts';
@@ -6,6 +7,14 @@ import { glimpse, inodeOf, linkOf, readText, seesAllProcesses, unitOf } from '..
 t.test('a file of /proc, which says no size', async (t) => {
   const read = await readText('/proc/self/status');
   t.match(read.kind === 'done' && read.content.toString(), /^Name:\t/);
+});
+
+t.test('a file of /proc that is larger than what is read at once', async (t) => {
+  const read = await readText('/proc/kallsyms');
+  const expected = readFileSync('/proc/kallsyms');
+  t.ok(expected.length > 100_000);
+  // Modules may come and go meanwhile, and stand at its end.
+  t.ok(read.kind === 'done' && read.content.subarray(0, 100_000).equals(expected.subarray(0, 100_000)));
 });
 
 t.test('absent is not failed', async (t) => {

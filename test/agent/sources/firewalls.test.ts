@@ -111,6 +111,20 @@ await withFirewall(t, {
       t.equal(printed(readings.files.get('firewalld-zones.txt')?.toString() ?? ''), printed(sh('firewall-cmd --list-all-zones')));
       t.equal(printed(readings.files.get('firewalld-policies.txt')?.toString() ?? ''), printed(sh('firewall-cmd --list-all-policies')));
     });
+    await t.test('firewalld: without the bus firewall-cmd says the same', async (t) => {
+      const { files } = await readSources(machine, [processes], nothingRead);
+      const [bus, command] = [await readFirewalld(machine, files), await readFirewalld(machine, files, `${t.testdir({})}/no-bus`)];
+      t.match(command, { outcome: 'facts', lacks: /its signals \(.*no-bus is not here\): it is asked through firewall-cmd$/ });
+      const factOf = (reading: typeof bus) => {
+        const node = readNode(new Map([...files, ...(reading.outcome === 'facts' ? reading.files : [])]));
+        return { issues: node.issues, facts: firewallFacts(node.beside ?? {}, node.tables) };
+      };
+      const facts = factOf(bus);
+      t.match(facts.facts, [{ program: 'firewalld', pending: [/./, /./, /./], rules: [/two words/] }], 'there is something to be the same');
+      // firewall-cmd quotes words as a shell wants them.
+      const quoted = (value: unknown) => JSON.parse(JSON.stringify(value).replaceAll("'two words'", '\\"two words\\"')) as unknown;
+      t.strictSame(quoted(factOf(command)), quoted(facts));
+    });
     await t.test('firewalld: a reload, panic mode and the end are heard', async (t) => {
       sh('firewall-cmd -q --reload');
       t.equal(await until(/^Reloaded/), 'Reloaded');
@@ -127,9 +141,14 @@ await withFirewall(t, {
     });
     await t.test('firewalld: a bus that goes away', async (t) => {
       const missing = `${t.testdir({})}/no-bus`;
-      t.match(await readFirewalld(new Map(), missing), { outcome: 'absent' });
+      t.match(await readFirewalld(machine, new Map(), missing), { outcome: 'absent' });
       const runs = new Map([['processes.json', Buffer.from('[{"pid":1,"comm":"firewalld","argv":[]}]')]]);
-      t.match(await readFirewalld(runs, missing), { outcome: 'failed', reason: /the system bus cannot be reached/ });
+      t.match(await readFirewalld(machine, runs, missing), { outcome: 'absent', reason: 'firewalld is not running' }, 'firewall-cmd knows that it has ended');
+      const without = { ...machine, run: async () => ({ kind: 'missing' as const }) };
+      t.match(await readFirewalld(without, runs, missing), {
+        outcome: 'failed',
+        reason: /the system bus cannot be reached: .*; firewall-cmd is not installed/,
+      });
     });
   },
 });

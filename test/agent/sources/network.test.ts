@@ -128,6 +128,15 @@ const cases: readonly SourceCase[] = [
     texts: { 'ss.txt': 'tcp LISTEN 0 0 127.0.0.1:8080 0.0.0.0:*\nudp UNCONN 0 0 [::]:5353 [::]:*\n' },
   },
   { name: 'no ss and no list', source: listeners, expected: { outcome: 'failed' } },
+  {
+    name: 'no connection tracked: nobody is asked',
+    source: flows,
+    programs: { conntrack: 'exit 9' },
+    files: { '/proc/sys/net/netfilter/nf_conntrack_count': '0\n' },
+    read: ['conntrack.txt'],
+    expected: { outcome: 'facts' },
+    texts: { 'conntrack.txt': '' },
+  },
   { name: 'nothing tracked', source: flows, programs: { conntrack: 'exit 9' }, expected: { outcome: 'absent' } },
   {
     name: 'those to the node, steady',

@@ -1,8 +1,12 @@
 // The collector, get and explain as processes: what they print, their exit codes, and that SIGTERM ends the collector.
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import t from 'tap';
+import { archiveOf } from '../../../shared/archive.ts';
 import { walkSvg } from '../../../shared/netfilter/walk.svg.ts';
+import { captureCapability } from '../../../shared/wire/messages.ts';
 import { graphed, serviceNode, traced } from '../../support/drawn.ts';
 import { isInstalled } from '../../support/programs.ts';
 import { nodePortFact, TestAgent } from '../ingest/client.ts';
@@ -92,6 +96,26 @@ t.test('from a start to SIGTERM', async (t) => {
   t.match(await drawing, { code: 1, output: walkSvg(graph) });
   const problem = run('explain', 'node2', '30080', '-o', 'mermaid', ...server);
   t.match(await problem, { code: 2, output: /^portreeve: the walk cannot be drawn: the address of node2 that clients ask is not known\n$/ });
+
+  const out = join(directory, 'captured');
+  const captured = run('capture', '--from', 'node1', '--out', out, ...server);
+  t.match(await captured, { code: 2, output: /this agent makes no captures: it is older than this collector/ });
+  const able = await TestAgent.start(address, { node: 'node2', capabilities: [captureCapability] });
+  const manifest = { node: 'node2', commands: { 'ss.txt': 'ss' }, sources: [{ name: 'ufw', outcome: 'failed', reason: 'closed\u001b[2J' }] };
+  const files = { 'ss.txt': 'tcp LISTEN\n', 'capture.json': JSON.stringify(manifest) };
+  const archive = gzipSync(archiveOf(new Map(Object.entries(files).map(([name, text]) => [name, Buffer.from(text)])), 0));
+  const answered = run('capture', '--from', 'node2', '--out', out, ...server);
+  const { id } = await able.until('capture');
+  for (const [part, bytes] of [archive.subarray(0, 50), archive.subarray(50)].entries())
+    able.send({ type: 'captured', id, part, last: part === 1, content: bytes.toString('base64') });
+  t.match(await answered, { code: 0, output: /ufw could not be read: closed\S*\n.*captured: 2 files of node node2\n$/ });
+  t.notOk((await answered).output.includes('\u001b'), 'what a node says cannot move the cursor');
+  t.equal(readFileSync(join(out, 'ss.txt'), 'utf8'), 'tcp LISTEN\n');
+  t.match((await getJson(address, 'audit')).items.slice(0, 2), [
+    { action: 'capture', subject: 'node2', outcome: 'done' },
+    { action: 'capture', subject: 'node1', outcome: 'refused' },
+  ]);
+  await able.stop();
 
   if (isInstalled('kubectl'))
     t.match(await viaKubectl('explain', 'node1', '30080', ...server), { code: 1, output: explained.output }, 'kubectl portreeve says the same');

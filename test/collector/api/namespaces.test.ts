@@ -89,7 +89,7 @@ async function started(t: Pick<typeof import('tap').t, 'testdir' | 'teardown'>) 
   for (const [name, schema] of Object.entries(models)) app.addSchema({ ...schema, $id: name });
   addAccessCheck(app, new Access({ store, serviceAccounts: reviews, isOpen: false }), new RequestRate());
   addResources(app, {
-    answers: answersOf({ state, store, session: () => undefined, view: () => [], book, telemetry }),
+    answers: answersOf({ state, store, session: () => undefined, view: () => [], book, telemetry, audit: () => {} }),
     more: fleetResources({ state, store, replicas: () => [] }),
     live,
     view: () => [],

@@ -1,7 +1,7 @@
 // Chains by name: found exactly when they were added, however many there are and whatever their hashes.
 import fc from 'fast-check';
 import t from 'tap';
-import { ChainNames, type Name, NamesToFind, nameAt } from '../../../shared/netfilter/iptables.names.ts';
+import { ChainNames, type Name, NamesToFind, nameAt, namesAtOnce } from '../../../shared/netfilter/iptables.names.ts';
 import { DumpText, hashOf, mixed } from '../../../shared/netfilter/iptables.text.ts';
 
 /** Names in a text, a blank behind each. */
@@ -46,7 +46,7 @@ t.test('law: a name is found, one by one, many at once and by its string, exactl
         if (id !== (model.has(`${table} ${word}`) ? -1 : model.size)) return false;
         if (id >= 0) model.set(`${table} ${word}`, id);
       }
-      const wanted = new NamesToFind();
+      const wanted = new NamesToFind(namesAtOnce);
       for (const [i, [table]] of all.entries()) wanted.push(table, names[i] as Name);
       chains.findAll(wanted);
       return all.every(([table, word], i) => {
@@ -66,7 +66,7 @@ t.test('names of one hash are told apart', async (t) => {
   const { text, names } = textOf([one, other]);
   const chains = new ChainNames(text, 2);
   t.equal(chains.add(0, names[0] as Name, 1), 0);
-  const absent = new NamesToFind();
+  const absent = new NamesToFind(namesAtOnce);
   absent.push(0, names[1] as Name);
   chains.findAll(absent);
   t.same([chains.find(0, names[1]?.start ?? 0, names[1]?.end ?? 0), absent.found[0], chains.named(0, other)], [-1, -1, -1]);
@@ -91,7 +91,7 @@ t.test('a name of thousands of tables is found in those that have it', async (t)
   const chains = new ChainNames(text, 10);
   for (let table = 0; table < 4000; table += 2) chains.add(table, name, 1);
   for (let table = 0; table < 4000; table += 200) {
-    const wanted = new NamesToFind();
+    const wanted = new NamesToFind(namesAtOnce);
     for (let i = 0; i < 200; i++) wanted.push(table + i, name);
     chains.findAll(wanted);
     const one = Array.from({ length: 200 }, (_, i) => chains.find(table + i, name.start, name.end));

@@ -1,5 +1,7 @@
 // Changed chains taken into a table that was read before.
 import { deepStrictEqual, equal } from 'node:assert/strict';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import t from 'tap';
 import { type IptablesTable, parseIptables } from '../../../shared/netfilter/iptables.parse.ts';
@@ -31,6 +33,26 @@ t.test('the chain has the new rules, in its place; everything else is shared', (
   t.equal(after.chains.get('B')?.rule(0), kept, 'a decoded rule stays decoded');
   t.strictSame(texts(before, 'A'), ['-A A -j B'], 'the table before is as it was');
   t.strictSame([before.chains.ruleCount, after.chains.ruleCount], [3, 4]);
+  t.end();
+});
+
+t.test('a table whose chains were replaced keeps none of its earlier versions', async (t) => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const versions: WeakRef<object>[] = [];
+  let now = table();
+  // Each version keeps a chain of the one before, whose rules are decoded when they are asked for.
+  for (let round = 0; round < 10; round++) {
+    now = replace(now, { [`NEW${round}`]: `-N NEW${round}\n-A NEW${round} -j A\n`, A: `-N A\n-A A -s 10.0.0.${round} -j B\n` }).table;
+    versions.push(new WeakRef(now.chains.get('A') as object));
+  }
+  await new Promise((resolve) => setImmediate(resolve));
+  collect();
+  t.strictSame(
+    versions.map((version) => version.deref() !== undefined),
+    [...Array.from({ length: 9 }, () => false), true],
+  );
+  t.match(now.chains.get('NEW0')?.rule(0).steps, [{ kind: 'jump', chain: 'A' }], 'an early one still knows what was a chain then');
   t.end();
 });
 
