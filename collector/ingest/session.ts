@@ -354,6 +354,7 @@ export class AgentSession {
     if (this.#hello !== undefined) throw failure('FRAME_INVALID', ['hello', 'it came twice']);
     clearTimeout(this.#helloTimer);
     this.#checkNode(hello.node);
+    this.#checkUid(hello.node);
     const { state, store, log, ownership } = this.#options;
     const { node, stream, version, bootId, capabilities } = hello;
     const now = Date.now();
@@ -403,6 +404,20 @@ export class AgentSession {
     const entry = { at: Date.now(), node: admitted.node, kind: 'agent' as const, subject: `identity of ${admitted.node}`, before: null, after };
     this.#options.record([entry]).catch((error: unknown) => this.#options.log.error({ reason: reasonOf(error) }, 'a foreign name could not be recorded'));
     throw failure('NODE_FOREIGN', [named.slice(0, 253), admitted.node]);
+  }
+
+  /**
+   * A node that was removed and made anew under its name has another UID: the token of a pod that was on the old one does not speak for the new. Compared is what the
+   * API server vouches for in the token with what the cluster shows; where it shows no such node, the name has to do. No finding: the cluster may be seen late, and
+   * then the agent is let in when it tries again.
+   */
+  #checkUid(node: string): void {
+    const { admitted, state, audit, address } = this.#options;
+    const shown = state.objects.nodes.get(node)?.uid ?? '';
+    if (admitted.nodeUid === undefined || shown === '' || shown === admitted.nodeUid) return;
+    const named = `${node} with the UID ${shown}`;
+    audit({ who: `node:${node}`, action: 'speak for another node', subject: named, outcome: 'refused', address });
+    throw failure('NODE_FOREIGN', [named, `${node} with the UID ${admitted.nodeUid}`]);
   }
 
   /** Tokens and certificates end while connections last: the agent comes back with newer ones. */

@@ -1,7 +1,7 @@
 // What a hostile agent can do: each attempt is refused by a named error or a limit, and honest agents are served throughout.
 import { once } from 'node:events';
 import type { Server } from 'node:http';
-import { connect, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { constants, zstdCompressSync } from 'node:zlib';
 import t, { type Test } from 'tap';
@@ -11,6 +11,7 @@ import { Connections } from '../../collector/identity/connections.ts';
 import { plainServer } from '../../collector/identity/listener.ts';
 import { audience, ServiceAccounts } from '../../collector/identity/service-accounts.ts';
 import { Ingest } from '../../collector/ingest/ingest.ts';
+import type { Node } from '../../collector/kubernetes/objects.ts';
 import { soleOwner } from '../../collector/replicas/ownership.ts';
 import { ownStream } from '../../collector/state/own-stream.ts';
 import { CollectorState } from '../../collector/state/state.ts';
@@ -21,15 +22,18 @@ import { subprotocol } from '../../shared/wire/messages.ts';
 import { changeOf } from '../collector/ingest/client.ts';
 
 t.setTimeout(300_000);
-const jwt = (name: string, expiresInMs = 3_600_000, aud = audience): string =>
-  `h.${Buffer.from(JSON.stringify({ exp: (Date.now() + expiresInMs) / 1_000, aud, name })).toString('base64url')}.s`;
+const jwtOf = (claims: object): string => `h.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.s`;
+const jwt = (name: string, expiresInMs = 3_600_000, aud = audience): string => jwtOf({ exp: (Date.now() + expiresInMs) / 1_000, aud, name });
 
 /** As the Kubernetes API answers about a token: the claims are believed, and a token for others is not authenticated for this audience. */
 const reviews = {
   reviewToken: async (body: object) => {
     const { token } = (body as { spec: { token: string } }).spec;
-    const { aud, name } = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
-    const extra = { 'authentication.kubernetes.io/node-name': [name] };
+    const { aud, name, nodeUid } = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
+    const extra = {
+      'authentication.kubernetes.io/node-name': [name],
+      ...(nodeUid === undefined ? {} : { 'authentication.kubernetes.io/node-uid': [nodeUid] }),
+    };
     return { status: { authenticated: true, audiences: [aud], user: { username: 'system:serviceaccount:portreeve:agent', uid: 'u', groups: [], extra } } };
   },
   reviewAccess: async () => ({}),
@@ -41,6 +45,7 @@ async function collectorOf(t: Test) {
   const { store } = await openSqliteStore(t.testdir({}));
   const state = new CollectorState({ graceMs: 0 });
   const audited: Omit<AuditRecord, 'at'>[] = [];
+  const warned: string[] = [];
   const server: Server = plainServer((_request, response) => void response.end('ok'));
   const connections = new Connections();
   connections.watch(server);
@@ -49,7 +54,7 @@ async function collectorOf(t: Test) {
     state,
     store,
     connections,
-    log: { info: () => {}, warn: () => {}, error: () => {} },
+    log: { info: () => {}, warn: (_details: object, text: string) => void warned.push(text), error: () => {} },
     record: ownStream(store, state, soleOwner),
     ownership: soleOwner,
     audit: (record) => audited.push(record),
@@ -65,7 +70,7 @@ async function collectorOf(t: Test) {
     await store.close();
   });
   const { port } = server.address() as { port: number };
-  return { port, store, state, audited, connections, server };
+  return { port, store, state, audited, warned, connections, server };
 }
 
 class Agent {
@@ -307,4 +312,82 @@ t.test('an agent that floods waits its turn', async (t) => {
   await flood.until(({ type, ...ack }) => type === 'ack' && (ack as { state?: number }).state === frames.length, 120_000);
   t.ok((await honest.stop()) > 0, 'both are served');
   flood.socket.close();
+});
+
+const nodeOf = (name: string, more: Partial<Node> = {}): Node => ({
+  name,
+  uid: `uid of ${name}`,
+  addresses: [],
+  podCIDRs: [],
+  labels: {},
+  unschedulable: false,
+  ready: true,
+  taints: [],
+  ...more,
+});
+
+t.test('an agent that never reads is cut off when too much waits for it', async (t) => {
+  const { port, state, warned } = await collectorOf(t);
+  const honest = await Honest.start(port, 'honest');
+  const deaf = await Agent.greeted(port, 'deaf');
+  deaf.socket.pause();
+  // What it is asked to judge changes with the cluster's networks, and is as large as a frame allows.
+  const networks = (round: number): string[] =>
+    Array.from({ length: 15_000 }, (_, i) => `2001:db8:${round.toString(16)}:${i.toString(16)}:1111:2222:3333:0/112`);
+  let rounds = 0;
+  for (; rounds < 60 && !warned.some((text) => text.includes('does not read')); rounds++) {
+    state.setObjects({ ...state.objects, nodes: new Map([['other', nodeOf('other', { podCIDRs: networks(rounds) })]]) });
+    await sleep(20);
+  }
+  t.ok(warned.includes('an agent does not read what it is sent: the connection is cut'), `after ${rounds} frames`);
+  deaf.socket.resume();
+  t.equal(await deaf.closed, 1006, 'cut');
+  t.ok((await honest.stop()) > 0, 'who reads is served');
+});
+
+t.test('an agent whose segments hold one byte each is served like others, and keeps nobody waiting', async (t) => {
+  const { port } = await collectorOf(t);
+  const honest = await Honest.start(port, 'honest');
+  let segments = 0;
+  const splitting = createServer({ noDelay: true }, (client) => {
+    const onward = connect({ port, host: '127.0.0.1', noDelay: true });
+    client.on('error', () => {}).on('close', () => onward.destroy());
+    onward.on('error', () => {}).on('close', () => client.destroy());
+    onward.pipe(client);
+    client.on('data', (content) => {
+      segments += content.length;
+      for (const byte of content) onward.write(Buffer.of(byte));
+    });
+  });
+  splitting.listen(0, '127.0.0.1');
+  await once(splitting, 'listening');
+  t.teardown(() => splitting.close());
+  const slow = await Agent.greeted((splitting.address() as { port: number }).port, 'slow');
+  slow.send({ type: 'changes', after: 0, changes: Array.from({ length: limits.changesBatchMax }, (_, i) => changeOf(i + 1, { node: 'slow' })) });
+  await slow.until(({ type, changes }) => type === 'ack' && changes === limits.changesBatchMax, 60_000);
+  t.ok(segments > 10_000, `${segments} segments`);
+  t.ok((await honest.stop()) > 0, 'others are served meanwhile');
+  slow.socket.close();
+});
+
+t.test('a token that names a node by its UID speaks for no other node of that name', async (t) => {
+  const { port, state, audited } = await collectorOf(t);
+  const token = (nodeUid: string): string => jwtOf({ exp: Date.now() / 1_000 + 3_600, aud: audience, name: 'node1', nodeUid });
+  const before = await Agent.greeted(port, 'node1', token('whatever'));
+  t.pass('where the cluster does not show the node, its name has to do');
+  before.socket.close();
+  state.setObjects({ ...state.objects, nodes: new Map([['node1', nodeOf('node1', { uid: 'new' })]]) });
+  const old = new Agent(port, token('old'));
+  await once(old.socket, 'open');
+  // What it says of itself proves nothing.
+  old.hello('node1', { nodeUid: 'new' });
+  t.match(await old.until(({ type }) => type === 'error'), { code: 'NODE_FOREIGN' });
+  t.equal(await old.closed, 4400);
+  t.ok(
+    audited.some(({ who, outcome }) => who === 'node:node1' && outcome === 'refused'),
+    'audited',
+  );
+  const own = await Agent.greeted(port, 'node1', token('new'));
+  t.pass('the node of that UID is welcome');
+  own.socket.close();
 });
