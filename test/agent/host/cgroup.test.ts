@@ -18,7 +18,10 @@ t.test('where it is', async (t) => {
 
 t.test('what it allows', async (t) => {
   const path = '/system.slice/portreeve-agent.service';
-  t.equal(groupText(path, { weight: '20\n', max: '100000 100000\n' }), `in the control group ${path}, as the agent: weight 20 (100 is usual), at most 100 % of a core`);
+  t.equal(
+    groupText(path, { weight: '20\n', max: '100000 100000\n' }),
+    `in the control group ${path}, as the agent: weight 20 (100 is usual), at most 100 % of a core`,
+  );
   t.equal(groupText(path, { weight: '20\n', max: 'max 100000\n' }), `in the control group ${path}, as the agent: weight 20 (100 is usual)`);
   t.match(groupText(path, { weight: '', max: '' }), /has no share of the processor of its own$/);
   t.equal(groupText('/', { weight: '', max: '' }), 'in no control group of their own');
