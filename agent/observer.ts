@@ -13,7 +13,7 @@ import type { Transaction } from './ledger.ts';
 import type { KernelEvents } from './monitors/kernel.ts';
 import { Monitors } from './monitors/monitors.ts';
 import { addTouched, nothingTouched, type Touched } from './monitors/touched.ts';
-import { looksTheSame, nothingRead, type Readings } from './reader.ts';
+import { look, nothingRead, type Readings } from './reader.ts';
 import { readRound, ruleCount } from './round.ts';
 import { type Pace, paces } from './schedule.ts';
 import { sources as everySource } from './sources/index.ts';
@@ -254,10 +254,12 @@ export class Observer {
       const isAllowed = performance.now() >= this.#allowedAt;
       const spent = readingMs();
       await this.#readOnce(isAllowed);
+      const costMs = readingMs() - spent;
+      if (isAllowed) this.#governor.read(costMs);
       this.#governor.sample(performance.now(), this.#spentMs());
       if (!isAllowed) break;
       this.#roundEndedAt = performance.now();
-      this.#roundMs = readingMs() - spent;
+      this.#roundMs = costMs;
     } while (this.#isPending && !this.#closed && performance.now() >= this.#allowedAt);
     if (this.#isPending) this.#soon();
   }
@@ -328,13 +330,18 @@ export class Observer {
       if (why === undefined) continue;
       const checkedMs = Math.max(glanceMs, (this.#readings.outcomes.get(source.name)?.costMs ?? 0) / limits.readingClockShareMax);
       const isFresh = performance.now() - (this.#readAt.get(source.name) ?? Number.NEGATIVE_INFINITY) < checkedMs;
-      if (why === 'clock' && isFresh && (await looksTheSame(this.#options.machine, source, this.#readings)))
-        this.#glancedAt.set(source.name, performance.now());
+      if (why === 'clock' && isFresh && (await this.#looksTheSame(source))) this.#glancedAt.set(source.name, performance.now());
       else worth.add(source.name);
     }
     return worth;
   }
   readonly #glancedAt = new Map<string, number>();
+
+  async #looksTheSame(source: Source): Promise<boolean> {
+    const { isSame, readings } = await look(this.#options.machine, source, { before: this.#readings, meter: readingMs });
+    this.#readings = readings;
+    return isSame;
+  }
 
   /** What a reading by the clock takes, in milliseconds of processor time: where looks stand for most readings, a look. The others are then checks. */
   #costMs({ name }: Source): number {

@@ -67,10 +67,21 @@ export async function readAgain(machine: Machine, before: Readings, file: string
   return { ...before, files: new Map(before.files).set(file, outcome.stdout) };
 }
 
-/** Whether a cheap look shows a source as it was when it was read last. False for those that have no such look. */
-export async function looksTheSame(machine: Machine, source: Source, { outcomes }: Readings): Promise<boolean> {
-  const known = outcomes.get(source.name);
-  return known?.glance !== undefined && known.failures === 0 && (await glanceSafely(machine, source)) === known.glance;
+/**
+ * Whether a cheap look shows a source as it was when it was read last: not so for those that have no such look. What the look has cost is taken into the readings:
+ * the first of all, which compiles code and starts on a busy machine, must not say for long how often there is one.
+ */
+export async function look(
+  machine: Machine,
+  source: Source,
+  { before, meter }: { readonly before: Readings; readonly meter: () => number },
+): Promise<{ readonly isSame: boolean; readonly readings: Readings }> {
+  const known = before.outcomes.get(source.name);
+  if (known?.glance === undefined || known.failures > 0) return { isSame: false, readings: before };
+  const start = meter();
+  const isSame = (await glanceSafely(machine, source)) === known.glance;
+  const outcome = { ...known, glanceCostMs: smoothed(known.glanceCostMs, meter() - start) };
+  return { isSame, readings: { ...before, outcomes: new Map(before.outcomes).set(source.name, outcome) } };
 }
 
 async function glanceSafely(machine: Machine, source: Source): Promise<string | undefined> {

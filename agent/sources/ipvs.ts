@@ -29,8 +29,8 @@ export const ipvs: Source = {
   },
 };
 
-/** The kernel's list is looked at once a second where it is short: 20,000 lines of it take tens of milliseconds. None at all: a minute. */
-const paceOf = (bytes: number): number => (bytes === 0 ? 60_000 : Math.min(10_000, Math.max(1_000, bytes / 50)));
+/** The kernel's list is looked at twice a second where it is short: 20,000 lines of it take tens of milliseconds. None at all: a minute. */
+const paceOf = (bytes: number): number => (bytes === 0 ? 60_000 : Math.min(10_000, Math.max(500, bytes / 50)));
 
 async function ofKernel(machine: Machine, { text, why }: { readonly text: string; readonly why: string }): Promise<Reading> {
   if (isEmptyProc(text)) return madeFile(file, '', '/proc/net/ip_vs');

@@ -1,6 +1,6 @@
 import t from 'tap';
 import type { Machine } from '../../agent/host/machine.ts';
-import { nothingRead, readSources, sameDump } from '../../agent/reader.ts';
+import { look, nothingRead, readMetered, readSources, sameDump } from '../../agent/reader.ts';
 import type { Reading, Source } from '../../agent/sources/source.ts';
 
 // No source here touches a machine.
@@ -52,6 +52,30 @@ t.test('a failure keeps what was read before and says that it failed', async (t)
   t.match(second.outcomes.get('a'), { outcome: 'failed', known: true });
   const third = await readSources(machine, [a], second);
   t.strictSame(texts(third.files), {});
+});
+
+t.test('looks say whether there is something new, and what they cost now', async (t) => {
+  let [text, clock, costMs] = ['one', 0, 100];
+  const meter = () => clock;
+  const a: Source = {
+    ...source('a', facts('a.txt', 'A')),
+    glance: async () => {
+      clock += costMs;
+      return text;
+    },
+  };
+  let readings = await readMetered(machine, [a], { before: nothingRead, meter });
+  const first = readings.outcomes.get('a')?.glanceCostMs as number;
+  costMs = 1;
+  for (let times = 0; times < 20; times++) {
+    const looked = await look(machine, a, { before: readings, meter });
+    t.equal(looked.isSame, true);
+    readings = looked.readings;
+  }
+  t.ok(first > 20 && (readings.outcomes.get('a')?.glanceCostMs as number) < 1.1, 'a dear first look is forgotten');
+  text = 'two';
+  t.equal((await look(machine, a, { before: readings, meter })).isSame, false);
+  t.equal((await look(machine, source('b'), { before: readings, meter })).isSame, false, 'never looked at');
 });
 
 t.test('a reading that is blind in part is a failure with files', async (t) => {

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Uplink } from '../../../agent/uplink.ts';
 import type { Change } from '../../../shared/model/change.ts';
 import type { Fact } from '../../../shared/model/fact.ts';
+import { captureCapability } from '../../../shared/wire/messages.ts';
 import { endpoints, nodePortFactOf } from './facts.ts';
 
 const launcher = new URL('../../../cli/portreeve', import.meta.url).pathname;
@@ -93,10 +94,11 @@ export class LedgerAgent {
     this.uplink = new Uplink({
       collector: collectors,
       heartbeatMs,
-      identity: { node, version: '0.1.0', bootId: 'boot', stream: `run-of-${node}`, startedAt: Date.now(), capabilities: ['trace'] },
+      identity: { node, version: '0.1.0', bootId: 'boot', stream: `run-of-${node}`, startedAt: Date.now(), capabilities: ['trace', captureCapability] },
       begunAt: performance.now(),
       onWant: () => {},
       onTrace: ({ packet }) => ({ result: { walkedOn: node, packet } }),
+      onCapture: async () => ({ archive: Buffer.from(`the files of ${node}`) }),
       onNotice: () => {},
     });
     this.#timer = setInterval(() => this.change(), everyMs);

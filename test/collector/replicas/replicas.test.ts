@@ -42,6 +42,8 @@ async function testReplicas(): Promise<void> {
       });
     await sameAnswers(t, [a, b]);
     t.match(await b.get('explain?node=node1&port=30080'), { connected: true, text: /node1/ });
+    const archive = Buffer.from('the files of node1').toString('base64');
+    for (const collector of [a, b]) t.match(await collector.post('capture', { node: 'node1' }), { node: 'node1', archive }, 'and captured from anywhere');
     for (const node of nodesOf(6))
       for (const collector of [a, b])
         t.match(await collector.post('trace', { node, packet: { dport: '30080' } }), { result: { walkedOn: node } }, `${node} is traced from anywhere`);
