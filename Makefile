@@ -63,7 +63,7 @@ test: deps web bpf watch debs ## run the tests (TESTS="test/x.test.ts …" for s
 	@mkdir -p .tap; rm -f $(tap); status=0; tap run --reporter=silent --output-file=$(tap) $(TESTS) </dev/null || status=$$?; \
 	touch $(tap); node test/support/tally.ts $(tap); exit $$status
 
-bench: deps bpf watch dist/agent.mjs dist/parse.mjs ## run the benchmarks
+bench: deps bpf watch dist/agent.mjs dist/parse.cjs ## run the benchmarks
 	@shopt -s nullglob; for file in test/bench/*.bench.ts; do node --disable-warning=ExperimentalWarning "$$file"; done
 
 soak: deps watch dist/agent.mjs ## churn a node's rules under an agent for MINUTES=30 and compare the end with an oracle, as root
@@ -92,16 +92,16 @@ lint: deps ## check format, house rules and types
 bundle := esbuild --bundle --minify --platform=node --format=esm --target=node24 --log-level=warning --out-extension:.js=.mjs --outdir=dist
 require := import{createRequire}from"node:module";const require=createRequire(import.meta.url);
 
-build: deps dist/agent.mjs dist/parse.mjs web bpf watch launch pages ## check the types, bundle the agent into dist/ and build portreeve-bpf, portreeve-watch, manual pages and completion scripts
+build: deps dist/agent.mjs dist/parse.cjs web bpf watch launch pages ## check the types, bundle the agent into dist/ and build portreeve-bpf, portreeve-watch, manual pages and completion scripts
 	@tsc --noEmit
 
 dist/agent.mjs: $(shell find agent shared cli -name '*.ts') package.json package-lock.json Makefile | node_modules/.package-lock.json
 	@$(bundle) --banner:js='$(require)' agent=cli/agent.program.ts describe.program=agent/host/describe.program.ts yaml.program=agent/host/yaml.program.ts
 
 # With the list of its sources: cli/portreeve uses the bundle only if none of them is newer.
-dist/parse.mjs: $(shell find shared cli -name '*.ts') package.json package-lock.json Makefile | node_modules/.package-lock.json
-	@$(bundle) --metafile=dist/parse.json parse=cli/parse.program.ts
-	@node -p 'Object.keys(JSON.parse(fs.readFileSync("dist/parse.json")).inputs).join("\n")' >dist/parse.sources; rm dist/parse.json
+dist/parse.cjs: $(shell find shared cli -name '*.ts') package.json package-lock.json Makefile | node_modules/.package-lock.json
+	@$(bundle) --format=cjs --out-extension:.js=.cjs --metafile=dist/parse.json parse=cli/parse.program.ts
+	@node -p '`sources="$${Object.keys(JSON.parse(fs.readFileSync("dist/parse.json")).inputs).join(" ")}"`' >dist/parse.sources; rm dist/parse.json
 
 pages: deps ## write manual pages to dist/man and completion scripts to dist/completion
 	@mkdir -p dist/completion

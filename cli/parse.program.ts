@@ -1,10 +1,11 @@
-// `portreeve parse` alone, as a program: what `make build` makes dist/parse.mjs of. A large dump is read in little more than the time in which the modules of the
+// `portreeve parse` alone, as a program: what `make build` makes dist/parse.cjs of. A large dump is read in little more than the time in which the modules of the
 // whole command line are loaded one by one.
 import { parseCommandLine } from './command.ts';
 import { parse } from './commands/parse.command.ts';
 import { exitCodeFor, runProcess, sentence } from './process.ts';
 
-await runProcess(async (words, io) => {
+// A module of CommonJS, which is loaded sooner, cannot wait at its end.
+runProcess(async (words, io) => {
   try {
     return await parse.run(parseCommandLine(parse, words, io.env), io);
   } catch (error) {

@@ -91,9 +91,9 @@ t.test('the bundle of parse is used as long as none of its sources is newer', as
   };
   t.equal(started('dump'), '/cli/main.ts parse\n', 'there is none');
   write('shared/one.ts', '', 1000);
-  write('dist/parse.sources', 'shared/one.ts\nshared/two.ts\n', 2000);
-  write('dist/parse.mjs', '', 2000);
-  t.equal(started('dump'), '/dist/parse.mjs dump\n');
+  write('dist/parse.sources', 'sources="shared/one.ts shared/two.ts"\n', 2000);
+  write('dist/parse.cjs', '', 2000);
+  t.equal(started('dump'), '/dist/parse.cjs dump\n');
   t.equal(started('--help'), '/cli/main.ts parse\n', 'it knows no help');
   write('shared/two.ts', '', 3000);
   t.equal(started('dump'), '/cli/main.ts parse\n');
