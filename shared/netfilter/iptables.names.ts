@@ -15,7 +15,8 @@ export class ChainNames {
     const capacity = 2 ** Math.ceil(Math.log2(Math.max(64, expected)));
     this.#text = text;
     this.#records = new Int32Array(capacity * recordSize);
-    this.#slots = new Int32Array(capacity * 2);
+    // Written before it is read: memory that is read first is mapped twice, and each time all processors are asked to forget what they know of it.
+    this.#slots = new Int32Array(capacity * 2).fill(0);
   }
 
   get length(): number {
