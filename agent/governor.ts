@@ -6,33 +6,24 @@ interface Sample {
   readonly at: number;
   /** Milliseconds of processor time since some beginning. */
   readonly spentMs: number;
-  /** Those of them that went into readings which can be made to wait. */
-  readonly readingMs: number;
 }
 
 /** Processor time of the agent and all that it starts, as it was at some moments. */
 export class Governor {
   /** In order of time; the first is at the edge of the window or before. */
   #samples: Sample[] = [];
-  #readingMs = 0;
 
   /** Takes what has been spent in all until now. Called about every ten seconds and after each reading. */
   sample(at: number, spentMs: number): void {
     const last = this.#samples.at(-1);
-    if (last !== undefined && at - last.at < sampleMinMs)
-      this.#samples[this.#samples.length - 1] = { at: last.at, spentMs: Math.max(last.spentMs, spentMs), readingMs: this.#readingMs };
-    else this.#samples.push({ at, spentMs, readingMs: this.#readingMs });
+    if (last !== undefined && at - last.at < sampleMinMs) this.#samples[this.#samples.length - 1] = { at: last.at, spentMs: Math.max(last.spentMs, spentMs) };
+    else this.#samples.push({ at, spentMs });
     while (this.#samples.length > 2 && (this.#samples[1] as Sample).at <= at - limits.readingWindowMs) this.#samples.shift();
-  }
-
-  /** A reading that could have waited has cost so much. What is told of it is sampled by the next `sample`. */
-  read(costMs: number): void {
-    this.#readingMs += costMs;
   }
 
   /** Forgets what was spent so far: the first reading of all is not what it costs to keep up. */
   begin(at: number, spentMs: number): void {
-    this.#samples = [{ at, spentMs, readingMs: this.#readingMs }];
+    this.#samples = [{ at, spentMs }];
   }
 
   /** Average share of one core over the window; of the time since the beginning where that is less than the window, which then counts as idle. */
@@ -47,23 +38,13 @@ export class Governor {
   }
 
   /**
-   * How long after the last reading the next one has to wait: not at all within the share; beyond it so long that readings take no more than what all else leaves of
-   * it (messages, telling, readings by the clock), or a part of it that is always theirs. `costMs` is what one reading takes.
+   * How long after the last reading the next one has to wait: not at all within the share; beyond it so long that this reading alone does not exceed it.
+   * `costMs` is what one reading takes.
    */
   pauseMs(costMs: number): number {
-    if (!this.isOver) return 0;
-    return costMs / Math.max(limits.readingShareMax - this.#otherShare, limits.readingShareMax * readingPartMin);
-  }
-
-  /** Share of one core over the window that nothing waits for. */
-  get #otherShare(): number {
-    const [first, last] = [this.#samples[0], this.#samples.at(-1)];
-    return first === undefined || last === undefined ? 0 : this.share - (last.readingMs - first.readingMs) / limits.readingWindowMs;
+    return this.isOver ? costMs / limits.readingShareMax : 0;
   }
 }
-
-/** Of the share, what is left to readings whatever else is done. */
-const readingPartMin = 0.25;
 
 /** Samples closer together than this become one. */
 const sampleMinMs = 1_000;

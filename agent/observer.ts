@@ -254,12 +254,10 @@ export class Observer {
       const isAllowed = performance.now() >= this.#allowedAt;
       const spent = readingMs();
       await this.#readOnce(isAllowed);
-      const costMs = readingMs() - spent;
-      if (isAllowed) this.#governor.read(costMs);
       this.#governor.sample(performance.now(), this.#spentMs());
       if (!isAllowed) break;
       this.#roundEndedAt = performance.now();
-      this.#roundMs = costMs;
+      this.#roundMs = readingMs() - spent;
     } while (this.#isPending && !this.#closed && performance.now() >= this.#allowedAt);
     if (this.#isPending) this.#soon();
   }

@@ -7,10 +7,7 @@ const second = 1_000;
 function after(share: number, ms: number): Governor {
   const governor = new Governor();
   governor.begin(0, 500);
-  for (let at = 0; at <= ms; at += 10 * second) {
-    if (at > 0) governor.read(10 * second * share);
-    governor.sample(at, 500 + at * share);
-  }
+  for (let at = 0; at <= ms; at += 10 * second) governor.sample(at, 500 + at * share);
   return governor;
 }
 

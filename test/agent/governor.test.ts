@@ -16,23 +16,9 @@ t.test('within its share nothing waits, however much is told', async (t) => {
 t.test('beyond it a reading waits in proportion to what the one before has cost', async (t) => {
   const governor = new Governor();
   governor.begin(0, 0);
-  governor.read(allowedMs + 1);
   governor.sample(10_000, allowedMs + 1);
   t.equal(governor.isOver, true);
   t.equal(governor.pauseMs(40), 40 / limits.readingShareMax);
-});
-
-t.test('what is spent on all else is taken off what readings may take, but for a part', async (t) => {
-  const pause = (readings: number, others: number): number => {
-    const governor = new Governor();
-    governor.begin(0, 0);
-    governor.read(readings * allowedMs);
-    governor.sample(10_000, (readings + others) * allowedMs);
-    return Math.round(governor.pauseMs(40));
-  };
-  t.equal(pause(1.1, 0.25), Math.round(40 / (limits.readingShareMax * 0.75)));
-  t.equal(pause(0.6, 0.5), Math.round(40 / (limits.readingShareMax * 0.5)));
-  t.equal(pause(0.1, 3), Math.round(40 / (limits.readingShareMax * 0.25)));
 });
 
 t.test('what was spent before the window is forgiven', async (t) => {
