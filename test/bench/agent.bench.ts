@@ -33,8 +33,8 @@ const idleSeconds = Number(process.env.IDLE ?? 30);
  * A legacy table is dumped whole at each change.
  */
 function paceOf(services: number, backend: Backend): { readonly own: number; readonly all: number; readonly syncMs: number } {
-  if (services <= 100) return { own: 50, all: 20, syncMs: 1_000 };
-  return backend === 'nft' ? { own: 40, all: 6, syncMs: 5_000 } : { own: 8, all: 6, syncMs: 15_000 };
+  if (services <= 100) return backend === 'nft' ? { own: 50, all: 20, syncMs: 1_000 } : { own: 20, all: 8, syncMs: 5_000 };
+  return backend === 'nft' ? { own: 16, all: 2, syncMs: 15_000 } : { own: 4, all: 2, syncMs: 15_000 };
 }
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const line = (name: string, value: string, budget = '') => process.stdout.write(`  ${name.padEnd(42)} ${value.padStart(24)}  ${budget}\n`);
