@@ -1,5 +1,4 @@
-// `portreeve parse` alone, as a program: what `make build` makes dist/parse.cjs of. A large dump is read in little more than the time in which the modules of the
-// whole command line are loaded one by one.
+// `portreeve parse` alone, as a program: what `make build` makes dist/parse.cjs of, as one file is loaded sooner than dozens of modules.
 import { parseCommandLine } from './command.ts';
 import { parse } from './commands/parse.command.ts';
 import { exitCodeFor, runProcess, sentence } from './process.ts';

