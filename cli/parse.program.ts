@@ -3,8 +3,8 @@ import { parseCommandLine } from './command.ts';
 import { parse } from './commands/parse.command.ts';
 import { exitCodeFor, runProcess, sentence } from './process.ts';
 
-// A module of CommonJS, which is loaded sooner, cannot wait at its end.
-runProcess(async (words, io) => {
+// A module of CommonJS, which is loaded sooner, cannot wait at its end; this never rejects.
+void runProcess(async (words, io) => {
   try {
     return await parse.run(parseCommandLine(parse, words, io.env), io);
   } catch (error) {
