@@ -99,9 +99,14 @@ dist/agent.mjs: $(shell find agent shared cli -name '*.ts') package.json package
 	@$(bundle) --banner:js='$(require)' agent=cli/agent.program.ts describe.program=agent/host/describe.program.ts yaml.program=agent/host/yaml.program.ts
 
 # With the list of its sources: cli/portreeve uses the bundle only if none of them is newer.
-dist/parse.cjs: $(shell find shared cli -name '*.ts') package.json package-lock.json Makefile | node_modules/.package-lock.json
+dist/parse.cjs: dist/skim.wasm $(shell find shared cli -name '*.ts') package.json package-lock.json Makefile | node_modules/.package-lock.json
 	@$(bundle) --format=cjs --out-extension:.js=.cjs --metafile=dist/parse.json parse=cli/parse.program.ts
-	@node -p '`sources="$${Object.keys(JSON.parse(fs.readFileSync("dist/parse.json")).inputs).join(" ")}"`' >dist/parse.sources; rm dist/parse.json
+	@node -p '`sources="$${Object.keys(JSON.parse(fs.readFileSync("dist/parse.json")).inputs).concat("shared/netfilter/machine/skim.ts").join(" ")}"`' >dist/parse.sources; rm dist/parse.json
+
+# The machine code by which bundles read large dumps: each finds it in its own folder.
+dist/skim.wasm: $(wildcard shared/netfilter/machine/*) package-lock.json | node_modules/.package-lock.json
+	@mkdir -p $(@D)
+	@asc shared/netfilter/machine/skim.ts --config shared/netfilter/machine/asconfig.json --outFile $@
 
 pages: deps ## write manual pages to dist/man and completion scripts to dist/completion
 	@mkdir -p dist/completion
@@ -109,10 +114,11 @@ pages: deps ## write manual pages to dist/man and completion scripts to dist/com
 	@for shell in bash zsh fish; do cli/portreeve completion $$shell >dist/completion/portreeve.$$shell; done
 
 # All commands, the collector included, for packages: what a command needs is loaded when it runs. SQLite has a part in machine code, and stays a package.
-dist/portreeve/portreeve.mjs: $(shell find agent shared cli collector -name '*.ts') package.json package-lock.json Makefile | node_modules/.package-lock.json
+dist/portreeve/portreeve.mjs: dist/skim.wasm $(shell find agent shared cli collector -name '*.ts') package.json package-lock.json Makefile | node_modules/.package-lock.json
 	@rm -rf dist/portreeve
 	@$(bundle)/portreeve --splitting --chunk-names='chunk-[hash]' --external:better-sqlite3 --banner:js='$(require)' portreeve=cli/main.ts \
 	  sqlite.worker=collector/store/sqlite.worker.ts describe.program=agent/host/describe.program.ts yaml.program=agent/host/yaml.program.ts
+	@cp dist/skim.wasm dist/portreeve/
 
 launch: ## build dist/portreeve-launch and dist/portreeve-relay, which packages start daemons and eBPF with, where a C compiler is
 	@if command -v gcc >/dev/null && [ -e /usr/include/stdio.h ]; then $(MAKE) dist/portreeve-launch dist/portreeve-relay; \

@@ -14,11 +14,11 @@ export interface ParseSummary {
 }
 
 /** The whole text; and what it holds, if it begins as those of iptables-save do: that is read while the text arrives. Rejects if it cannot be read on. */
-export async function readArriving({ bytes, lengths }: Arrival): Promise<{ readonly bytes: Buffer; readonly parsed: IptablesParsed | undefined }> {
+export async function readArriving({ bytes, lengths, machine }: Arrival): Promise<{ readonly bytes: Buffer; readonly parsed: IptablesParsed | undefined }> {
   let reader: IptablesReader | undefined;
   let arrived = 0;
   for await (arrived of lengths) {
-    if (dumpStarts.has(bytes[0])) reader ??= new IptablesReader(bytes);
+    if (dumpStarts.has(bytes[0])) reader ??= new IptablesReader(bytes, {}, machine);
     reader?.advance(arrived);
   }
   if (arrived === bytes.length) return { bytes, parsed: reader?.finish() };

@@ -1,4 +1,5 @@
 // What a scan notes of the lines of a dump: numbers in arrays, as half a million lines are too many to make an object of each.
+import { type Arrays, heapArrays } from './iptables.arrays.ts';
 
 /** Something of each line. */
 export class Lines {
@@ -9,12 +10,14 @@ export class Lines {
   kinds: Uint8Array;
   /** The number of the chain whose rule it is; of no meaning for other lines. */
   chains: Uint32Array;
+  readonly #arrays: Arrays;
 
-  constructor(expected: number) {
+  constructor(expected: number, arrays = heapArrays) {
     const capacity = Math.max(64, expected);
-    this.starts = new Uint32Array(capacity);
-    this.kinds = new Uint8Array(capacity);
-    this.chains = new Uint32Array(capacity);
+    this.#arrays = arrays;
+    this.starts = arrays.uint32(capacity);
+    this.kinds = arrays.uint8(capacity);
+    this.chains = arrays.uint32(capacity);
   }
 
   /** How many lines there may be before `grow` is due. */
@@ -25,9 +28,9 @@ export class Lines {
   /** Makes room for as many lines again. */
   grow(): void {
     const capacity = this.capacity * 2;
-    this.starts = copied(this.starts, new Uint32Array(capacity));
-    this.kinds = copied(this.kinds, new Uint8Array(capacity));
-    this.chains = copied(this.chains, new Uint32Array(capacity));
+    this.starts = copied(this.starts, this.#arrays.uint32(capacity));
+    this.kinds = copied(this.kinds, this.#arrays.uint8(capacity));
+    this.chains = copied(this.chains, this.#arrays.uint32(capacity));
   }
 }
 

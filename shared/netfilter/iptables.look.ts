@@ -1,4 +1,5 @@
 // A quick look at each rule while a dump is scanned: whether every match, target and option in it is known. Nearly all are, and are not decoded for that.
+import { heapArrays } from './iptables.arrays.ts';
 import { apostrophe, backslash, bracket, dash, quote, space } from './iptables.bytes.ts';
 import { genericOptions } from './iptables.decode.ts';
 import { Numbers } from './iptables.lines.ts';
@@ -20,18 +21,18 @@ export class QuickLook {
   readonly #names: ChainNames;
   readonly #doubtful = new Numbers();
   /** Where rules jump to, and in which lines they are: looked up for many at once. */
-  readonly #jumps: NamesToFind;
-  readonly #jumpLines: Int32Array;
+  readonly jumps: NamesToFind;
+  readonly jumpLines: Int32Array;
   /** Jumps to chains that were not there yet: a line, a table, and where the name starts and ends, one after another. */
   readonly #open = new Numbers();
 
-  constructor(text: DumpText, names: ChainNames) {
+  constructor(text: DumpText, names: ChainNames, arrays = heapArrays) {
     this.#text = text;
     this.#names = names;
     // An agent keeps the text of each chain that has changed, and this with it.
     const places = Math.min(namesAtOnce, Math.ceil(text.bytes.length / jumpBytesMin));
-    this.#jumps = new NamesToFind(Math.max(1, places));
-    this.#jumpLines = new Int32Array(Math.max(1, places));
+    this.jumps = new NamesToFind(Math.max(1, places), arrays);
+    this.jumpLines = arrays.int32(Math.max(1, places));
   }
 
   /** Looks at a rule of a table: its words from behind the chain's name on. False if the decoder has to look. */
@@ -51,9 +52,9 @@ export class QuickLook {
 
   /** Notes where the rule of a line jumps to. */
   noteJump(line: number, table: number, name: Name): void {
-    if (this.#jumps.isFull) this.#findJumps();
-    this.#jumpLines[this.#jumps.length] = line;
-    this.#jumps.push(table, name);
+    if (this.jumps.isFull) this.#findJumps();
+    this.jumpLines[this.jumps.length] = line;
+    this.jumps.push(table, name);
   }
 
   /** Whether there is such a target. */
@@ -71,13 +72,13 @@ export class QuickLook {
   /** Where a chain's name stands in one rule there may be a target's in another of the same stencil. */
   #findJumps(): void {
     const { bytes } = this.#text;
-    const jumps = this.#jumps;
+    const jumps = this.jumps;
     this.#names.findAll(jumps);
     for (let i = 0; i < jumps.length; i++) {
       if ((jumps.found[i] as number) >= 0) continue;
       const start = jumps.starts[i] as number;
       if (bytes[start - 2] === letterJ && knownTargets.has(bytes, start, jumps.ends[i] as number)) continue;
-      for (const list of [this.#jumpLines, jumps.tables, jumps.starts, jumps.ends]) this.#open.push(list[i] as number);
+      for (const list of [this.jumpLines, jumps.tables, jumps.starts, jumps.ends]) this.#open.push(list[i] as number);
     }
     jumps.length = 0;
   }

@@ -1,22 +1,35 @@
 // Finds chains by their names as the text has them. A dump may have hundreds of thousands of chains, most of which are never asked for: no strings are made.
+import { type Arrays, heapArrays } from './iptables.arrays.ts';
 import { space } from './iptables.bytes.ts';
 import { type DumpText, hashOf } from './iptables.text.ts';
 
 /** All chains of a dump by table and name. Chains are numbered from 0 in the order of their first mention. */
 export class ChainNames {
   readonly #text: DumpText;
+  readonly #arrays: Arrays;
   /** For each chain where its name starts and ends, its table, and the line of its declaration: in one array, so that a look-up touches few cache lines. */
   #records: Int32Array;
   #length = 0;
   /** Open addressing: the number of a chain and one, and some bits of its hash (see `tagOf`); 0 for a free slot. A power of two, at most half full. */
   #slots: Int32Array;
 
-  constructor(text: DumpText, expected: number) {
+  constructor(text: DumpText, expected: number, arrays = heapArrays) {
     const capacity = 2 ** Math.ceil(Math.log2(Math.max(64, expected)));
     this.#text = text;
-    this.#records = new Int32Array(capacity * recordSize);
+    this.#arrays = arrays;
+    this.#records = arrays.int32(capacity * recordSize);
     // Written before it is read: memory that is read first is mapped twice, and each time all processors are asked to forget what they know of it.
-    this.#slots = new Int32Array(capacity * 2).fill(0);
+    this.#slots = arrays.int32(capacity * 2).fill(0);
+  }
+
+  /** What machine code adds chains to, as `add` does. */
+  get arrays(): { readonly records: Int32Array; readonly slots: Int32Array } {
+    return { records: this.#records, slots: this.#slots };
+  }
+
+  /** Machine code has added chains, of which there are so many now. */
+  added(length: number): void {
+    this.#length = length;
   }
 
   get length(): number {
@@ -157,10 +170,10 @@ export class ChainNames {
   }
 
   #grow(): void {
-    const records = new Int32Array(this.#records.length * 2);
+    const records = this.#arrays.int32(this.#records.length * 2);
     records.set(this.#records);
     this.#records = records;
-    const slots = new Int32Array(this.#slots.length * 2);
+    const slots = this.#arrays.int32(this.#slots.length * 2);
     const last = slots.length - 1;
     for (let id = 0; id < this.#length; id++) {
       const hash = inTable(this.#text.hash(this.startOf(id), this.endOf(id)), this.tableOf(id));
@@ -214,12 +227,12 @@ export class NamesToFind {
   readonly found: Int32Array;
 
   /** `places`: how many at once. */
-  constructor(places: number) {
-    this.tables = new Int32Array(places);
-    this.starts = new Int32Array(places);
-    this.ends = new Int32Array(places);
-    this.hashes = new Int32Array(places);
-    this.found = new Int32Array(places);
+  constructor(places: number, arrays = heapArrays) {
+    this.tables = arrays.int32(places);
+    this.starts = arrays.int32(places);
+    this.ends = arrays.int32(places);
+    this.hashes = arrays.int32(places);
+    this.found = arrays.int32(places);
   }
 
   get isFull(): boolean {

@@ -2,6 +2,7 @@
 import { carriageReturn, lineFeed } from './iptables.bytes.ts';
 import { cutReason, decodedRulesMax, type IptablesChain, type IptablesDump, TableChains } from './iptables.chain.ts';
 import { lineKind } from './iptables.lines.ts';
+import type { Machine } from './iptables.machine.ts';
 import type { DecodeContext } from './iptables.options.ts';
 import { DumpedChains } from './iptables.order.ts';
 import { type IptablesOptions, Scan, scanLines, type TableScan } from './iptables.scan.ts';
@@ -38,9 +39,9 @@ export function parseIptables(text: Buffer | string, options: IptablesOptions = 
 export class IptablesReader {
   readonly #scan: Scan;
 
-  /** A buffer of the size of the dump, yet to be filled from its start on. */
-  constructor(bytes: Buffer, options: IptablesOptions = {}) {
-    this.#scan = new Scan(bytes, options);
+  /** A buffer of the size of the dump, yet to be filled from its start on; a machine's, if there is one. */
+  constructor(bytes: Buffer, options: IptablesOptions = {}, machine?: Machine) {
+    this.#scan = new Scan(bytes, options, machine);
   }
 
   /** Reads the whole lines among the first `length` bytes, which have arrived. */

@@ -19,6 +19,7 @@ import {
 import { builtinChain } from './iptables.hooks.ts';
 import { Lines, lineKind } from './iptables.lines.ts';
 import { QuickLook } from './iptables.look.ts';
+import type { Machine } from './iptables.machine.ts';
 import { ChainNames, Name, nameAt } from './iptables.names.ts';
 import type { Builtin, IdRange } from './iptables.order.ts';
 import { builtinNameMax, skim, skimMargin } from './iptables.skim.ts';
@@ -32,7 +33,7 @@ export function scanLines(scan: Scan, until: number): void {
   const { bytes, text } = scan;
   const skimUntil = until + skimMargin <= bytes.length ? until : bytes.lastIndexOf(text.newline, -1 - skimMargin) + 1;
   while (scan.at < until) {
-    if (skim(scan, skimUntil)) continue;
+    if (scan.machine?.skim(scan, skimUntil) ?? skim(scan, skimUntil)) continue;
     const start = scan.at;
     const end = scan.lineEnd(start);
     scan.beginLine(start);
@@ -91,13 +92,16 @@ export class Scan {
   implicit = false;
   /** Chain of the rule before, -1 at the start of a table. */
   lastId = -1;
+  /** Whose memory holds the text, if it is one's. */
+  readonly machine: Machine | undefined;
 
-  constructor(bytes: Buffer, options: IptablesOptions) {
+  constructor(bytes: Buffer, options: IptablesOptions, machine?: Machine) {
     this.bytes = bytes;
+    this.machine = machine;
     this.text = new DumpText(bytes);
-    this.lines = new Lines(Math.ceil(bytes.length / lineBytes));
-    this.names = new ChainNames(this.text, Math.ceil(bytes.length / bytesPerChain));
-    this.look = new QuickLook(this.text, this.names);
+    this.lines = new Lines(Math.ceil(bytes.length / lineBytes), machine);
+    this.names = new ChainNames(this.text, Math.ceil(bytes.length / bytesPerChain), machine);
+    this.look = new QuickLook(this.text, this.names, machine);
     this.fixedFamily = options.family;
     this.family = options.family ?? 'ip';
     this.backend = options.backend ?? 'legacy';
@@ -340,7 +344,7 @@ function openTable(scan: Scan, name: string): TableScan {
     scan.table = known;
     return known;
   }
-  scan.table = { backend, family, name, line, number: scan.tables.length, ranges: [range], stencils: new Stencils(scan.text), ruleCount: 0 };
+  scan.table = { backend, family, name, line, number: scan.tables.length, ranges: [range], stencils: new Stencils(scan.text, scan.machine), ruleCount: 0 };
   scan.tables.push(scan.table);
   return scan.table;
 }

@@ -1,4 +1,5 @@
 // Stencils: the text of a rule with holes where its values stand. Of hundreds of thousands of rules nearly all fit one of some dozens.
+import { type Arrays, heapArrays } from './iptables.arrays.ts';
 import { apostrophe, bracket, dash } from './iptables.bytes.ts';
 import type { Name } from './iptables.names.ts';
 import { blanks, type DumpText, firstOf, lessIn, lowBytes, mixed, printables, quotesIn } from './iptables.text.ts';
@@ -10,18 +11,22 @@ import { blanks, type DumpText, firstOf, lessIn, lowBytes, mixed, printables, qu
 export class Stencils {
   readonly #text: DumpText;
   readonly #numbers = new Map<string, number>();
-  readonly #code = new StencilCode();
-  readonly #declaration: number;
+  readonly code: StencilCode;
+  /** The stencil of declarations. */
+  readonly declaration: number;
   /** For each stencil the two that followed it last, the last first; -1 for none. */
-  readonly #next = new Int32Array(2 * stencilsMax).fill(-1);
+  readonly next: Int32Array;
   /** The stencil of the rule before. */
-  #last = 0;
-  #fitted = 0;
+  last = 0;
+  /** How many rules have fitted. */
+  fitted = 0;
   #learned = 0;
 
-  constructor(text: DumpText) {
+  constructor(text: DumpText, arrays = heapArrays) {
     this.#text = text;
-    this.#declaration = this.#numberOf([
+    this.code = new StencilCode(arrays);
+    this.next = arrays.int32(2 * stencilsMax).fill(-1);
+    this.declaration = this.#numberOf([
       { literal: ':', hole: holes.chain },
       { literal: ` - [0:0]${String.fromCharCode(text.newline)}`, hole: holes.none },
     ]) as number;
@@ -32,16 +37,16 @@ export class Stencils {
    * The line must end 8 bytes before the text or more. The chain that the rule jumps to is put into `jump`; its `end` is 0 if no chain is to be looked up.
    */
   fit(at: number, jump: Name): number {
-    const next = this.#next;
-    const place = this.#last * 2;
+    const next = this.next;
+    const place = this.last * 2;
     for (let i = 0; i < 2; i++) {
       const stencil = next[place + i] as number;
       const end = stencil < 0 ? -1 : this.#fits(stencil, at, jump);
       if (end < 0) continue;
       next[place + i] = next[place] as number;
       next[place] = stencil;
-      this.#last = stencil;
-      this.#fitted++;
+      this.last = stencil;
+      this.fitted++;
       return end;
     }
     return -1;
@@ -49,21 +54,21 @@ export class Stencils {
 
   /** Where the line ends (behind the newline) that begins at an offset, if it declares a chain as most are; -1 otherwise. The chain is put into `name`. */
   fitDeclaration(at: number, name: Name): number {
-    return this.#fits(this.#declaration, at, name);
+    return this.#fits(this.declaration, at, name);
   }
 
   /** Makes a stencil of a rule in which all is known, unless too many before were of no use. */
   learn(start: number, end: number, known: KnownNames): void {
-    if (this.#learned > learnedMin + this.#fitted / fittedPerLearned) return;
+    if (this.#learned > learnedMin + this.fitted / fittedPerLearned) return;
     this.#learned++;
     const parts = partsOf(this.#text.bytes.toString('latin1', start, end), known);
     if (parts.filter(({ hole }) => hole === holes.chain).length > 1) return;
     const stencil = this.#numberOf(parts);
     if (stencil === undefined) return;
-    const place = this.#last * 2;
-    this.#next[place + 1] = this.#next[place] as number;
-    this.#next[place] = stencil;
-    this.#last = stencil;
+    const place = this.last * 2;
+    this.next[place + 1] = this.next[place] as number;
+    this.next[place] = stencil;
+    this.last = stencil;
   }
 
   /** The number of a stencil, new or known; undefined if there is no room for it. A new one is expected to be followed by rules like its own. */
@@ -72,16 +77,16 @@ export class Stencils {
     const known = this.#numbers.get(key);
     if (known !== undefined) return known;
     const added = this.#numbers.size;
-    if (added === stencilsMax || !this.#code.add(parts)) return undefined;
+    if (added === stencilsMax || !this.code.add(parts)) return undefined;
     this.#numbers.set(key, added);
-    this.#next[added * 2] = added;
+    this.next[added * 2] = added;
     return added;
   }
 
   /** One loop for all kinds of holes: what is compiled for the first rules is then right for the others too. */
   #fits(stencil: number, start: number, jump: Name): number {
     const { view } = this.#text;
-    const { code, offsets } = this.#code;
+    const { numbers: code, offsets } = this.code;
     let place = offsets[stencil] as number;
     let at = start;
     jump.end = 0;
@@ -141,10 +146,16 @@ interface Part {
 /** Stencils as numbers, for each part: how many quads of literal text, these, a mask for the next quad, its bytes, how many these are, and the hole. */
 class StencilCode {
   /** One array for good: code that is compiled for it need not be compiled again. */
-  readonly code = new Int32Array(codeMax);
+  readonly numbers: Int32Array;
   /** Where each stencil begins. */
-  readonly offsets: number[] = [];
+  readonly offsets: Int32Array;
+  #stencils = 0;
   #length = 0;
+
+  constructor(arrays: Arrays) {
+    this.numbers = arrays.int32(codeMax);
+    this.offsets = arrays.int32(stencilsMax);
+  }
 
   /** False if there is no room. */
   add(parts: readonly Part[]): boolean {
@@ -155,8 +166,8 @@ class StencilCode {
       return [quads.length, ...quads, lowBytes(rest), bytes.readInt32LE(literal.length - rest) & lowBytes(rest), rest, hole];
     });
     if (this.#length + numbers.length > codeMax) return false;
-    this.offsets.push(this.#length);
-    this.code.set(numbers, this.#length);
+    this.offsets[this.#stencils++] = this.#length;
+    this.numbers.set(numbers, this.#length);
     this.#length += numbers.length;
     return true;
   }
