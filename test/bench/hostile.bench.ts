@@ -1,4 +1,5 @@
-// What hostile agents cost honest ones: the time from a change to its acknowledgement, alone and beside each attack, measured in turns in one run.
+// What hostile agents cost honest ones: the time from a change to its acknowledgement, alone and beside each attack, measured in turns in one run; and what honest
+// agents with much to tell wait: many that connect at once with their whole state, and one that has been away for long.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -7,49 +8,84 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { limits } from '../../shared/limits.ts';
-import { changeOf, TestAgent } from '../collector/ingest/client.ts';
+import { changeOf, nodePortFact, TestAgent } from '../collector/ingest/client.ts';
 import { objectsOf, writeObjects } from '../collector/ingest/cluster.ts';
 import { freePort } from '../delivery/ports.ts';
 import { median, quantile } from './compared.ts';
 
 const seconds = Number(process.env.SECONDS ?? 3);
 const rounds = Number(process.env.ROUNDS ?? 3);
+/** Part of the name of the attacks that are made; empty: all. */
+const only = process.env.ONLY ?? '';
 
-type Attack = (port: number) => Promise<() => void>;
+/** Attacks for as long as its process lives. */
+type Attack = (port: number) => Promise<void>;
 
-const put = Array.from({ length: limits.stateFactsMax }, (_, i) => ({ kind: 'sysctl', key: `sysctl/${i}`, name: `${i}`, value: 'x'.repeat(1_500) }));
+/** Stands in a template for a number of a fixed width: spaces and digits. */
+const hole = '#'.repeat(12);
+
+/** A message as a frame that is made once, so that the attacker spends no time on making it: its mask is zero, and only numbers are written into a copy. */
+function frameOf(template: string): (number: (i: number) => number) => Buffer {
+  const payload = Buffer.from(template);
+  const head = Buffer.alloc(14);
+  head.writeUInt8(0x81, 0);
+  head.writeUInt8(0xff, 1);
+  head.writeBigUInt64BE(BigInt(payload.length), 2);
+  const made = Buffer.concat([head, payload]);
+  const holes: number[] = [];
+  for (let at = made.indexOf(hole); at >= 0; at = made.indexOf(hole, at + hole.length)) holes.push(at);
+  return (number) => {
+    const frame = Buffer.from(made);
+    holes.forEach((at, i) => void frame.write(String(number(i)).padStart(hole.length), at, 'latin1'));
+    return frame;
+  };
+}
+
+/** Agents that send as fast as TCP lets them. The process ends with an error when one of them is cut off: then it is no attack any more. */
 const flooding =
-  (frame: (seq: number) => string): Attack =>
+  (count: number, frameFor: (node: string) => (turn: number) => Buffer): Attack =>
   async (port) => {
-    const agent = await TestAgent.start(`http://127.0.0.1:${port}`, { node: 'hostile', stream: `run-${Math.random()}` });
-    let seq = 0;
-    const timer = setInterval(() => {
-      while (agent.socket.readyState === 1 && agent.socket.bufferedAmount < 4 * limits.frameBytesMax) agent.socket.send(frame(++seq));
-    }, 1);
-    return () => {
-      clearInterval(timer);
-      agent.socket.terminate();
-    };
+    for (let i = 0; i < count; i++) {
+      const node = `hostile${i}`;
+      const agent = await TestAgent.start(`http://127.0.0.1:${port}`, { node, stream: `run-${Math.random()}` });
+      void agent.closed.then(() => process.exit(1));
+      agent.socket.on('message', () => void (agent.received.length = 0));
+      const { _socket: socket } = agent.socket as unknown as { readonly _socket: Socket };
+      const frame = frameFor(node);
+      let turn = 0;
+      const pump = (): void => {
+        while (socket.write(frame(turn++)));
+      };
+      socket.on('drain', pump);
+      pump();
+    }
   };
 
+const put = Array.from({ length: limits.stateFactsMax }, (_, i) => ({ kind: 'sysctl', key: `sysctl/${i}`, name: `${i}`, value: 'x'.repeat(1_500) }));
+const states = (): ((turn: number) => Buffer) => {
+  const frame = frameOf(JSON.stringify({ type: 'state', seq: hole, full: true, more: false, at: 1, put, delete: [] }).replace(`"${hole}"`, hole));
+  return (turn) => frame(() => turn + 1);
+};
+const changes = (node: string): ((turn: number) => Buffer) => {
+  const stream = `flood ${Math.random()}`;
+  const batch = Array.from({ length: limits.changesBatchMax }, () => ({ ...changeOf(1, { node, stream }), seq: hole }));
+  const frame = frameOf(JSON.stringify({ type: 'changes', changes: batch }).replaceAll(`"${hole}"`, hole));
+  return (turn) => frame((i) => turn * limits.changesBatchMax + i + 1);
+};
+
 const attacks: Readonly<Record<string, Attack>> = {
-  'states of 0.8 MB without end': flooding((seq) => JSON.stringify({ type: 'state', seq, full: true, more: false, at: 1, put, delete: [] })),
-  'changes without end': flooding((seq) =>
-    JSON.stringify({
-      type: 'changes',
-      changes: Array.from({ length: 200 }, (_, i) => changeOf((seq - 1) * 200 + i + 1, { node: 'hostile', stream: 'flood' })),
-    }),
-  ),
+  'states of 0.8 MB without end': flooding(1, states),
+  'changes without end': flooding(1, changes),
+  'states of 0.8 MB without end, from 8 nodes': flooding(8, states),
+  'changes without end, from 8 nodes': flooding(8, changes),
   '10,000 half-open connections': async (port) => {
     const sockets: Socket[] = [];
     const timer = setInterval(() => {
       for (let i = 0; i < 50; i++) sockets.push(connect(port, '127.0.0.1').on('error', () => {}));
       if (sockets.length > 10_000) clearInterval(timer);
     }, 10);
-    return () => {
-      clearInterval(timer);
-      for (const socket of sockets) socket.destroy();
-    };
+    // The timer alone would let the process end.
+    setInterval(() => {}, 1_000);
   },
 };
 
@@ -68,47 +104,114 @@ async function latencies(agent: TestAgent, begin: number): Promise<number[]> {
   return taken;
 }
 
-async function compare(): Promise<void> {
+interface Running {
+  readonly port: number;
+  stop(): Promise<void>;
+}
+
+async function startCollector(): Promise<Running> {
   const directory = mkdtempSync(join(tmpdir(), 'portreeve-hostile-'));
   const port = await freePort();
   await writeObjects(join(directory, 'cluster'), objectsOf());
   const words = [join(import.meta.dirname, '../delivery/collector.program.ts'), String(port), join(directory, 'data'), join(directory, 'cluster')];
-  const collector = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...words], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const flags = process.env.COLLECTOR_FLAGS?.split(' ') ?? [];
+  const collector = spawn(process.execPath, [...flags, '--disable-warning=ExperimentalWarning', ...words], { stdio: ['ignore', 'pipe', 'inherit'] });
   await once(collector.stdout, 'data');
+  const stop = async (): Promise<void> => {
+    collector.kill('SIGTERM');
+    await once(collector, 'close');
+    rmSync(directory, { recursive: true });
+  };
+  return { port, stop };
+}
+
+/** Milliseconds until 50 agents that connect at once with 500 NodePorts each, 0.3 MB, have theirs acknowledged. */
+async function storm(port: number, round: number): Promise<number> {
+  const facts = Array.from({ length: limits.stateFactsMax }, (_, i) =>
+    nodePortFact(30_000 + i, 'forward', [`10.244.1.${i % 250}:8080`, `10.244.2.${i % 250}:8080`]),
+  );
+  const begun = performance.now();
+  const agents = await Promise.all(
+    Array.from({ length: 50 }, async (_, i) => {
+      const agent = await TestAgent.start(`http://127.0.0.1:${port}`, { node: `storm${i}`, stream: `run-${round}` });
+      agent.sendFacts(facts);
+      await agent.until('ack', ({ state }) => state === 1);
+      return agent;
+    }),
+  );
+  const ms = performance.now() - begun;
+  for (const { socket } of agents) socket.terminate();
+  return ms;
+}
+
+/** Milliseconds until a node that was away has 40,000 changes stored, sent as an agent sends them: batches behind one another, as the acknowledgements come. */
+async function catchUp(port: number, round: number): Promise<number> {
+  const agent = await TestAgent.start(`http://127.0.0.1:${port}`, { node: 'away', stream: `run-${round}` });
+  const begun = performance.now();
+  const batches = 200;
+  const batchOf = (batch: number) =>
+    Array.from({ length: limits.changesBatchMax }, (_, i) => changeOf(batch * limits.changesBatchMax + i + 1, { node: 'away', stream: `run-${round}` }));
+  let sent = 0;
+  for (let stored = 0; stored < batches; stored++) {
+    while (sent < batches && sent < stored + 5) agent.sendChanges(batchOf(sent++));
+    for (const deadline = Date.now() + 120_000; Date.now() < deadline; ) {
+      const ack = await agent.until('ack', ({ changes }) => changes >= (stored + 1) * limits.changesBatchMax).catch(() => undefined);
+      if (ack !== undefined) break;
+    }
+  }
+  agent.socket.terminate();
+  return performance.now() - begun;
+}
+
+async function compare(): Promise<void> {
+  const collector = await startCollector();
+  const { port } = collector;
+  const of = (values: readonly number[]): string => `${median(values).toFixed(1)} ms (${values.map((each) => each.toFixed(1)).join(', ')})`;
+  if ('storm'.includes(only)) {
+    const taken: number[] = [];
+    for (let round = 0; round < rounds; round++) taken.push(await storm(port, round));
+    console.log(`50 agents that connect at once with 0.3 MB of state each: ${of(taken)}`);
+  }
   const honest = await TestAgent.start(`http://127.0.0.1:${port}`);
+  if ('catch up'.includes(only)) console.log(`an agent with 40,000 changes: ${of([await catchUp(port, 0)])}`);
   let seq = 1;
-  const p99 = async (): Promise<number> => {
+  const measure = async (): Promise<number[]> => {
     const taken = await latencies(honest, seq);
     seq += taken.length;
-    return quantile(taken, 0.99);
+    return taken;
   };
-  for (const name of Object.keys(attacks)) {
-    const turns: { readonly alone: number; readonly beside: number }[] = [];
+  for (const name of Object.keys(attacks).filter((each) => each.includes(only))) {
+    const turns: { readonly alone: number[]; readonly beside: number[] }[] = [];
     for (let round = 0; round < rounds; round++) {
-      const alone = await p99();
+      const alone = await measure();
       const stop = await attacking(name, port);
       await sleep(500);
-      const beside = await p99();
+      const beside = await measure();
       stop();
       await sleep(500);
       turns.push({ alone, beside });
     }
-    const of = (key: 'alone' | 'beside'): string => median(turns.map((turn) => turn[key])).toFixed(1);
-    console.log(
-      `${name}: p99 of an honest change ${of('alone')} ms alone, ${of('beside')} ms beside; ${median(turns.map(({ alone, beside }) => beside / alone)).toFixed(2)} times`,
-    );
+    for (const share of [0.5, 0.99]) {
+      const all = turns.map(({ alone, beside }) => ({ alone: quantile(alone, share), beside: quantile(beside, share) }));
+      const ratios = all.map(({ alone, beside }) => beside / alone);
+      console.log(
+        `${name}: p${share * 100} of an honest change ${median(all.map(({ alone }) => alone)).toFixed(1)} ms alone, ` +
+          `${median(all.map(({ beside }) => beside)).toFixed(1)} ms beside; ${median(ratios).toFixed(2)} times (${ratios.map((each) => each.toFixed(2)).join(', ')})`,
+      );
+    }
   }
   honest.socket.terminate();
-  collector.kill('SIGTERM');
-  await once(collector, 'close');
-  rmSync(directory, { recursive: true });
+  await collector.stop();
 }
 
 /** In a process of its own: what an attacker's machine works must not slow the one that measures. */
 async function attacking(name: string, port: number): Promise<() => void> {
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', import.meta.filename, name, String(port)], { stdio: 'ignore' });
   await sleep(2_000);
-  return () => child.kill('SIGKILL');
+  return () => {
+    if (child.exitCode !== null) console.log(`${name}: the attack had ended by itself`);
+    child.kill('SIGKILL');
+  };
 }
 
 const [name, port] = process.argv.slice(2);
