@@ -40,7 +40,7 @@ export const limits = {
   pingsPerSecondMax: 10,
   /** Milliseconds of the collector's time that one agent may use at once, and that are added in each second that nothing of it waits: beyond it, until all is there again, what it sends waits its turn. */
   sessionBurstMs: 250,
-  sessionMsPerSecond: 5,
+  sessionMsPerSecond: 20,
   /** Milliseconds that a mebibyte of messages counts for beyond the time that handling it takes: memory that it leaves behind is collected while everybody waits. */
   sessionMsPerMiB: 20,
   /** Milliseconds that storing a change counts for, whatever its size. */
@@ -48,9 +48,10 @@ export const limits = {
   /** Part of the collector's time that all agents beyond their share may use together; all of it while nobody else has sent anything for some milliseconds. */
   heavyShare: 0.1,
   heavyQuietMs: 1_000,
-  /** Milliseconds that others hardly notice: changes of agents beyond their share are stored in pieces that take as long. Part of the time for messages that take longer. */
-  heavyBlockMs: 1,
+  /** Milliseconds that others hardly notice, and the part of the time for what takes longer, of agents beyond their share. Their changes are stored in pieces that take so many milliseconds. */
+  heavyBlockMs: 1.5,
   heavyLongShare: 0.01,
+  heavyPieceMs: 1,
   /** Refusals of one sort and address in a minute that are logged and audited one by one; more are counted. */
   refusalsToldMax: 10,
   /** Bytes of the window of a compressed frame: what reading it may take. As a power of two. */

@@ -581,7 +581,7 @@ const storingMs = ({ subject, before, after }: SequencedChange): number =>
 /** As many changes as can be stored without anybody noticing, and one at least. */
 function pieceOf(changes: readonly SequencedChange[], from: number): readonly SequencedChange[] {
   let end = from;
-  for (let ms = 0; end < changes.length && (end === from || ms + storingMs(changes[end] as SequencedChange) <= limits.heavyBlockMs); end++)
+  for (let ms = 0; end < changes.length && (end === from || ms + storingMs(changes[end] as SequencedChange) <= limits.heavyPieceMs); end++)
     ms += storingMs(changes[end] as SequencedChange);
   return changes.slice(from, end);
 }

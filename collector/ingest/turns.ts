@@ -20,6 +20,8 @@ interface Share {
   at: number;
   /** Whether it is beyond its share, until it has been quiet for so long that all of it is there again. */
   isHeavy: boolean;
+  /** Whether what was taken of it last kept others waiting for long. */
+  isLong: boolean;
   /** What of it waits; while anything does, nothing is added to its share: who never pauses stays beyond it. */
   waiting: number;
 }
@@ -38,12 +40,13 @@ export class Turns {
   /** Whether somebody beyond its share has the turn. */
   #isTaken = false;
   #isClosed = false;
-  /** Nothing of those beyond their share is taken before. */
+  /** Nothing of those beyond their share is taken before, and nothing of those of them whose last kept others waiting for long. */
   #notBefore = 0;
+  #longNotBefore = 0;
   /** When somebody within its share was served last. */
   #lightAt = Number.NEGATIVE_INFINITY;
   /** Whether the next turn is about to be given. */
-  #isScheduled = false;
+  #isNext = false;
   #timer: NodeJS.Timeout | undefined;
   readonly #now: () => number;
 
@@ -83,7 +86,7 @@ export class Turns {
 
   #shareOf(who: string): Share {
     const now = this.#now();
-    const share = this.#shares.get(who) ?? { left: limits.sessionBurstMs, at: now, isHeavy: false, waiting: 0 };
+    const share = this.#shares.get(who) ?? { left: limits.sessionBurstMs, at: now, isHeavy: false, isLong: false, waiting: 0 };
     if (share.waiting === 0) share.left = Math.min(limits.sessionBurstMs, share.left + ((now - share.at) / 1_000) * limits.sessionMsPerSecond);
     share.at = now;
     if (share.left >= limits.sessionBurstMs) share.isHeavy = false;
@@ -94,21 +97,30 @@ export class Turns {
   }
 
   #schedule(): void {
-    if (this.#isScheduled || this.#isTaken || this.#isClosed || this.#waiting.length === 0) return;
-    this.#isScheduled = true;
-    const pause = this.#notBefore - this.#now();
+    if (this.#isNext || this.#isTaken || this.#isClosed || this.#waiting.length === 0) return;
+    // Who has come just now may go before those that the timer was set for.
+    clearTimeout(this.#timer);
+    const pause = this.#waiting.reduce((least, { share }) => Math.min(least, this.#notBeforeOf(share)), Number.POSITIVE_INFINITY) - this.#now();
     // Even without a pause, what has come in from others goes first.
     if (pause <= 0) setImmediate(() => this.#next());
     else this.#timer = setTimeout(() => this.#next(), pause);
+    this.#isNext = pause <= 0;
+  }
+
+  #notBeforeOf({ isLong }: Share): number {
+    return isLong ? Math.max(this.#notBefore, this.#longNotBefore) : this.#notBefore;
   }
 
   #next(): void {
-    this.#isScheduled = false;
+    this.#isNext = false;
     if (this.#isClosed) return;
-    const first = this.#waiting.reduce((best, each) => (each.share.left > best.share.left ? each : best));
+    const now = this.#now();
+    const ready = this.#waiting.filter(({ share }) => this.#notBeforeOf(share) <= now);
+    const first = ready.reduce((best: Waiting | undefined, each) => (best === undefined || each.share.left > best.share.left ? each : best), undefined);
+    if (first === undefined) return this.#schedule();
     this.#waiting.splice(this.#waiting.indexOf(first), 1);
     first.share.waiting--;
-    first.share.at = this.#now();
+    first.share.at = now;
     this.#isTaken = true;
     first.go(once((cost) => this.#ended(first.share, cost)));
   }
@@ -117,19 +129,16 @@ export class Turns {
     spend(share, cost);
     this.#isTaken = false;
     const now = this.#now();
-    this.#notBefore = now + pauseAfter(cost, now - this.#lightAt);
+    this.#notBefore = now + pauseAfter(cost, now - this.#lightAt > limits.heavyQuietMs ? 1 : limits.heavyShare);
+    share.isLong = cost.blocksMs > limits.heavyBlockMs;
+    // Who keeps others waiting for long comes so seldom that of a hundred of them not one meets it; those beyond their share that do not are not held up by it.
+    if (share.isLong) this.#longNotBefore = now + pauseAfter(cost, limits.heavyLongShare);
     this.#schedule();
   }
 }
 
-/**
- * Milliseconds that those beyond their share leave to everybody else after one of them was served. `quietMs`: since when nobody else was. What blocks others for
- * longer than they notice comes so seldom that of a hundred not one meets it.
- */
-export function pauseAfter({ blocksMs, laterMs = 0 }: Cost, quietMs: number): number {
-  const share = blocksMs > limits.heavyBlockMs ? limits.heavyLongShare : quietMs > limits.heavyQuietMs ? 1 : limits.heavyShare;
-  return (blocksMs + laterMs) * (1 / share - 1);
-}
+/** Milliseconds that are left to everybody else after something, where things like that get a share of the time. */
+export const pauseAfter = ({ blocksMs, laterMs = 0 }: Cost, share: number): number => (blocksMs + laterMs) * (1 / share - 1);
 
 /** What was used far beyond the share is forgotten: pauses have kept it small. */
 function spend(share: Share, { blocksMs, laterMs = 0 }: Cost): void {

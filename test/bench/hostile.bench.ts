@@ -89,19 +89,44 @@ const attacks: Readonly<Record<string, Attack>> = {
   },
 };
 
-/** Milliseconds from each change to its acknowledgement. */
-async function latencies(agent: TestAgent, begin: number): Promise<number[]> {
-  const taken: number[] = [];
-  const end = performance.now() + seconds * 1_000;
-  for (let seq = begin; performance.now() < end; seq++) {
-    const sent = performance.now();
-    agent.sendChanges([changeOf(seq)]);
-    await agent.until('ack', ({ changes }) => changes === seq);
-    taken.push(performance.now() - sent);
-    agent.received.length = 0;
-    await sleep(5);
+/** Honest agents, each of which tells a change as soon as the one before is acknowledged and a little later: as many changes together as a large cluster makes. */
+class Honest {
+  readonly #agents: readonly TestAgent[];
+  #seq = 0;
+
+  constructor(agents: readonly TestAgent[]) {
+    this.#agents = agents;
   }
-  return taken;
+
+  static async start(port: number): Promise<Honest> {
+    return new Honest(await Promise.all(Array.from({ length: 10 }, (_, i) => TestAgent.start(`http://127.0.0.1:${port}`, { node: `honest${i}` }))));
+  }
+
+  /** Milliseconds from each change to its acknowledgement. */
+  async latencies(): Promise<number[]> {
+    const begin = this.#seq;
+    const all = await Promise.all(this.#agents.map((agent, i) => this.#tell(agent, { node: `honest${i}`, begin })));
+    return all.flat();
+  }
+
+  stop(): void {
+    for (const { socket } of this.#agents) socket.terminate();
+  }
+
+  async #tell(agent: TestAgent, { node, begin }: { readonly node: string; readonly begin: number }): Promise<number[]> {
+    const taken: number[] = [];
+    const end = performance.now() + seconds * 1_000;
+    for (let seq = begin + 1; performance.now() < end; seq++) {
+      await sleep(40 + Math.random() * 40);
+      const sent = performance.now();
+      agent.sendChanges([changeOf(seq, { node })]);
+      await agent.until('ack', ({ changes }) => changes === seq);
+      taken.push(performance.now() - sent);
+      agent.received.length = 0;
+      this.#seq = Math.max(this.#seq, seq);
+    }
+    return taken;
+  }
 }
 
 interface Running {
@@ -172,21 +197,15 @@ async function compare(): Promise<void> {
     for (let round = 0; round < rounds; round++) taken.push(await storm(port, round));
     console.log(`50 agents that connect at once with 0.3 MB of state each: ${of(taken)}`);
   }
-  const honest = await TestAgent.start(`http://127.0.0.1:${port}`);
+  const honest = await Honest.start(port);
   if ('catch up'.includes(only)) console.log(`an agent with 40,000 changes: ${of([await catchUp(port, 0)])}`);
-  let seq = 1;
-  const measure = async (): Promise<number[]> => {
-    const taken = await latencies(honest, seq);
-    seq += taken.length;
-    return taken;
-  };
   for (const name of Object.keys(attacks).filter((each) => each.includes(only))) {
     const turns: { readonly alone: number[]; readonly beside: number[] }[] = [];
     for (let round = 0; round < rounds; round++) {
-      const alone = await measure();
+      const alone = await honest.latencies();
       const stop = await attacking(name, port);
       await sleep(500);
-      const beside = await measure();
+      const beside = await honest.latencies();
       stop();
       await sleep(500);
       turns.push({ alone, beside });
@@ -200,7 +219,7 @@ async function compare(): Promise<void> {
       );
     }
   }
-  honest.socket.terminate();
+  honest.stop();
   await collector.stop();
 }
 

@@ -91,10 +91,47 @@ t.test('who is within its share does not wait for one beyond it that has the tur
   end({ blocksMs: 1 });
 });
 
-t.test('the pause is as long as the share says: short work gets more of the time than long work, and all of it while nobody else sends', async (t) => {
-  t.equal(pauseAfter({ blocksMs: heavyBlockMs, laterMs: 1 }, 0), (heavyBlockMs + 1) * (1 / heavyShare - 1));
-  t.equal(pauseAfter({ blocksMs: heavyBlockMs }, heavyQuietMs + 1), 0);
-  for (const quietMs of [0, heavyQuietMs + 1]) t.equal(pauseAfter({ blocksMs: 2 * heavyBlockMs }, quietMs), 2 * heavyBlockMs * (1 / heavyLongShare - 1));
+t.test('who keeps others waiting for long holds up those like it, and none that do not', async (t) => {
+  let now = 0;
+  const turns = new Turns(() => now);
+  for (const who of ['long', 'longer', 'short']) await use(turns, who, 2 * sessionBurstMs);
+  const order: string[] = [];
+  const serve = async (who: string, blocksMs: number): Promise<void> => {
+    const end = await turns.begin(who);
+    order.push(who);
+    now += blocksMs;
+    end({ blocksMs });
+  };
+  const settled = () => new Promise((resolve) => setTimeout(resolve, 5));
+  for (const who of ['long', 'longer']) {
+    await serve(who, 2 * heavyBlockMs);
+    now += pauseAfter({ blocksMs: 2 * heavyBlockMs }, heavyShare);
+  }
+  const waiting = ['long', 'longer'].map((who) => serve(who, 2 * heavyBlockMs));
+  for (let i = 0; i < 3; i++) {
+    await serve('short', heavyBlockMs);
+    now += pauseAfter({ blocksMs: heavyBlockMs }, heavyShare);
+  }
+  await settled();
+  t.same(order, ['long', 'longer', 'short', 'short', 'short']);
+  now += pauseAfter({ blocksMs: 2 * heavyBlockMs }, heavyLongShare);
+  await serve('short', heavyBlockMs);
+  turns.close();
+  await Promise.all(waiting);
+});
+
+t.test('the pause is as long as the share says', async (t) => {
+  t.equal(pauseAfter({ blocksMs: 1, laterMs: 2 }, 0.1), 27);
+  t.equal(pauseAfter({ blocksMs: 1 }, 1), 0);
+});
+
+t.test('while nobody else has sent anything for a while, there is no pause', async (t) => {
+  let now = 0;
+  const turns = new Turns(() => now);
+  await use(turns, 'a', 2 * sessionBurstMs);
+  now += heavyQuietMs + 1;
+  for (let i = 0; i < 100; i++) await use(turns, 'a', heavyBlockMs);
+  t.pass('the clock stands, and all are served');
 });
 
 t.test('closing lets go whoever waits, and whoever comes then', async (t) => {
