@@ -130,7 +130,6 @@ export class Turns {
     this.#isTaken = false;
     const now = this.#now();
     this.#notBefore = now + pauseAfter(cost, now - this.#lightAt > limits.heavyQuietMs ? 1 : limits.heavyShare);
-    share.isLong = cost.blocksMs > limits.heavyBlockMs;
     // Who keeps others waiting for long comes so seldom that of a hundred of them not one meets it; those beyond their share that do not are not held up by it.
     if (share.isLong) this.#longNotBefore = now + pauseAfter(cost, limits.heavyLongShare);
     this.#schedule();
@@ -140,8 +139,9 @@ export class Turns {
 /** Milliseconds that are left to everybody else after something, where things like that get a share of the time. */
 export const pauseAfter = ({ blocksMs, laterMs = 0 }: Cost, share: number): number => (blocksMs + laterMs) * (1 / share - 1);
 
-/** What was used far beyond the share is forgotten: pauses have kept it small. */
+/** Counts a cost. What was used far beyond the share is forgotten: pauses have kept it small. */
 function spend(share: Share, { blocksMs, laterMs = 0 }: Cost): void {
+  share.isLong = blocksMs > limits.heavyBlockMs;
   share.left = Math.max(-limits.sessionBurstMs, share.left - blocksMs - laterMs);
   if (share.left <= 0) share.isHeavy = true;
 }

@@ -92,10 +92,11 @@ const attacks: Readonly<Record<string, Attack>> = {
 /** Honest agents, each of which tells a change as soon as the one before is acknowledged and a little later: as many changes together as a large cluster makes. */
 class Honest {
   readonly #agents: readonly TestAgent[];
-  #seq = 0;
+  readonly #seqs: number[];
 
   constructor(agents: readonly TestAgent[]) {
     this.#agents = agents;
+    this.#seqs = agents.map(() => 0);
   }
 
   static async start(port: number): Promise<Honest> {
@@ -104,26 +105,25 @@ class Honest {
 
   /** Milliseconds from each change to its acknowledgement. */
   async latencies(): Promise<number[]> {
-    const begin = this.#seq;
-    const all = await Promise.all(this.#agents.map((agent, i) => this.#tell(agent, { node: `honest${i}`, begin })));
-    return all.flat();
+    return (await Promise.all(this.#agents.map((agent, i) => this.#tell(agent, i)))).flat();
   }
 
   stop(): void {
     for (const { socket } of this.#agents) socket.terminate();
   }
 
-  async #tell(agent: TestAgent, { node, begin }: { readonly node: string; readonly begin: number }): Promise<number[]> {
+  async #tell(agent: TestAgent, i: number): Promise<number[]> {
     const taken: number[] = [];
     const end = performance.now() + seconds * 1_000;
-    for (let seq = begin + 1; performance.now() < end; seq++) {
+    while (performance.now() < end) {
       await sleep(40 + Math.random() * 40);
+      const seq = (this.#seqs[i] ?? 0) + 1;
+      this.#seqs[i] = seq;
       const sent = performance.now();
-      agent.sendChanges([changeOf(seq, { node })]);
+      agent.sendChanges([changeOf(seq, { node: `honest${i}` })]);
       await agent.until('ack', ({ changes }) => changes === seq);
       taken.push(performance.now() - sent);
       agent.received.length = 0;
-      this.#seq = Math.max(this.#seq, seq);
     }
     return taken;
   }
