@@ -197,30 +197,44 @@ async function compare(): Promise<void> {
     for (let round = 0; round < rounds; round++) taken.push(await storm(port, round));
     console.log(`50 agents that connect at once with 0.3 MB of state each: ${of(taken)}`);
   }
-  const honest = await Honest.start(port);
   if ('catch up'.includes(only)) console.log(`an agent with 40,000 changes: ${of([await catchUp(port, 0)])}`);
-  for (const name of Object.keys(attacks).filter((each) => each.includes(only))) {
-    const turns: { readonly alone: number[]; readonly beside: number[] }[] = [];
-    for (let round = 0; round < rounds; round++) {
-      const alone = await honest.latencies();
-      const stop = await attacking(name, port);
-      await sleep(500);
-      const beside = await honest.latencies();
-      stop();
-      await sleep(500);
-      turns.push({ alone, beside });
-    }
-    for (const share of [0.5, 0.99]) {
-      const all = turns.map(({ alone, beside }) => ({ alone: quantile(alone, share), beside: quantile(beside, share) }));
-      const ratios = all.map(({ alone, beside }) => beside / alone);
-      console.log(
-        `${name}: p${share * 100} of an honest change ${median(all.map(({ alone }) => alone)).toFixed(1)} ms alone, ` +
-          `${median(all.map(({ beside }) => beside)).toFixed(1)} ms beside; ${median(ratios).toFixed(2)} times (${ratios.map((each) => each.toFixed(2)).join(', ')})`,
-      );
-    }
-  }
-  honest.stop();
   await collector.stop();
+  for (const name of Object.keys(attacks).filter((each) => each.includes(only))) await compareBeside(name);
+}
+
+/** Two collectors at the same time, each with as many honest agents; one of them is attacked in every other turn: whatever else the machine does, both bear. */
+async function compareBeside(name: string): Promise<void> {
+  const collectors = [await startCollector(), await startCollector()] as const;
+  const attacked = await Honest.start(collectors[0].port);
+  const spared = await Honest.start(collectors[1].port);
+  const turns: Record<'alone' | 'beside', { readonly attacked: number[]; readonly spared: number[] }[]> = { alone: [], beside: [] };
+  const measure = async (): Promise<{ readonly attacked: number[]; readonly spared: number[] }> => {
+    const [ours, theirs] = await Promise.all([attacked.latencies(), spared.latencies()]);
+    return { attacked: ours, spared: theirs };
+  };
+  await measure();
+  for (let round = 0; round < rounds; round++) {
+    turns.alone.push(await measure());
+    const stop = await attacking(name, collectors[0].port);
+    await sleep(500);
+    turns.beside.push(await measure());
+    stop();
+    await sleep(500);
+  }
+  for (const share of [0.5, 0.99]) {
+    const of = (when: 'alone' | 'beside', which: 'attacked' | 'spared'): number =>
+      quantile(
+        turns[when].flatMap((turn) => turn[which]),
+        share,
+      );
+    const ratio = of('beside', 'attacked') / of('beside', 'spared');
+    console.log(
+      `${name}: p${share * 100} of an honest change ${of('beside', 'attacked').toFixed(1)} ms beside, ${of('beside', 'spared').toFixed(1)} ms at a collector that is spared, ` +
+        `${ratio.toFixed(2)} times; before ${of('alone', 'attacked').toFixed(1)} and ${of('alone', 'spared').toFixed(1)} ms`,
+    );
+  }
+  for (const honest of [attacked, spared]) honest.stop();
+  for (const collector of collectors) await collector.stop();
 }
 
 /** In a process of its own: what an attacker's machine works must not slow the one that measures. */
