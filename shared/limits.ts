@@ -5,6 +5,9 @@ export const limits = {
   frameBytesMax: 1024 * 1024,
   /** Facts in one `state` message; more are sent in several. */
   stateFactsMax: 500,
+  /** Facts and bytes of one such message as an agent sends it, unless a single fact is larger: reading it keeps nobody waiting. */
+  statePartFacts: 100,
+  statePartBytes: 64 * 1024,
   /** Changes in one `changes` message. */
   changesBatchMax: 200,
   /** Bytes of `before` or `after` in one change; longer text is cut and says so. */
@@ -46,7 +49,7 @@ export const limits = {
   /** Milliseconds that storing a change counts for, whatever its size. */
   sessionMsPerChange: 0.05,
   /** Part of the collector's time that all agents beyond their share may use together; all of it while nobody else has sent anything for some milliseconds. */
-  heavyShare: 0.1,
+  heavyShare: 0.2,
   heavyQuietMs: 1_000,
   /** Milliseconds that others hardly notice, and the part of the time for what takes longer, of agents beyond their share. Their changes are stored in pieces that take so many milliseconds. */
   heavyBlockMs: 1.5,

@@ -171,11 +171,13 @@ async function storm(port: number, round: number): Promise<number> {
 
 /** Milliseconds until a node that was away has 40,000 changes stored, sent as an agent sends them: batches behind one another, as the acknowledgements come. */
 async function catchUp(port: number, round: number): Promise<number> {
-  const agent = await TestAgent.start(`http://127.0.0.1:${port}`, { node: 'away', stream: `run-${round}` });
+  const agent = await TestAgent.start(`http://127.0.0.1:${port}`, { node: `away${round}`, stream: `run-${round}` });
   const begun = performance.now();
   const batches = 200;
   const batchOf = (batch: number) =>
-    Array.from({ length: limits.changesBatchMax }, (_, i) => changeOf(batch * limits.changesBatchMax + i + 1, { node: 'away', stream: `run-${round}` }));
+    Array.from({ length: limits.changesBatchMax }, (_, i) =>
+      changeOf(batch * limits.changesBatchMax + i + 1, { node: `away${round}`, stream: `run-${round}` }),
+    );
   let sent = 0;
   for (let stored = 0; stored < batches; stored++) {
     while (sent < batches && sent < stored + 5) agent.sendChanges(batchOf(sent++));
@@ -197,7 +199,17 @@ async function compare(): Promise<void> {
     for (let round = 0; round < rounds; round++) taken.push(await storm(port, round));
     console.log(`50 agents that connect at once with 0.3 MB of state each: ${of(taken)}`);
   }
-  if ('catch up'.includes(only)) console.log(`an agent with 40,000 changes: ${of([await catchUp(port, 0)])}`);
+  if ('catch up'.includes(only)) {
+    console.log(`an agent with 40,000 changes: ${of([await catchUp(port, 0)])}`);
+    const honest = await Honest.start(port);
+    let isOver = false;
+    const caughtUp = catchUp(port, 1).finally(() => {
+      isOver = true;
+    });
+    while (!isOver) await honest.latencies();
+    console.log(`the same while ten others tell of changes: ${of([await caughtUp])}`);
+    honest.stop();
+  }
   await collector.stop();
   for (const name of Object.keys(attacks).filter((each) => each.includes(only))) await compareBeside(name);
 }
