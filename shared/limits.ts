@@ -49,7 +49,7 @@ export const limits = {
   /** Milliseconds that storing a change counts for, whatever its size. */
   sessionMsPerChange: 0.05,
   /** Part of the collector's time that all agents beyond their share may use together; all of it while nobody else has sent anything for some milliseconds. */
-  heavyShare: 0.2,
+  heavyShare: 0.1,
   heavyQuietMs: 1_000,
   /** Milliseconds that others hardly notice, and the part of the time for what takes longer, of agents beyond their share. Their changes are stored in pieces that take so many milliseconds. */
   heavyBlockMs: 1.5,
