@@ -53,7 +53,7 @@ export const limits = {
   heavyQuietMs: 1_000,
   /** Milliseconds that others hardly notice, and the part of the time for what takes longer, of agents beyond their share. Their changes are stored in pieces that take so many milliseconds. */
   heavyBlockMs: 1.5,
-  heavyLongShare: 0.01,
+  heavyLongShare: 0.004,
   heavyPieceMs: 1,
   /** Refusals of one sort and address in a minute that are logged and audited one by one; more are counted. */
   refusalsToldMax: 10,

@@ -13,6 +13,7 @@ import { objectsOf, writeObjects } from '../collector/ingest/cluster.ts';
 import { freePort } from '../delivery/ports.ts';
 import { median, quantile } from './compared.ts';
 
+process.setMaxListeners(0);
 const seconds = Number(process.env.SECONDS ?? 3);
 const rounds = Number(process.env.ROUNDS ?? 3);
 /** Part of the name of the attacks that are made; empty: all. */
@@ -141,6 +142,7 @@ async function startCollector(): Promise<Running> {
   const words = [join(import.meta.dirname, '../delivery/collector.program.ts'), String(port), join(directory, 'data'), join(directory, 'cluster')];
   const flags = process.env.COLLECTOR_FLAGS?.split(' ') ?? [];
   const collector = spawn(process.execPath, [...flags, '--disable-warning=ExperimentalWarning', ...words], { stdio: ['ignore', 'pipe', 'inherit'] });
+  process.once('exit', () => collector.kill('SIGKILL'));
   await once(collector.stdout, 'data');
   const stop = async (): Promise<void> => {
     collector.kill('SIGTERM');
@@ -252,6 +254,8 @@ async function compareBeside(name: string): Promise<void> {
 /** In a process of its own: what an attacker's machine works must not slow the one that measures. */
 async function attacking(name: string, port: number): Promise<() => void> {
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', import.meta.filename, name, String(port)], { stdio: 'ignore' });
+  // A benchmark that fails leaves no attack behind.
+  process.once('exit', () => child.kill('SIGKILL'));
   await sleep(2_000);
   return () => {
     if (child.exitCode !== null) console.log(`${name}: the attack had ended by itself`);
