@@ -5,6 +5,9 @@ export const limits = {
   frameBytesMax: 1024 * 1024,
   /** Facts in one `state` message; more are sent in several. */
   stateFactsMax: 500,
+  /** Facts and bytes of one such message as an agent sends it, unless a single fact is larger: reading it keeps nobody waiting. */
+  statePartFacts: 100,
+  statePartBytes: 64 * 1024,
   /** Changes in one `changes` message. */
   changesBatchMax: 200,
   /** Bytes of `before` or `after` in one change; longer text is cut and says so. */
@@ -38,13 +41,20 @@ export const limits = {
   sendBufferBytesMax: 8 * 1024 * 1024,
   /** Pings of one agent in a second. */
   pingsPerSecondMax: 10,
-  /** Milliseconds of the collector's time that one agent may use at once, and in each second after that: beyond it its frames wait their turn. */
+  /** Milliseconds of the collector's time that one agent may use at once, and that are added in each second that nothing of it waits: beyond it, until all is there again, what it sends waits its turn. */
   sessionBurstMs: 250,
-  sessionMsPerSecond: 50,
+  sessionMsPerSecond: 20,
   /** Milliseconds that a mebibyte of messages counts for beyond the time that handling it takes: memory that it leaves behind is collected while everybody waits. */
   sessionMsPerMiB: 20,
-  /** Part of the collector's time that all agents beyond their share may use together. */
+  /** Milliseconds that storing a change counts for, whatever its size. */
+  sessionMsPerChange: 0.05,
+  /** Part of the collector's time that all agents beyond their share may use together; all of it while nobody else has sent anything for some milliseconds. */
   heavyShare: 0.1,
+  heavyQuietMs: 1_000,
+  /** Milliseconds that others hardly notice, and the part of the time for what takes longer, of agents beyond their share. Their changes are stored in pieces that take so many milliseconds. */
+  heavyBlockMs: 1.5,
+  heavyLongShare: 0.004,
+  heavyPieceMs: 1,
   /** Refusals of one sort and address in a minute that are logged and audited one by one; more are counted. */
   refusalsToldMax: 10,
   /** Bytes of the window of a compressed frame: what reading it may take. As a power of two. */

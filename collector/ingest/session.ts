@@ -48,6 +48,8 @@ export interface SessionOptions extends IngestOptions {
 const factsMax = 250_000;
 /** Messages that wait for the store before the socket is no longer read. */
 const waitingMax = 16;
+/** Signs of life in the time of a heartbeat, to an agent whose pings are not read: one that hears none for so long cuts the connection. */
+const signsPerHeartbeat = 4;
 const traceTimeoutMs = 10_000;
 /** How often the store is told that a node was heard of. */
 const saveEveryMs = 60_000;
@@ -87,6 +89,8 @@ export class AgentSession {
   #clock: ClockOffset = { clockOffsetMs: 0, transitMs: 0 };
   #savedAt = 0;
   #waiting = 0;
+  /** Tells an agent whose frames are not read that it is not forgotten. */
+  #signs: NodeJS.Timeout | undefined;
   #queue: Promise<void> = Promise.resolve();
   #lastWant: { readonly nodePorts: Want['nodePorts']; readonly others: string } | undefined;
   #refused = false;
@@ -265,6 +269,7 @@ export class AgentSession {
 
   #end(code: number): void {
     this.#ended = true;
+    this.#stopSigns();
     clearInterval(this.#heartbeat);
     clearTimeout(this.#helloTimer);
     clearTimeout(this.#expiry);
@@ -282,7 +287,7 @@ export class AgentSession {
     if (this.#socket.readyState !== WebSocket.OPEN) return;
     this.#heard();
     this.#frames++;
-    if (++this.#waiting >= (this.#options.turns.isLight(this.#who) ? waitingMax : 1)) this.#socket.pause();
+    if (++this.#waiting >= (this.#options.turns.isLight(this.#who) ? waitingMax : 1)) this.#pause();
     // One after the other: a state or a batch that comes right behind the hello waits until the store has said where the stream stands.
     this.#queue = this.#queue
       .then(() => this.#read(data, form))
@@ -290,9 +295,22 @@ export class AgentSession {
       .finally(() => this.#done());
   }
 
+  /** Reads no more for now. The agent's pings are not read either: that we live it hears all the same. */
+  #pause(): void {
+    this.#socket.pause();
+    this.#signs ??= setInterval(() => this.#hasRoom() && this.#socket.pong(), (this.#options.heartbeatMs ?? limits.heartbeatMs) / signsPerHeartbeat);
+  }
+
   #done(): void {
     this.#waiting--;
-    if (this.#socket.isPaused && (this.#waiting === 0 || (this.#waiting < waitingMax / 2 && this.#options.turns.isLight(this.#who)))) this.#socket.resume();
+    if (!this.#socket.isPaused || (this.#waiting > 0 && !(this.#waiting < waitingMax / 2 && this.#options.turns.isLight(this.#who)))) return;
+    this.#stopSigns();
+    this.#socket.resume();
+  }
+
+  #stopSigns(): void {
+    clearInterval(this.#signs);
+    this.#signs = undefined;
   }
 
   #reject(error: unknown): void {
@@ -305,18 +323,14 @@ export class AgentSession {
 
   /** Who uses more time than its share waits for its turn, before anything is made of the frame. */
   async #read(data: Buffer, form: FrameForm): Promise<void> {
-    const { turns } = this.#options;
-    if (!turns.isLight(this.#who)) await turns.turn();
-    if (this.#refused) return;
+    const end = await this.#options.turns.begin(this.#who);
+    if (this.#refused) return end({ blocksMs: 0 });
     const begun = performance.now();
     const decoded = decodeFromAgent(data, form);
-    if (decoded.kind === 'malformed') {
-      turns.spend(this.#who, performance.now() - begun + laterMs(data.length));
-      return this.#reject(decoded.error);
-    }
-    const handled = this.#handle(decoded.message);
+    const size = decoded.kind === 'message' ? decoded.size : data.length;
+    const handled = decoded.kind === 'message' ? this.#handle(decoded.message) : this.#reject(decoded.error);
     // Until here it is this thread's time; storing is another's.
-    turns.spend(this.#who, performance.now() - begun + laterMs(decoded.size));
+    end({ blocksMs: performance.now() - begun, laterMs: laterMs(size) });
     await handled;
   }
 
@@ -487,7 +501,7 @@ export class AgentSession {
 
   async #commit(changes: readonly SequencedChange[], after: number | undefined): Promise<void> {
     const hello = this.#hello as Hello;
-    const { store, state, ownership } = this.#options;
+    const { store } = this.#options;
     const foreign = changes.find(({ node }) => node !== hello.node);
     if (foreign !== undefined) this.#checkNode(foreign.node);
     if (foreign !== undefined) throw failure('FRAME_INVALID', ['changes', `a change of node ${JSON.stringify(foreign.node)} from the agent of ${hello.node}`]);
@@ -506,10 +520,24 @@ export class AgentSession {
       holes,
       changes.filter(({ seq }) => seq > last),
     );
-    const fresh = await store.appendChanges(changes, ownership.fence(hello.node));
-    this.#lastSeqs.set(stream, Math.max(last, ...changes.map(({ seq }) => seq)));
-    state.addChanges(fresh);
+    for (let at = 0; at < changes.length; ) at += await this.#append(changes, at);
     await this.#recordHoles(holes);
+  }
+
+  /** Stores changes from a place on: all of an agent within its share; of others a piece, so that nobody waits long for the commit. Resolves to how many. */
+  async #append(changes: readonly SequencedChange[], from: number): Promise<number> {
+    const { store, state, ownership, turns } = this.#options;
+    const piece = turns.isLight(this.#who) ? changes.slice(from) : pieceOf(changes, from);
+    const end = await turns.begin(this.#who);
+    try {
+      const fresh = await store.appendChanges(piece, ownership.fence(this.node as string));
+      const { stream } = piece[0] as SequencedChange;
+      this.#lastSeqs.set(stream, Math.max(this.#lastSeqs.get(stream) ?? 0, ...piece.map(({ seq }) => seq)));
+      state.addChanges(fresh);
+    } finally {
+      end({ blocksMs: piece.reduce((sum, change) => sum + storingMs(change), 0) });
+    }
+    return piece.length;
   }
 
   async #recordGaps(holes: readonly Hole[], changes: readonly SequencedChange[]): Promise<void> {
@@ -545,6 +573,18 @@ export class AgentSession {
 
 /** What a message costs after it was handled, by its size in characters or bytes. */
 const laterMs = (size: number): number => (size / 2 ** 20) * limits.sessionMsPerMiB;
+
+/** What storing a change takes of the store's time. */
+const storingMs = ({ subject, before, after }: SequencedChange): number =>
+  limits.sessionMsPerChange + laterMs(subject.length + (before?.length ?? 0) + (after?.length ?? 0));
+
+/** As many changes as can be stored without anybody noticing, and one at least. */
+function pieceOf(changes: readonly SequencedChange[], from: number): readonly SequencedChange[] {
+  let end = from;
+  for (let ms = 0; end < changes.length && (end === from || ms + storingMs(changes[end] as SequencedChange) <= limits.heavyPieceMs); end++)
+    ms += storingMs(changes[end] as SequencedChange);
+  return changes.slice(from, end);
+}
 
 interface Hole {
   readonly stream: string;

@@ -67,7 +67,7 @@ function stateParts(put: readonly Fact[], deleted: readonly string[]): readonly 
   let bytes = 0;
   const room = (size: number, list: 'put' | 'delete'): StatePart => {
     const last = parts.at(-1) as StatePart;
-    if (last[list].length < limits.stateFactsMax && bytes + size <= frameBytesUsable) {
+    if (bytes === 0 || (last[list].length < limits.statePartFacts && bytes + size <= limits.statePartBytes)) {
       bytes += size;
       return last;
     }

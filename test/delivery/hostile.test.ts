@@ -307,9 +307,32 @@ t.test('an agent that floods waits its turn', async (t) => {
   const honest = await Honest.start(port, 'honest');
   const flood = await Agent.greeted(port, 'flood');
   const put = Array.from({ length: limits.stateFactsMax }, (_, i) => fact({ key: `sysctl/${i}`, value: 'x'.repeat(1_500) }));
-  const frames = Array.from({ length: 60 }, (_, i) => JSON.stringify({ ...stateOf(put), seq: i + 1 }));
+  const frames = Array.from({ length: 18 }, (_, i) => JSON.stringify({ ...stateOf(put), seq: i + 1 }));
   for (const frame of frames) flood.socket.send(frame);
   await flood.until(({ type, ...ack }) => type === 'ack' && (ack as { state?: number }).state === frames.length, 120_000);
+  t.ok((await honest.stop()) > 0, 'both are served');
+  flood.socket.close();
+});
+
+t.test('changes without end are stored piece by piece, and all that is acknowledged is stored', async (t) => {
+  const { port, store } = await collectorOf(t);
+  const honest = await Honest.start(port, 'honest');
+  const flood = await Agent.greeted(port, 'flood');
+  const batches = Math.ceil((1.2 * limits.sessionBurstMs) / (limits.sessionMsPerChange * limits.changesBatchMax));
+  const last = batches * limits.changesBatchMax;
+  for (let at = 0; at < last; at += limits.changesBatchMax) {
+    const changes = Array.from({ length: limits.changesBatchMax }, (_, i) => changeOf(at + i + 1, { node: 'flood' }));
+    flood.send({ type: 'changes', after: at, changes });
+  }
+  await flood.until(({ type, changes }) => type === 'ack' && changes === last, 120_000);
+  t.equal(await store.lastSeq('flood', 'run-1'), last);
+  let stored = 0;
+  for (let cursor: string | undefined = ''; cursor !== undefined; ) {
+    const page: Awaited<ReturnType<typeof store.changes>> = await store.changes({ node: 'flood', limit: 1_000, ...(cursor === '' ? {} : { cursor }) });
+    stored += page.items.length;
+    cursor = page.next;
+  }
+  t.equal(stored, last, 'each once');
   t.ok((await honest.stop()) > 0, 'both are served');
   flood.socket.close();
 });

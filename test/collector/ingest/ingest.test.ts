@@ -204,3 +204,26 @@ t.test('a trigger is found in the ledger of before a restart', async (t) => {
   t.match(items, [{ trigger: { seq: 1 }, actor: { pid: 4711 } }]);
   await again.stop();
 });
+
+t.test('an agent that has to wait for its turn hears that the collector lives, although its own pings are not read', async (t) => {
+  const collector = await startCollector(t.testdir(), { heartbeatMs: 1_000 });
+  t.teardown(() => collector.close());
+  const agent = await TestAgent.start(collector.address);
+  const put = Array.from({ length: limits.stateFactsMax }, (_, i) => ({ kind: 'sysctl', key: `sysctl/${i}`, name: `${i}`, value: 'x'.repeat(1_500) }));
+  // More than it may use at once: the last of them wait for seconds.
+  for (let seq = 1; seq <= 40; seq++) agent.send({ type: 'state', seq, full: true, more: false, at: 1, put, delete: [] });
+  let pongs = 0;
+  agent.socket.on('pong', () => void pongs++);
+  t.ok(
+    await until(
+      async () => pongs > 8,
+      (heard) => heard,
+    ),
+    'they come by themselves',
+  );
+  t.notOk(
+    agent.received.some((message) => message.type === 'ack' && message.state === 40),
+    'while it waits',
+  );
+  agent.socket.terminate();
+});

@@ -70,14 +70,14 @@ t.test('an empty full state is sent all the same: it clears what the collector h
   t.match(sent.at(-1), { type: 'state', full: true, more: false, put: [], delete: [] });
 });
 
-for (const count of [limits.stateFactsMax - 1, limits.stateFactsMax, limits.stateFactsMax + 1]) {
+for (const count of [limits.statePartFacts - 1, limits.statePartFacts, limits.statePartFacts + 1]) {
   t.test(`a full state of ${count} facts`, async (t) => {
     const many = facts(...Array.from({ length: count }, (_, i) => sysctl(`n${i}`, 'x')));
     const { sent } = drive(newSession(identity), connected, { kind: 'facts', facts: many, at: 1 }, welcome(0));
     const states = sent.filter((message): message is StateMessage => message.type === 'state');
     t.strictSame(
       states.map(({ more }) => more),
-      count > limits.stateFactsMax ? [true, false] : [false],
+      count > limits.statePartFacts ? [true, false] : [false],
     );
     t.equal(
       states.reduce((sum, { put }) => sum + put.length, 0),
@@ -85,6 +85,25 @@ for (const count of [limits.stateFactsMax - 1, limits.stateFactsMax, limits.stat
     );
   });
 }
+
+t.test('a full state is sent in parts that keep nobody waiting, and a fact that is larger goes alone', async (t) => {
+  const given = facts(sysctl('first', 'x'.repeat(2 * limits.statePartBytes)), ...Array.from({ length: 8 }, (_, i) => sysctl(`n${i}`, 'x'.repeat(20_000))));
+  const { sent } = drive(newSession(identity), connected, { kind: 'facts', facts: given, at: 1 }, welcome(0));
+  const states = sent.filter((message): message is StateMessage => message.type === 'state');
+  t.strictSame(
+    states.map(({ put }) => put.length),
+    [1, 3, 3, 2],
+  );
+  t.strictSame(
+    states.map(({ full, more }) => [full, more]),
+    [
+      [true, true],
+      [true, true],
+      [true, true],
+      [true, false],
+    ],
+  );
+});
 
 t.test('large facts and changes are spread over frames that the limit allows', async (t) => {
   const large = facts(...Array.from({ length: 50 }, (_, i) => sysctl(`n${i}`, 'ü'.repeat(20_000))));
