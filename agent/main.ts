@@ -90,6 +90,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     const clock = watchClock((byMs) => uplink.clockJumped(byMs));
     closers.push(() => clock.close());
     const machine = thisMachine(commands.signal);
+    let looking: NodeJS.Immediate | undefined;
     let seen: { readonly facts: ReadonlyMap<string, Fact>; readonly at: number } | undefined;
     const tell = () => {
       if (seen === undefined) return;
@@ -112,13 +113,18 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       kernel,
       onFacts: (facts, at) => {
         seen = { facts, at };
-        kernel.look(facts);
         tell();
+        // Of where packets get lost it can tell a moment later; the collector is to have the facts first, and the changes that made them.
+        looking ??= setImmediate(() => {
+          looking = undefined;
+          if (seen !== undefined) kernel.look(seen.facts);
+        });
       },
       onChanges: (changes) => uplink.take({ kind: 'changes', changes }),
       onNotice: notice,
     });
     closers.push(() => kernel.close());
+    closers.push(() => clearImmediate(looking));
     closers.push(() => observer.close());
     // A command that runs when the agent stops is ended, or the observer would wait for it.
     closers.push(() => commands.abort());
