@@ -90,7 +90,6 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     const clock = watchClock((byMs) => uplink.clockJumped(byMs));
     closers.push(() => clock.close());
     const machine = thisMachine(commands.signal);
-    let looking: NodeJS.Immediate | undefined;
     let seen: { readonly facts: ReadonlyMap<string, Fact>; readonly at: number } | undefined;
     const tell = () => {
       if (seen === undefined) return;
@@ -106,6 +105,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       onNotice: notice,
       ...(options.watchResets === undefined ? {} : { resets: options.watchResets }),
     });
+    const looking = afterwards(() => kernel.look(seen?.facts ?? new Map()));
     const observer = new Observer({
       node,
       host,
@@ -114,20 +114,18 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       onFacts: (facts, at) => {
         seen = { facts, at };
         tell();
-        // Of where packets get lost it can tell a moment later; the collector is to have the facts first, and the changes that made them.
-        looking ??= setImmediate(() => {
-          looking = undefined;
-          if (seen !== undefined) kernel.look(seen.facts);
-        });
+        looking.soon();
       },
       onChanges: (changes) => uplink.take({ kind: 'changes', changes }),
       onNotice: notice,
     });
-    closers.push(() => kernel.close());
-    closers.push(() => clearImmediate(looking));
-    closers.push(() => observer.close());
-    // A command that runs when the agent stops is ended, or the observer would wait for it.
-    closers.push(() => commands.abort());
+    // Closed in reverse: a command that runs when the agent stops is ended, or the observer would wait for it.
+    closers.push(
+      () => kernel.close(),
+      looking.close,
+      () => observer.close(),
+      () => commands.abort(),
+    );
     const status = () => statusOf({ node, options, machine, kernel, observer, uplink });
     if (options.socket !== undefined) await answerStatus({ path: options.socket, machine, status }, { closers, notice });
     if (options.metrics !== undefined) closers.push(await tellPrometheus(options.metrics, { status, uplink, notice }));
@@ -145,6 +143,16 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     for (const close of closers.reverse()) await close();
     log.info('agent stopped');
   }
+}
+
+/** Does something once all that goes on now is done: of where packets get lost the agent can tell a moment after the collector has the facts, and what changed. */
+function afterwards(act: () => void): { soon(): void; close(): void } {
+  let waiting: NodeJS.Immediate | undefined;
+  const run = () => {
+    waiting = undefined;
+    act();
+  };
+  return { soon: () => void (waiting ??= setImmediate(run)), close: () => clearImmediate(waiting) };
 }
 
 /** What makes captures is loaded when somebody wants one. */
