@@ -86,9 +86,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       onCapture: capturesOf(node, commands.signal),
       onNotice: notice,
     });
-    closers.push(() => uplink.close());
     const clock = watchClock((byMs) => uplink.clockJumped(byMs));
-    closers.push(() => clock.close());
+    closers.push(() => uplink.close(), clock.close);
     const machine = thisMachine(commands.signal);
     let seen: { readonly facts: ReadonlyMap<string, Fact>; readonly at: number } | undefined;
     const tell = () => {
@@ -119,13 +118,10 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       onChanges: (changes) => uplink.take({ kind: 'changes', changes }),
       onNotice: notice,
     });
-    // Closed in reverse: a command that runs when the agent stops is ended, or the observer would wait for it.
-    closers.push(
-      () => kernel.close(),
-      looking.close,
-      () => observer.close(),
-      () => commands.abort(),
-    );
+    closers.push(() => kernel.close(), looking.close);
+    closers.push(() => observer.close());
+    // A command that runs when the agent stops is ended, or the observer would wait for it.
+    closers.push(() => commands.abort());
     const status = () => statusOf({ node, options, machine, kernel, observer, uplink });
     if (options.socket !== undefined) await answerStatus({ path: options.socket, machine, status }, { closers, notice });
     if (options.metrics !== undefined) closers.push(await tellPrometheus(options.metrics, { status, uplink, notice }));
