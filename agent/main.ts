@@ -86,9 +86,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       onCapture: capturesOf(node, commands.signal),
       onNotice: notice,
     });
-    closers.push(() => uplink.close());
     const clock = watchClock((byMs) => uplink.clockJumped(byMs));
-    closers.push(() => clock.close());
+    closers.push(() => uplink.close(), clock.close);
     const machine = thisMachine(commands.signal);
     let seen: { readonly facts: ReadonlyMap<string, Fact>; readonly at: number } | undefined;
     const tell = () => {
@@ -105,6 +104,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       onNotice: notice,
       ...(options.watchResets === undefined ? {} : { resets: options.watchResets }),
     });
+    const looking = afterwards(() => kernel.look(seen?.facts ?? new Map()));
     const observer = new Observer({
       node,
       host,
@@ -112,13 +112,13 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       kernel,
       onFacts: (facts, at) => {
         seen = { facts, at };
-        kernel.look(facts);
         tell();
+        looking.soon();
       },
       onChanges: (changes) => uplink.take({ kind: 'changes', changes }),
       onNotice: notice,
     });
-    closers.push(() => kernel.close());
+    closers.push(() => kernel.close(), looking.close);
     closers.push(() => observer.close());
     // A command that runs when the agent stops is ended, or the observer would wait for it.
     closers.push(() => commands.abort());
@@ -139,6 +139,16 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     for (const close of closers.reverse()) await close();
     log.info('agent stopped');
   }
+}
+
+/** Does something once all that goes on now is done: of where packets get lost the agent can tell a moment after the collector has the facts, and what changed. */
+function afterwards(act: () => void): { soon(): void; close(): void } {
+  let waiting: NodeJS.Immediate | undefined;
+  const run = () => {
+    waiting = undefined;
+    act();
+  };
+  return { soon: () => void (waiting ??= setImmediate(run)), close: () => clearImmediate(waiting) };
 }
 
 /** What makes captures is loaded when somebody wants one. */

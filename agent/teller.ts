@@ -102,7 +102,7 @@ export class Teller {
     this.#said = [...this.#said.filter((act) => act.at >= at - saidMs), ...acts].slice(-saidMax);
   }
 
-  /** Between two moments (milliseconds since 1970) something may have happened of which no monitor told: the next reading's entries begin with that. */
+  /** Between two moments (milliseconds since 1970) something may have happened of which no monitor told: the entries of the next reading that begins after it begin with that. */
   overrun(reason: string, { from, to }: { readonly from: number; readonly to: number }): void {
     const before = this.#gap;
     this.#gap = {
@@ -142,13 +142,20 @@ export class Teller {
   take(round: TakenRound): void {
     const before = this.#facts;
     this.facts(round);
-    const gaps = this.#gap === undefined ? [] : [gapChange(this.#options.node, this.#gap)];
-    this.#gap = undefined;
+    const gaps = this.#gaps(round);
     const changes = [...gaps, ...(round.before === undefined ? [] : this.#changes(round, before))];
     if (changes.length > 0) this.#options.onChanges(changes);
     this.#known = new Set([...round.readings.outcomes].filter(([, { known }]) => known).map(([name]) => name));
     if (round.caughtUp) this.#transactions = this.#transactions.filter(({ at }) => at >= round.startedAt);
     this.#recent = this.#recent.filter(({ at }) => at >= round.startedAt - rememberMs);
+  }
+
+  /** What was made while nobody listened is known from the reading that was asked for then: until that, it may go again without having been known. */
+  #gaps({ startedAt, at, caughtUp }: TakenRound): readonly Change[] {
+    const gap = this.#gap;
+    if (gap === undefined || !caughtUp || (startedAt < gap.to && at >= gap.to)) return [];
+    this.#gap = undefined;
+    return [gapChange(this.#options.node, { ...gap, to: Math.max(gap.to, at) })];
   }
 
   #changes(round: TakenRound, factsBefore: ReadonlyMap<string, Fact>): readonly Change[] {
@@ -158,7 +165,7 @@ export class Teller {
     const differences = differencesBetween(was, is);
     const acts = this.#acts(round.since - actSlackMs, round.at);
     const changes = changesWith(differences, [was, is], { node, at: round.at, transactions: this.#transactions, acts, fresh });
-    const settled = settle(this.#unsettled, { node, startedAt: round.startedAt, differences, hasRead: hasRead(round) });
+    const settled = settle(this.#unsettled, { node, startedAt: round.startedAt, differences, hasRead: hasRead(round), linesOf: linesOf(round) });
     this.#unsettled = settled.unsettled;
     if (round.check) this.#check(differences.filter(({ backend }) => backend !== 'legacy'));
     return [...changes, ...settled.changes].sort((a, b) => a.at - b.at).map((change) => this.#named(change));
@@ -221,6 +228,18 @@ function hasRead({ whole, parts, after }: TakenRound): (chain: string) => boolea
     const [family, table] = chain.split(' ');
     const source = sources.get(`${family} ${table}`);
     return source === undefined ? whole.size > 0 : whole.has(source);
+  };
+}
+
+/** The lines of a chain of nf_tables, as they were read. */
+function linesOf({ after }: TakenRound): (chain: string) => readonly string[] {
+  return (name) => {
+    const [family, table, object = ''] = name.split(' ');
+    const found = after.node.tables.filter((each) => each.backend !== 'legacy' && each.family === family && each.name === table);
+    return found.flatMap(({ chains }) => {
+      const chain = chains.get(object);
+      return Array.from({ length: chain?.length ?? 0 }, (_, index) => chain?.text(index) ?? '');
+    });
   };
 }
 

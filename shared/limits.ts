@@ -96,6 +96,8 @@ export const limits = {
   walkBranchesMax: 4_096,
   /** Branches of one walk that differ in nothing but in what they assume of rules; more become one that depends on all those rules. */
   walkBranchesApartMax: 16,
+  /** Branches that are kept as they were at the routing decision, of all NodePorts of a node; those of more are walked from their beginning at each change. */
+  walkStartsMax: 50_000,
   /** Rules visited by one walk before it answers unknown (a loop of chains cannot be loaded, but a capture can be edited). */
   walkRulesMax: 2_000_000,
   /** Depth of jumps; the kernel refuses more than 16 for nft and a stack's worth for x_tables. */

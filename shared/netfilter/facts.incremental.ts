@@ -1,4 +1,5 @@
 // The facts of a node after a change: only those NodePorts are walked again that may have come by what changed; the others keep their facts.
+import { limits } from '../limits.ts';
 import { sameFact } from '../model/fact.same.ts';
 import { type Fact, type NodePortFact, type NodePortKey, nodePortFactKey } from '../model/fact.ts';
 import type { Decider, Outcome, ReplyProblem, Vantage } from '../model/outcome.ts';
@@ -8,6 +9,7 @@ import type { Host, Listener } from './host.ts';
 import type { NodeState } from './node.ts';
 import { baseChainsOf, type Chain, type Table } from './ruleset.ts';
 import { chainKey, noting, socketKey } from './visits.ts';
+import type { Starts } from './walk.ts';
 
 /** Facts of a node with what they hang on. */
 export interface Judged {
@@ -26,7 +28,10 @@ export interface Judged {
 interface JudgedNodePort {
   readonly facts: readonly NodePortFact[];
   readonly claim: Claim | undefined;
-  readonly visits: ReadonlySet<string>;
+  /** Grows with each walk that goes on from its starts. */
+  readonly visits: Set<string>;
+  /** Where its clients' packets come to before the routing decision. */
+  readonly starts: Map<Vantage, Starts>;
 }
 
 /** All facts but those of the NodePorts. */
@@ -54,21 +59,33 @@ export function judgeNode(node: NodeState, wanted: Wanted, before?: { readonly j
   const questions = questionsOf(node, wanted);
   const nodePorts = new Map<string, JudgedNodePort>();
   let walked = 0;
+  let room = limits.walkStartsMax;
   for (const nodePort of questions.nodePorts) {
     const key = nodePortFactKey(nodePort);
     const known = earlier?.nodePorts.get(key);
     const claim = questions.claims.get(key);
     if (known !== undefined && !stale.all && !intersects(stale.keys, known.visits)) {
+      room -= branchesOf(known.starts);
       nodePorts.set(key, sameClaim(known.claim, claim) ? known : claimedBy(known, claim));
       continue;
     }
     walked++;
-    const visits = new Set<string>();
-    const facts = noting({ own: visits, common }, () => judgeNodePort(node, nodePort, questions)).map(withoutLines);
-    nodePorts.set(key, { facts: asBefore(known?.facts, facts), claim, visits });
+    // What all come by may have changed, and nothing that this one came by before the routing decision, which most of a walk is spent on.
+    const isStarted = known !== undefined && !found.all && !intersects(found.keys, known.visits);
+    const { visits, starts } = isStarted ? known : { visits: new Set<string>(), starts: new Map<Vantage, Starts>() };
+    const facts = noting({ own: visits, common }, () => judgeNodePort(node, nodePort, { ...questions, starts })).map(withoutLines);
+    room -= branchesOf(starts);
+    if (room < 0) starts.clear();
+    nodePorts.set(key, { facts: asBefore(known?.facts, facts), claim, visits, starts });
   }
   const others = judgeOthers({ node, wanted }, { questions, common, before, stale });
   return { node, wanted, facts: [...[...nodePorts.values()].flatMap(({ facts }) => facts), ...others.facts], nodePorts, others, common, walked };
+}
+
+function branchesOf(starts: ReadonlyMap<Vantage, Starts>): number {
+  let count = 0;
+  for (const orders of starts.values()) for (const { states, ended } of orders.values()) count += states.length + ended.length;
+  return count;
 }
 
 interface OthersContext {

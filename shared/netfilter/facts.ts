@@ -21,7 +21,7 @@ import type { NodeState } from './node.ts';
 import type { Packet } from './packet.ts';
 import { mappedOutcomes } from './service-maps.ts';
 import { proxySurroundings, surroundingFacts } from './surroundings.ts';
-import { walk } from './walk.ts';
+import { type Starts, walk } from './walk.ts';
 
 /** What the collector asks for: the NodePorts of all Services, and who the peers and pods are. */
 export interface Wanted {
@@ -128,8 +128,15 @@ const prefixSet = (family: Family, text: string): IntervalSet[] => {
   return prefix?.family === family ? [[prefix.interval]] : [];
 };
 
-/** What clients of one NodePort meet at the node's primary address; none where the node has no address of the family. */
-export function judgeNodePort(node: NodeState, nodePort: NodePortKey, { sources, claims }: Questions): NodePortFact[] {
+/**
+ * What clients of one NodePort meet at the node's primary address; none where the node has no address of the family. `starts`, by vantage, are where they came to
+ * before the routing decision the last time, if that is known to hold; filled here.
+ */
+export function judgeNodePort(
+  node: NodeState,
+  nodePort: NodePortKey,
+  { sources, claims, starts }: Questions & { readonly starts?: Map<Vantage, Starts> },
+): NodePortFact[] {
   const address = primaryAddress(node.host, nodePort.family);
   if (address === undefined) return [];
   const outcomes: Partial<Record<Vantage, readonly Outcome[]>> = {};
@@ -144,7 +151,7 @@ export function judgeNodePort(node: NodeState, nodePort: NodePortKey, { sources,
       ...(clients.iif === undefined ? {} : { iif: clients.iif }),
     };
     const mapped = mappedOutcomes(node, nodePort, { vantage: clients.vantage, address });
-    outcomes[clients.vantage] = mapped ?? walk(node, packet, { traced: false, reply: true }).outcomes;
+    outcomes[clients.vantage] = mapped ?? walk(node, packet, { traced: false, reply: true, ...startsOf(starts, clients.vantage) }).outcomes;
   }
   const claim = claims.get(nodePortFactKey(nodePort));
   return [
@@ -157,6 +164,13 @@ export function judgeNodePort(node: NodeState, nodePort: NodePortKey, { sources,
       claimed: { by: claim === undefined ? 'none' : 'rule', ...(claim?.service === undefined ? {} : { service: claim.service }) },
     },
   ];
+}
+
+function startsOf(starts: Map<Vantage, Starts> | undefined, vantage: Vantage): { readonly starts?: Starts } {
+  if (starts === undefined) return {};
+  let own = starts.get(vantage);
+  if (own === undefined) starts.set(vantage, (own = new Map()));
+  return { starts: own };
 }
 
 /** Processes that are or embed kube-proxy. */

@@ -13,16 +13,33 @@ import { end, type Walker } from './walker.ts';
 
 /** A packet from outside: ingress, prerouting, the routing decision, then in or through. */
 export function arrive(walker: Walker, start: State): void {
-  for (const state of atHook(walker, 'prerouting', atIngress(walker, start))) asBefore(walker, state, routeIn);
+  for (const state of arrived(walker, start)) asBefore(walker, state, routeIn);
 }
 
 /** A packet of a process on the node: output, the routing decision again, postrouting, and perhaps back in over loopback. */
 export function leave(walker: Walker, start: State): void {
+  for (const sent of left(walker, start)) asBefore(walker, sent, routeOut);
+}
+
+/** The branches of a connection's first packet at the routing decision; those that came to their end before are among the walker's. */
+export const beforeRouting = (walker: Walker, start: State): readonly State[] =>
+  walker.packet.vantage === 'node' ? left(walker, start) : arrived(walker, start);
+
+/** The rest of the way of such branches. */
+export function fromRouting(walker: Walker, states: readonly State[]): void {
+  for (const state of states) asBefore(walker, state, walker.packet.vantage === 'node' ? routeOut : routeIn);
+}
+
+const arrived = (walker: Walker, start: State): readonly State[] => atHook(walker, 'prerouting', atIngress(walker, start));
+
+function left(walker: Walker, start: State): readonly State[] {
+  const states: State[] = [];
   for (const part of routed(walker, start)) {
     const out = isLocal(part.answer) ? { device: 'lo' } : outDevice(walker, part);
     if (out === undefined) continue;
-    for (const sent of atHook(walker, 'output', [{ ...part.state, oif: out.device }])) asBefore(walker, sent, routeOut);
+    for (const sent of atHook(walker, 'output', [{ ...part.state, oif: out.device }])) states.push(sent);
   }
+  return states;
 }
 
 /** Branches that nothing tells apart from one that was walked before end as it did. */

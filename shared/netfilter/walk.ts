@@ -4,6 +4,7 @@ import { limits } from '../limits.ts';
 import { single, size } from '../model/address.ts';
 import type { Outcome } from '../model/outcome.ts';
 import { waysOf } from './alike.ts';
+import type { Ended } from './chains.ts';
 import { coalesceEnds } from './coalesce.ts';
 import { hasTies, type TieOrder } from './hooks.ts';
 import { interfaceOfAddress, routeTo } from './host.ts';
@@ -11,7 +12,7 @@ import type { NodeState } from './node.ts';
 import { eitherWay, outcomesOf, sameOutcomes } from './outcomes.ts';
 import type { Assumption, Packet, State, Station } from './packet.ts';
 import { sequelOf } from './walk.answers.ts';
-import { arrive, leave } from './walk.course.ts';
+import { beforeRouting, fromRouting } from './walk.course.ts';
 import type { Walker } from './walker.ts';
 
 export interface WalkOptions {
@@ -19,6 +20,21 @@ export interface WalkOptions {
   readonly traced: boolean;
   /** Also walk the answer back to the client. */
   readonly reply: boolean;
+  /** Where first packets of untraced walks were at the routing decision; absent: they are walked there, and nobody keeps it. */
+  readonly starts?: Starts;
+}
+
+/**
+ * Where the first packets of some walks were at the routing decision, to go on from there while nothing has changed that they met before, and nothing of the host. Filled by
+ * the walks that find nothing in it, by the order of chains whose order is not known.
+ */
+export type Starts = Map<TieOrder, Start>;
+
+export interface Start {
+  readonly states: readonly State[];
+  /** Branches that came to their end before. */
+  readonly ended: readonly Ended[];
+  readonly budget: { readonly rules: number; readonly branches: number };
 }
 
 export interface Walk {
@@ -45,7 +61,7 @@ export function walk(node: NodeState, packet: Packet, options: WalkOptions): Wal
   return sameOutcomes(walked, otherwise) ? walked : eitherWay(walked, otherwise);
 }
 
-function walkOnce(node: NodeState, packet: Packet, { ties, traced, reply }: WalkOptions & { readonly ties: TieOrder }): Walk {
+function walkOnce(node: NodeState, packet: Packet, { ties, traced, reply, starts }: WalkOptions & { readonly ties: TieOrder }): Walk {
   const walker: Walker = {
     node,
     packet,
@@ -55,9 +71,16 @@ function walkOnce(node: NodeState, packet: Packet, { ties, traced, reply }: Walk
     ended: [],
     budget: { rules: limits.walkRulesMax, branches: limits.walkBranchesMax },
   };
-  const start = firstState(node, packet);
-  if (packet.vantage === 'node') leave(walker, start);
-  else arrive(walker, start);
+  const known = traced ? undefined : starts?.get(ties);
+  if (known === undefined) {
+    const states = beforeRouting(walker, firstState(node, packet));
+    starts?.set(ties, { states, ended: [...walker.ended], budget: { ...walker.budget } });
+    fromRouting(walker, states);
+  } else {
+    walker.ended.push(...known.ended);
+    Object.assign(walker.budget, known.budget);
+    fromRouting(walker, known.states);
+  }
   const joined = { ...walker, ended: coalesceEnds(walker.ended) };
   return outcomesOf(joined, reply ? (branch) => sequelOf(walker, branch) : undefined);
 }

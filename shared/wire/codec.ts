@@ -5,6 +5,7 @@ import { Compile, type Validator } from 'typebox/compile';
 import { failure, type PortreeveError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { isDeeperThan } from './depth.ts';
+import { lastTextOfFact } from './fact.text.ts';
 import { type AgentMessage, type CollectorMessage, fromAgent, fromCollector } from './messages.ts';
 
 /** `size` is that of the text, in characters: a compressed frame is smaller. */
@@ -31,13 +32,20 @@ export const decodeFromCollector = (frame: string | Uint8Array, form: FrameForm 
  * limits: the caller splits before.
  */
 export function encode(message: AgentMessage | CollectorMessage, peer: readonly string[] = []): string | Buffer {
-  const text = JSON.stringify(message);
+  const text = textOf(message);
   const bytes = Buffer.byteLength(text);
   if (bytes < limits.compressedBytesMin || !peer.includes(zstdCapability)) return within(text, bytes, limits.frameBytesMax);
   within(text, bytes, limits.messageBytesMax);
   // A fast level: frames are made while the agent watches.
   const frame = zstdCompressSync(text, { params: { [constants.ZSTD_c_compressionLevel]: 1 } });
   return within(frame, frame.length, limits.frameBytesMax);
+}
+
+/** As JSON. Facts are written out already, for their length. */
+function textOf(message: AgentMessage | CollectorMessage): string {
+  if (message.type !== 'state') return JSON.stringify(message);
+  const { put, ...rest } = message;
+  return `${JSON.stringify(rest).slice(0, -1)},"put":[${put.map(lastTextOfFact).join(',')}]}`;
 }
 
 function within<Frame>(frame: Frame, bytes: number, max: number): Frame {
@@ -53,7 +61,7 @@ const collectorChecks = compile(fromCollector);
 function decode<Message>({ frame, form }: { readonly frame: string | Uint8Array; readonly form: FrameForm }, checks: Checks): Decoded<Message> {
   const bytes = typeof frame === 'string' ? Buffer.byteLength(frame) : frame.byteLength;
   if (bytes > limits.frameBytesMax) return { kind: 'malformed', error: failure('FRAME_TOO_LARGE', [bytes, limits.frameBytesMax]) };
-  const text = form === 'text' ? textOf(frame) : inflated(frame);
+  const text = form === 'text' ? utf8Of(frame) : inflated(frame);
   if (typeof text !== 'string') return text;
   if (isDeeperThan(text, limits.messageDepthMax)) return malformed('JSON', `it is nested deeper than ${limits.messageDepthMax}`);
   let value: unknown;
@@ -70,7 +78,7 @@ function decode<Message>({ frame, form }: { readonly frame: string | Uint8Array;
   return malformed(String(type), `${first?.instancePath || '/'} ${first?.message ?? 'is not as the schema says'}`);
 }
 
-const textOf = (frame: string | Uint8Array): string =>
+const utf8Of = (frame: string | Uint8Array): string =>
   typeof frame === 'string' ? frame : Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength).toString('utf8');
 
 /** The text of a compressed frame. The output is bounded while it is made: a frame of a few bytes can stand for gigabytes. */

@@ -3,6 +3,7 @@ import { limits } from '../limits.ts';
 import { sameFact } from '../model/fact.same.ts';
 import type { Fact } from '../model/fact.ts';
 import { vantages } from '../model/outcome.ts';
+import { textOfFact } from './fact.text.ts';
 import type { StateMessage } from './messages.ts';
 
 /** What is known of facts on both sides. */
@@ -86,7 +87,7 @@ function stateParts(put: readonly Fact[], deleted: readonly string[]): readonly 
 
 /** A fact and its size as text. One that no frame can hold (a node with tens of thousands of Services) is sent as what it is: too large to be known. */
 function withinFrame(fact: Fact): { readonly fact: Fact; readonly bytes: number } {
-  const bytes = Buffer.byteLength(JSON.stringify(fact));
+  const bytes = Buffer.byteLength(textOfFact(fact));
   if (bytes <= frameBytesUsable || (fact.kind !== 'chains' && fact.kind !== 'nodeport')) return { fact, bytes };
   return withinFrame(fact.kind === 'chains' ? { ...fact, services: {} } : { ...fact, outcomes: {} });
 }

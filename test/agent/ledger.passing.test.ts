@@ -20,7 +20,14 @@ const told = (...transactions: readonly Transaction[]): Unsettled => transaction
 const shows = (...after: readonly string[]): RuleChange[] => [
   { kind: 'rule', backend: 'iptables-nft', family: 'ip', table: 'filter', object: 'FORWARD', subject: forward, before: null, after, owner: 'admin' },
 ];
-const reading = (startedAt: number, differences: readonly RuleChange[] = []) => ({ node: 'n1', startedAt, hasRead: () => true, differences });
+/** A chain that holds no more than is shown to have come, or these lines. */
+const reading = (startedAt: number, differences: readonly RuleChange[] = [], lines = differences.flatMap(({ after }) => after ?? [])) => ({
+  node: 'n1',
+  startedAt,
+  hasRead: () => true,
+  differences,
+  linesOf: () => lines,
+});
 
 t.test('a rule that came and went is two entries, each with who did it', async (t) => {
   const { changes, unsettled } = settle(told(transaction(10, 'iptables', add(5)), transaction(20, 'ufw', remove(5))), reading(100));
@@ -126,3 +133,120 @@ t.test('every rule that came and went is told once, whenever readings are made',
     }),
   );
 });
+
+t.test('a rule that nobody told of takes no place of one that was told', async (t) => {
+  const passed = told(transaction(10, 'a', add(5)), transaction(20, 'a', remove(5)));
+  t.equal(settle(passed, reading(100, shows('-A FORWARD -p tcp --dport 7 -j DROP'))).changes.length, 2, 'gone before the reading began');
+  const during = told(transaction(110, 'a', add(5)), transaction(120, 'a', remove(5)));
+  t.equal(settle(during, reading(100, shows('-A FORWARD -p tcp --dport 7 -j DROP'))).changes.length, 2, 'gone while it went on');
+  t.equal(settle(during, reading(100, shows('-A FORWARD -p tcp --dport 5 -j DROP'))).changes.length, 0, 'read between the two');
+});
+
+t.test('a rule that nobody heard going', async (t) => {
+  const heard = told(transaction(10, 'a', add(5)));
+  t.match(settle(heard, reading(100)).changes, [
+    { at: 10, before: null, after: 'dport 5 drop  # gone again before the chain was read, and nobody heard when; handle 5', actor: { comm: 'a' } },
+  ]);
+  const putBack = told(transaction(10, 'a', remove(4), add(5)));
+  t.strictSame(settle(putBack, reading(100, [], ['-A FORWARD -p tcp --dport 5 -j DROP'])).changes, [], 'one that stands where an alike one stood is there');
+});
+
+t.test('a policy that changes is no rule', async (t) => {
+  const policy: RuleChange = { ...(shows('-P FORWARD DROP')[0] as RuleChange), kind: 'policy' };
+  t.equal(settle(told(transaction(110, 'a', add(5)), transaction(120, 'a', remove(5))), reading(100, [policy])).changes.length, 2);
+});
+
+/** What the kernel, a monitor and the agent may do next. */
+type Step = 'add' | 'delete' | 'tell' | 'begin' | 'snapshot' | 'end' | 'die' | 'hear';
+
+t.test('of every rule that came and went both ends are told, or nobody listened at that end', async () => {
+  const steps: readonly { readonly weight: number; readonly step: Step }[] = [
+    { weight: 5, step: 'add' },
+    { weight: 5, step: 'delete' },
+    { weight: 6, step: 'tell' },
+    { weight: 2, step: 'begin' },
+    { weight: 2, step: 'snapshot' },
+    { weight: 2, step: 'end' },
+    { weight: 1, step: 'die' },
+    { weight: 2, step: 'hear' },
+  ];
+  const step = fc.oneof(...steps.map(({ weight, step: each }) => ({ weight, arbitrary: fc.tuple(fc.constant(each), fc.nat(9)) })));
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 80 }), (all) => {
+      const life = new Life();
+      for (const [each, choice] of all) life.step(each, choice);
+      for (const each of ['hear', 'snapshot', 'end', 'begin', 'snapshot', 'end'] as const) life.step(each, 99);
+      deepStrictEqual(life.missing(), []);
+    }),
+    { numRuns: 2_000 },
+  );
+});
+
+/** A chain, a monitor that tells of it late or dies, and readings that take their time. Everything has a moment of its own. */
+class Life {
+  readonly #ends: { readonly handle: number; readonly op: 'add' | 'delete'; readonly at: number }[] = [];
+  readonly #gaps: { readonly from: number; readonly to: number }[] = [];
+  /** Those of which no reading has told yet. */
+  #deaf: { readonly from: number; readonly to: number }[] = [];
+  readonly #ledger = { add: new Set<number>(), delete: new Set<number>() };
+  #standing: readonly number[] = [];
+  #untold: RuleEvent[] = [];
+  #unsettled = nothingUnsettled;
+  #deafSince: number | undefined;
+  #reading: { readonly startedAt: number; snapshot: readonly number[] | undefined } | undefined;
+  #known: readonly number[] = [];
+  #clock = 0;
+
+  step(step: Step, choice: number): void {
+    this.#clock++;
+    if (step === 'add') this.#write('add', this.#clock, choice);
+    else if (step === 'delete' && this.#standing.length > 0) this.#write('delete', this.#standing[choice % this.#standing.length] as number, choice);
+    else if (step === 'tell') for (let i = 0; i <= choice && this.#untold.length > 0; i++) this.#tell();
+    else if (step === 'begin') this.#reading ??= { startedAt: this.#clock, snapshot: undefined };
+    else if (step === 'snapshot' && this.#reading !== undefined) this.#reading.snapshot ??= this.#standing;
+    else if (step === 'end' && this.#reading?.snapshot !== undefined) this.#end(this.#reading.startedAt, this.#reading.snapshot);
+    else if (step === 'die' && this.#deafSince === undefined) {
+      while (this.#untold.length > 0) this.#tell();
+      this.#deafSince = this.#clock;
+    } else if (step === 'hear' && this.#deafSince !== undefined) {
+      this.#deaf.push({ from: this.#deafSince, to: this.#clock });
+      this.#deafSince = undefined;
+    }
+  }
+
+  missing(): readonly unknown[] {
+    const untold = this.#ends.filter(({ handle, op }) => !this.#ledger[op].has(handle));
+    const passed = untold.filter(({ handle }) => this.#ends.some((end) => end.handle === handle && end.op === 'delete'));
+    return passed.filter(({ at }) => !this.#gaps.some(({ from, to }) => from <= at && at <= to));
+  }
+
+  #write(op: 'add' | 'delete', handle: number, choice: number): void {
+    if (op === 'delete') this.#standing = this.#standing.filter((each) => each !== handle);
+    else this.#standing = choice % 2 === 0 ? [handle, ...this.#standing] : [...this.#standing, handle];
+    this.#ends.push({ handle, op, at: this.#clock });
+    if (this.#deafSince === undefined) this.#untold.push(op === 'add' ? add(handle) : remove(handle));
+  }
+
+  #tell(): void {
+    this.#unsettled = addTold(this.#unsettled, transaction(this.#clock, 'a', this.#untold.shift() as RuleEvent));
+  }
+
+  #end(startedAt: number, snapshot: readonly number[]): void {
+    // The agent waits for what has been told of the reading's time.
+    while (this.#untold.length > 0) this.#tell();
+    const [added, removed] = [snapshot.filter((each) => !this.#known.includes(each)), this.#known.filter((each) => !snapshot.includes(each))];
+    const lines = (handles: readonly number[]) => (handles.length === 0 ? null : handles.map((handle) => `-A FORWARD -p tcp --dport ${handle} -j DROP`));
+    const difference: RuleChange = { ...(shows()[0] as RuleChange), before: lines(removed), after: lines(added) };
+    const differences = added.length + removed.length === 0 ? [] : [difference];
+    const { unsettled, changes } = settle(this.#unsettled, reading(startedAt, differences, lines(snapshot) ?? []));
+    this.#unsettled = unsettled;
+    for (const handle of added) this.#ledger.add.add(handle);
+    for (const handle of removed) this.#ledger.delete.add(handle);
+    for (const { before, after } of changes) this.#ledger[after === null ? 'delete' : 'add'].add(Number(/handle (\d+)/.exec(after ?? before ?? '')?.[1]));
+    this.#known = snapshot;
+    this.#reading = undefined;
+    const { past = [], now = [] } = Object.groupBy(this.#deaf, ({ to }) => (to <= startedAt ? 'past' : 'now'));
+    this.#gaps.push(...past.map(({ from }) => ({ from, to: this.#clock })));
+    this.#deaf = now;
+  }
+}

@@ -53,10 +53,10 @@ t.test('what monitors have missed comes once, before what the reading shows, how
   t.match(changes, [
     {
       kind: 'gap',
-      at: 106_500,
+      at: 110_010,
       node: 'n1',
-      after: 'generation 9 came after 7; netlink: No buffer space: of 2.5 s only what has stayed is known, and not who made it',
-      gap: { reason: 'watch-overrun', from: 104_000, to: 106_500 },
+      after: 'generation 9 came after 7; netlink: No buffer space: of 6.0 s only what has stayed is known, and not who made it',
+      gap: { reason: 'watch-overrun', from: 104_000, to: 110_010 },
     },
     { kind: 'rule', after: '-A FORWARD -j DROP' },
   ]);

@@ -1,6 +1,6 @@
 // Hours of churn in minutes: writers of every kind change a node's rules while the agent reports to a collector. At the end an oracle, which knows every change
 // that was made, compares: nothing may be missing from the ledger, the facts must be those of a reading from scratch, and memory must not grow.
-// `make soak`; MINUTES=30, SERVICES=100, PAUSE=700 (milliseconds between changes). Ends with 1 when something is wrong.
+// `make soak`; MINUTES=30, SERVICES=100, PAUSE=700 (milliseconds between changes), KILLS=500 (changes between two ends of a monitor). Ends with 1 when something is wrong.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { thisMachine } from '../../agent/host/machine.ts';
@@ -17,6 +17,7 @@ import { type BenchNode, makeNode, syncText } from './agent/node.ts';
 const minutes = Number(process.env.MINUTES ?? 30);
 const services = Number(process.env.SERVICES ?? 100);
 const pauseMs = Number(process.env.PAUSE ?? 700);
+const killEvery = Number(process.env.KILLS ?? 500);
 
 /** When a program ran, by Date.now(). */
 interface Span {
@@ -98,7 +99,7 @@ async function churn(node: BenchNode, agent: ChildProcess): Promise<Done> {
   for (let index = 0; performance.now() < end; index++) {
     await act(node, index, done);
     // Now and then a monitor dies; what happens meanwhile must not be lost.
-    if (index % 500 === 499) killMonitor(agent, done);
+    if (index % killEvery === killEvery - 1) killMonitor(agent, done);
     await sleep(index % 20 < 15 ? Math.random() * 2 * pauseMs : 0);
   }
   return done;

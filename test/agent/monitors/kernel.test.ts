@@ -1,5 +1,5 @@
 // The kernel's monitors over small programs that stand in for them: what they miss between an end and the next start is said, and a first start misses nothing.
-import { chmodSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { KernelMonitors } from '../../../agent/monitors/kernel.ts';
@@ -80,4 +80,32 @@ t.test('from portreeve-watch to the tools, when it does not start again', async 
   });
   await until(() => uncertain.length === 3, 20_000);
   t.match(uncertain, [{ since: undefined }, { since: Number }, { since: Number }]);
+});
+
+t.test('one that ends may have kept back what it had heard since it was asked last, or in the last seconds', async (t) => {
+  const path = script(
+    t,
+    'portreeve-watch',
+    'echo "# ready"; [ -e "$0.ended" ] && exec sleep 60; touch "$0.ended"; sleep 0.3; read -r; echo "# synced"; sleep 0.5',
+  );
+  const { monitors, uncertain, until } = follow(t, { path });
+  await until(() => uncertain.length === 1);
+  const started = Date.now();
+  await monitors.synced();
+  await until(() => uncertain.length === 2);
+  t.ok((uncertain[1]?.since ?? 0) >= started - 5 && (uncertain[1]?.since ?? 0) < started + 300, 'since it was asked, which it answered');
+});
+
+t.test('a monitor that is still at work after its start does not hear yet', async (t) => {
+  putOnPath(t, { nft: 'until [ -e "$0.go" ]; do :; done; exec sleep 60', ip: 'exec sleep 60' });
+  const { uncertain, until } = follow(t, { path: undefined });
+  await until(() => uncertain.some(({ wakes }) => wakes.includes('link')));
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  t.notOk(uncertain.some(({ wakes }) => wakes.includes('nft')));
+  const nft = (process.env.PATH ?? '')
+    .split(':')
+    .map((directory) => join(directory, 'nft'))
+    .find((file) => existsSync(file));
+  writeFileSync(`${nft}.go`, '');
+  await until(() => uncertain.some(({ wakes }) => wakes.includes('nft')));
 });

@@ -2,6 +2,7 @@ import { zstdCompressSync } from 'node:zlib';
 import t from 'tap';
 import { limits } from '../../../shared/limits.ts';
 import { decodeFromAgent, decodeFromCollector, encode } from '../../../shared/wire/codec.ts';
+import { textOfFact } from '../../../shared/wire/fact.text.ts';
 import type { AgentMessage, Want } from '../../../shared/wire/messages.ts';
 
 const error = (message: string): AgentMessage => ({ type: 'error', code: 'X', message });
@@ -55,4 +56,15 @@ t.test('what is no frame', async (t) => {
   ] as const)
     t.match(decodeFromAgent(frame, form), { kind: 'malformed' }, String(frame).slice(0, 20));
   t.match(decodeFromAgent(zstdCompressSync(JSON.stringify(error('x'))), 'binary'), { kind: 'message' });
+});
+
+t.test('a state is written as any message is, whether or not its facts were written out before', async (t) => {
+  const fact = { kind: 'sysctl' as const, key: 'sysctl/net.ipv4.ip_forward', name: 'net.ipv4.ip_forward', value: '1' };
+  const other = { ...fact, key: 'sysctl/ü"', name: 'ü"' };
+  textOfFact(fact);
+  for (const put of [[], [fact], [fact, other, fact]]) {
+    const message = { type: 'state' as const, seq: 7, full: false, more: true, at: 5, put, delete: ['listener/x'] };
+    t.strictSame(JSON.parse(encode(message) as string), message);
+    t.strictSame(decodeFromAgent(encode(message)), { kind: 'message', message, size: JSON.stringify(message).length });
+  }
 });
