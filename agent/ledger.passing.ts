@@ -26,6 +26,16 @@ export function addTold(unsettled: Unsettled, by: Transaction): Unsettled {
   return next;
 }
 
+/** When the first rule was told that is forgotten with a transaction more, in milliseconds since 1970; undefined if none is. */
+export function oldestForgotten(unsettled: Unsettled, { rules = [] }: Transaction): number | undefined {
+  if (rules.length === 0) return undefined;
+  const full = [...Map.groupBy(rules, ({ chain }) => chain)].flatMap(([chain, events]) => {
+    const told = unsettled.get(chain) ?? [];
+    return told.length + events.length > toldMax ? told.slice(0, 1) : [];
+  });
+  return full.length === 0 ? undefined : Math.min(...full.map(({ by }) => by.at));
+}
+
 /** A reading that is to be settled. */
 export interface SettledReading {
   readonly node: string;
@@ -59,7 +69,8 @@ export function settle(unsettled: Unsettled, reading: SettledReading): { readonl
     if (settled.rest.length > 0) rest.set(chain, settled.rest);
   }
   const gone = vanished.slice(0, passingMax).map((told) => vanishedChange(told, reading.node));
-  return { unsettled: rest, changes: [...changesOf(passing, reading.node), ...gone] };
+  const more = vanished.length <= passingMax ? [] : [countedChange(vanished.slice(passingMax), reading.node, 'came, and went while nobody heard')];
+  return { unsettled: rest, changes: [...changesOf(passing, reading.node), ...gone, ...more] };
 }
 
 /** A rule that was added by one transaction and deleted by a later one. */
@@ -201,8 +212,11 @@ function changesOf(passing: readonly Passing[], node: string): Change[] {
 /** iptables-restore (or nft) on a chain of kube-proxy is a sync. */
 function isSync({ event, by }: Told): boolean {
   const [family = '', table = '', chain = ''] = event.chain.split(' ');
-  return ownerOf({ family, table, chain }) === 'kube-proxy' && /rest|-re$|kube-proxy|k3s|^nft$|-mul/.test(by.actor.comm ?? '');
+  return ownerOf({ family, table, chain }) === 'kube-proxy' && isSyncer(by.actor.comm);
 }
+
+/** Whether kube-proxy may be behind a program of this name. */
+export const isSyncer = (comm = ''): boolean => /rest|-re$|kube-proxy|k3s|^nft$|-mul/.test(comm);
 
 /** What a rule says, and where it stood. */
 function bareChange(
@@ -231,20 +245,27 @@ function bothEnds({ added, deleted }: Passing, node: string): Change[] {
   ];
 }
 
-function counted(passing: readonly Passing[], node: string): Change {
-  const last = passing.at(-1) as Passing;
-  const [family = '', table = '', chain = ''] = last.added.event.chain.split(' ');
+const counted = (passing: readonly Passing[], node: string): Change =>
+  countedChange(
+    passing.map(({ deleted }) => deleted),
+    node,
+    'came and went again before their chains were read',
+  );
+
+function countedChange(rules: readonly Told[], node: string, what: string): Change {
+  const last = rules.at(-1) as Told;
+  const [family = '', table = '', chain = ''] = last.event.chain.split(' ');
   const owner = ownerOf({ family, table, chain });
-  const chains = [...new Set(passing.map(({ added }) => added.event.chain.split(' ')[2] ?? ''))];
+  const chains = [...new Set(rules.map(({ event }) => event.chain.split(' ')[2] ?? ''))];
   const named = `${chains.slice(0, 20).join(', ')}${chains.length > 20 ? ` and ${chains.length - 20} more` : ''}`;
   return {
     node,
-    at: last.deleted.by.at,
+    at: last.by.at,
     kind: 'chain',
     subject: owner === 'kube-proxy' ? `${family} kube-proxy` : `${family} ${table}`,
     owner,
     before: null,
-    after: `${passing.length} rules came and went again before their chains were read: ${named}`,
-    actor: last.deleted.by.actor,
+    after: `${rules.length} rules ${what}: ${named}`,
+    actor: last.by.actor,
   };
 }

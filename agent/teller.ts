@@ -8,6 +8,7 @@ import type { KernelWatch } from './bpf/watch.ts';
 import { judgement } from './judge.ts';
 import { addTold, nothingUnsettled, settle, type Unsettled } from './ledger.passing.ts';
 import { anything, changesWith, differencesBetween, type Snapshot, type Transaction } from './ledger.ts';
+import { addUntold, type Untold, unknownSince } from './ledger.untold.ts';
 import type { Readings } from './reader.ts';
 import type { Brought } from './state.ts';
 import { type State, sourceOf, touchedTables } from './state.ts';
@@ -54,6 +55,7 @@ const rememberMs = 10_000;
 const transactionsMax = 5_000;
 /** How much longer ago than the reading before an act can be that made a change: what happened during that reading may have been missed by it. */
 const actSlackMs = 2_000;
+const untoldReason = 'more rules changed at once than are told one by one, and again before they were read';
 /** What firewalld has said is remembered for this long, and so many words of it. */
 const saidMs = 600_000;
 const saidMax = 200;
@@ -68,6 +70,7 @@ export class Teller {
   /** Those of the last seconds. */
   #recent: Transaction[] = [];
   #unsettled: Unsettled = nothingUnsettled;
+  #untold: Untold = [];
   /** What firewalld has said that it did, in order of time. */
   #said: readonly Act[] = [];
   /** Of what may have happened without a word, since the last reading. */
@@ -92,6 +95,9 @@ export class Teller {
     this.#transactions.push(transaction);
     if (this.#transactions.length > transactionsMax) this.#transactions.shift();
     this.#recent.push(transaction);
+    const since = unknownSince(this.#untold, this.#unsettled, transaction);
+    if (since !== undefined) this.overrun(untoldReason, { from: since, to: transaction.at });
+    this.#untold = addUntold(this.#untold, transaction);
     this.#unsettled = addTold(this.#unsettled, transaction);
   }
 
@@ -146,7 +152,10 @@ export class Teller {
     const changes = [...gaps, ...(round.before === undefined ? [] : this.#changes(round, before))];
     if (changes.length > 0) this.#options.onChanges(changes);
     this.#known = new Set([...round.readings.outcomes].filter(([, { known }]) => known).map(([name]) => name));
-    if (round.caughtUp) this.#transactions = this.#transactions.filter(({ at }) => at >= round.startedAt);
+    if (round.caughtUp) {
+      this.#transactions = this.#transactions.filter(({ at }) => at >= round.startedAt);
+      this.#untold = this.#untold.filter(({ at }) => at >= round.startedAt);
+    }
     this.#recent = this.#recent.filter(({ at }) => at >= round.startedAt - rememberMs);
   }
 

@@ -63,6 +63,21 @@ t.test('what monitors have missed comes once, before what the reading shows, how
   t.equal(changes.length, 2);
 });
 
+t.test('many rules at once that may have gone before they were read', async (t) => {
+  const actor = { pid: 7, comm: 'iptables-restor', how: 'nft-generation' as const };
+  const many = (at: number, more: number) => ({ at, generation: at, actor, touched: new Set(['ip filter FORWARD']), more });
+  const told = (...transactions: readonly ReturnType<typeof many>[]) =>
+    tell([save('nf_tables', ''), save('nf_tables', '-A FORWARD -j DROP\n')], {}, (teller) => {
+      for (const transaction of transactions) teller.transaction(transaction);
+    });
+  t.match(told(many(104_000, 18_000), many(106_000, 0)), [
+    { kind: 'gap', after: /^more rules changed at once than are told one by one/, gap: { reason: 'watch-overrun', from: 104_000, to: 110_010 } },
+    { kind: 'rule', after: '-A FORWARD -j DROP' },
+  ]);
+  t.match(told(many(104_000, 18_000)), [{ kind: 'rule' }]);
+  t.match(told(many(104_000, 0), many(106_000, 18_000)), [{ kind: 'rule' }]);
+});
+
 t.test('what firewalld says that it did', async (t) => {
   const dumps = [save('legacy', ''), save('legacy', '-A IN_public -p tcp -m tcp --dport 80 -j ACCEPT\n-A FORWARD -j DROP\n')] as const;
   const said = tell(dumps, {}, (teller) => teller.signal(108_000));
