@@ -1,6 +1,7 @@
 import t from 'tap';
 import { type Paced, paces, unwatchedMs } from '../../agent/schedule.ts';
 import type { Wake } from '../../agent/sources/source.ts';
+import { limits } from '../../shared/limits.ts';
 
 const source = (given: Partial<Paced>): Paced => ({ name: 'x', pollMs: undefined, wakes: ['nft'], costMs: 5, failed: false, ...given });
 const paceOf = (given: Partial<Paced>, told: readonly Wake[] = ['nft'], certain: readonly Wake[] = []) =>
@@ -13,7 +14,7 @@ t.test('what events tell of is read seldom, and often where they do not come', a
 
 t.test('a source that failed is tried again soon, in proportion to what it costs, and no later than otherwise', async (t) => {
   t.match(paceOf({ failed: true }), { everyMs: unwatchedMs, watched: true });
-  t.match(paceOf({ failed: true, costMs: 300 }), { everyMs: 100_000 });
+  t.match(paceOf({ failed: true, costMs: 300 }), { everyMs: 300 / limits.readingClockShareMax });
   t.match(paceOf({ failed: true, costMs: 60_000 }), paceOf({ costMs: 60_000 }) ?? {});
   t.match(paceOf({ failed: true, wakes: [], pollMs: 3_000 }), { everyMs: 3_000 });
 });

@@ -1,6 +1,6 @@
 // The agent's budgets, measured in a namespace with kube-proxy's rules of 100 and of 1,000 Services in both backends of iptables, with a collector at the other
 // end and a writer that changes endpoints as kube-proxy does: `node test/bench/agent.bench.ts [SERVICESxENDPOINTS]… [nft|legacy]…`.
-// IDLE=30 sets the seconds without changes.
+// IDLE=60 sets the seconds without changes.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -26,7 +26,9 @@ const sizes = [
   { services: 100, endpoints: 3 },
   { services: 1000, endpoints: 10 },
 ];
-const idleSeconds = Number(process.env.IDLE ?? 30);
+const idleSeconds = Number(process.env.IDLE ?? 60);
+/** Until the first of each reading is over, and what was compiled for it. */
+const settleMs = 20_000;
 
 /**
  * How many changes are measured, and how often the writer writes: as much as the agent may do within its 2 % of one core. More makes it read later, and say so.
@@ -80,7 +82,7 @@ async function inside({ services, endpoints, backend }: { services: number; endp
     const started = performance.now();
     await peer.wait(() => [...peer.facts.keys()].filter((key) => key.startsWith('nodeport/')).length === services || undefined, 120_000);
     line('all NodePorts judged after', `${((performance.now() - started) / 1000).toFixed(1)} s`);
-    await sleep(5_000);
+    await sleep(settleMs);
     await idle(agent, peer, budget);
     await latency({ node, peer, agent, budget });
     const after = figuresOf(agent.pid as number);

@@ -28,6 +28,8 @@ const entry = (dst: string, dev: string, state: string) => ({ dst, dev, lladdr: 
 const tracked = { '/proc/sys/net/netfilter/nf_conntrack_count': '3\n' };
 const udp =
   'udp      17 29 src=203.0.113.9 dst=192.0.2.1 sport=40000 dport=30999 src=10.244.2.5 dst=192.0.2.1 sport=53 dport=40000 [ASSURED] mark=0 use=1\nudp      17 9 src=10.244.1.5 dst=10.96.0.10 sport=40001 dport=53 src=10.244.1.2 dst=10.244.1.5 sport=53 dport=40001 mark=0 use=1\n';
+const udp6 = 'udp      17 29 src=2001:db8::9 dst=2001:db8::1 sport=40000 dport=30999 src=fd00::5 dst=2001:db8::1 sport=53 dport=40000 mark=0 use=1';
+const bothFamilies = JSON.stringify([{ ifname: 'eth0', addr_info: [{ local: '192.0.2.1' }, { local: '2001:db8::1' }] }]);
 
 const cases: readonly SourceCase[] = [
   {
@@ -143,7 +145,45 @@ const cases: readonly SourceCase[] = [
     source: flows,
     files: tracked,
     known: { 'ip-addr.json': tunnel },
-    programs: { conntrack: `test "$3" = udp && ${cat(udp.trimEnd())}\nexit 0` },
+    programs: { conntrack: `test "$*" = -L && ${cat(udp.trimEnd())}` },
+    read: ['conntrack.txt'],
+    expected: { outcome: 'facts' },
+    texts: {
+      'conntrack.txt': 'udp 17 0 src=203.0.113.9 dst=192.0.2.1 sport=40000 dport=30999 src=10.244.2.5 dst=192.0.2.1 sport=53 dport=40000 [ASSURED] mark=0\n',
+    },
+  },
+  {
+    name: 'of both families at once',
+    source: flows,
+    files: tracked,
+    known: { 'ip-addr.json': bothFamilies },
+    programs: { conntrack: `test "$*" = -L && ${cat(`${udp}${udp6}`)}` },
+    read: ['conntrack.txt'],
+    expected: { outcome: 'facts' },
+    texts: {
+      'conntrack.txt':
+        'udp 17 0 src=2001:db8::9 dst=2001:db8::1 sport=40000 dport=30999 src=fd00::5 dst=2001:db8::1 sport=53 dport=40000 mark=0\nudp 17 0 src=203.0.113.9 dst=192.0.2.1 sport=40000 dport=30999 src=10.244.2.5 dst=192.0.2.1 sport=53 dport=40000 [ASSURED] mark=0\n',
+    },
+  },
+  {
+    name: 'by a conntrack that lists IPv4 alone unless it is asked for more',
+    source: flows,
+    files: tracked,
+    known: { 'ip-addr.json': bothFamilies },
+    programs: { conntrack: `case "$*" in -L) ${cat(udp.trimEnd())}\n;; "-L -f ipv6 -p udp") ${cat(udp6)}\n;; *) exit 9 ;; esac` },
+    read: ['conntrack.txt'],
+    expected: { outcome: 'facts' },
+    texts: {
+      'conntrack.txt':
+        'udp 17 0 src=2001:db8::9 dst=2001:db8::1 sport=40000 dport=30999 src=fd00::5 dst=2001:db8::1 sport=53 dport=40000 mark=0\nudp 17 0 src=203.0.113.9 dst=192.0.2.1 sport=40000 dport=30999 src=10.244.2.5 dst=192.0.2.1 sport=53 dport=40000 [ASSURED] mark=0\n',
+    },
+  },
+  {
+    name: 'of many, those alone that may be stale',
+    source: flows,
+    files: { '/proc/sys/net/netfilter/nf_conntrack_count': '5001\n' },
+    known: { 'ip-addr.json': tunnel },
+    programs: { conntrack: `case "$*" in "-L -p udp") ${cat(udp.trimEnd())}\n;; "-L -p tcp --state SYN_SENT") ;; *) exit 9 ;; esac` },
     read: ['conntrack.txt'],
     expected: { outcome: 'facts' },
     texts: {
