@@ -87,7 +87,7 @@ export const limits = {
   /** Milliseconds of that window. */
   readingWindowMs: 300_000,
   /** Share of one core for what is read by the clock alone, although nothing is known to have happened: periods follow from it. */
-  readingClockShareMax: 0.003,
+  readingClockShareMax: 0.0025,
   /** Bytes of memory that the agent and its monitors may hold together; beyond it the agent says so. */
   readingMemoryBytesMax: 256 * 1024 * 1024,
   /** Bytes of a file read from a capture or a cluster directory. */

@@ -185,6 +185,21 @@ export class IptablesChain implements Chain {
     return line + 1;
   }
 
+  /** Whether both have the same lines, counters included, as far as bytes can say it: false may be wrong. */
+  hasLinesOf(other: IptablesChain): boolean {
+    const [own, its] = [this.#span(), other.#span()];
+    if (own === undefined || its === undefined) return this.length === 0 && other.length === 0;
+    return this.dump.bytes.compare(other.dump.bytes, its.start, its.end, own.start, own.end) === 0;
+  }
+
+  /** Where its rules stand, if they do so together, with the ends of their lines. */
+  #span(): { readonly start: number; readonly end: number } | undefined {
+    const { lines } = this.dump.chains.rules;
+    const [first, last] = [lines[this.#first], lines[this.#first + this.length - 1]];
+    if (this.length === 0 || first === undefined || last === undefined || last - first !== this.length - 1) return undefined;
+    return { start: this.dump.lineStarts[first] as number, end: this.dump.lineStarts[last + 1] as number };
+  }
+
   text(index: number): string {
     return ruleText(this.dump, this.lineOf(index) - 1, this.name);
   }

@@ -41,3 +41,18 @@ t.test('it says what comparing the texts says', async () => {
   const lines = fc.array(line, { maxLength: 6 });
   fc.assert(fc.property(lines, lines, (before, after) => same(`${before.join('\n')}\n`, `${after.join('\n')}\n`) === (plain(before) === plain(after))));
 });
+
+t.test('however much is alike before and between what differs', async () => {
+  const size = fc.nat(400);
+  const rule = (index: number, packets: number) => `[${packets}:${packets}] -A KUBE-SERVICES -d 10.96.0.${index}/32 -j KUBE-SVC-${index}\n`;
+  const place = fc.double({ min: 0, max: 0.999, noNaN: true });
+  fc.assert(
+    fc.property(size, fc.array(fc.tuple(place, fc.nat(12_345))), fc.option(place), (count, counted, changed) => {
+      const lines = Array.from({ length: count }, (_, index) => rule(index, 0));
+      const after = [...lines];
+      for (const [at, packets] of counted) if (count > 0) after[Math.floor(at * count)] = rule(Math.floor(at * count), packets);
+      if (changed !== null && count > 0) after[Math.floor(changed * count)] = rule(Math.floor(changed * count), 7).replace('-j', '-g');
+      return same(lines.join(''), after.join('')) === (changed === null || count === 0);
+    }),
+  );
+});
