@@ -119,6 +119,43 @@ export class TableChains implements ReadonlyMap<string, IptablesChain> {
     return (this.#base ??= [...builtin.keys()].filter((id) => names.tableOf(id) === this.#number).map((id) => this.#chain(id)));
   }
 
+  /**
+   * Names of the chains that may differ from those of an earlier reading, and of those that are gone. All others have the same lines, counters included: of a
+   * hundred thousand chains nearly all, so that no chain is made, nor a text.
+   */
+  changedSince(before: TableChains): readonly string[] {
+    const [names, earlier] = [this.#dump.chains.names, before.#dump.chains.names];
+    const changed: string[] = [];
+    const found = new Uint8Array(earlier.length);
+    let next = before.#ranges[0]?.first ?? 0;
+    for (const id of this.#ids()) {
+      const other = this.#isNamed(id, before, next) ? next : before.#named(names.text(id));
+      if (other >= 0) {
+        found[other] = 1;
+        next = other + 1;
+      }
+      if (other < 0 || !this.#hasLinesOf(id, before, other)) changed.push(names.text(id));
+    }
+    for (const id of before.#ids()) if (found[id] === 0) changed.push(earlier.text(id));
+    return changed;
+  }
+
+  /** Whether a chain has the name of one of another reading. */
+  #isNamed(id: number, before: TableChains, other: number): boolean {
+    const [names, earlier] = [this.#dump.chains.names, before.#dump.chains.names];
+    if (other >= earlier.length || earlier.tableOf(other) !== before.#number) return false;
+    return this.#dump.bytes.compare(before.#dump.bytes, earlier.startOf(other), earlier.endOf(other), names.startOf(id), names.endOf(id)) === 0;
+  }
+
+  /** Whether both have the same rules, as far as bytes can say it: false may be wrong. Built-in chains have a policy as well. */
+  #hasLinesOf(id: number, before: TableChains, other: number): boolean {
+    const [dump, earlier] = [this.#dump, before.#dump];
+    if (dump.chains.builtin.has(id) || earlier.chains.builtin.has(other)) return false;
+    const [start, otherStart] = [startOf(dump, id), startOf(earlier, other)];
+    if (start < 0 || otherStart < 0) return false;
+    return dump.bytes.compare(earlier.bytes, otherStart, endOf(earlier, other), start, endOf(dump, id)) === 0;
+  }
+
   *#ids(): Generator<number> {
     for (const { first, end } of this.#ranges) for (let id = first; id < end; id++) yield id;
   }
@@ -140,6 +177,22 @@ export class TableChains implements ReadonlyMap<string, IptablesChain> {
     else this.#long.set(id, chain);
     return chain;
   }
+}
+
+/** Where the rules of a chain begin in the text; -1 if they do not stand together. */
+function startOf({ chains, lineStarts }: IptablesDump, id: number): number {
+  const { lines, first } = chains.rules;
+  const [from, end] = [first[id] as number, first[id + 1] as number];
+  if (from === end) return 0;
+  const line = lines[from] as number;
+  return (lines[end - 1] as number) - line === end - 1 - from ? (lineStarts[line] as number) : -1;
+}
+
+/** Where they end, with the end of the last line. */
+function endOf({ chains, lineStarts }: IptablesDump, id: number): number {
+  const { lines, first } = chains.rules;
+  const [from, end] = [first[id] as number, first[id + 1] as number];
+  return from === end ? 0 : (lineStarts[(lines[end - 1] as number) + 1] as number);
 }
 
 /** Rules of a chain that is made anew when it was not asked for lately. Others are kept, with what is found out about them. */
@@ -183,21 +236,6 @@ export class IptablesChain implements Chain {
     const line = index >= 0 && index < this.length ? this.dump.chains.rules.lines[this.#first + index] : undefined;
     if (line === undefined) throw new RangeError(`Chain ${this.name} has ${this.length} rules, there is no index ${index}.`);
     return line + 1;
-  }
-
-  /** Whether both have the same lines, counters included, as far as bytes can say it: false may be wrong. */
-  hasLinesOf(other: IptablesChain): boolean {
-    const [own, its] = [this.#span(), other.#span()];
-    if (own === undefined || its === undefined) return this.length === 0 && other.length === 0;
-    return this.dump.bytes.compare(other.dump.bytes, its.start, its.end, own.start, own.end) === 0;
-  }
-
-  /** Where its rules stand, if they do so together, with the ends of their lines. */
-  #span(): { readonly start: number; readonly end: number } | undefined {
-    const { lines } = this.dump.chains.rules;
-    const [first, last] = [lines[this.#first], lines[this.#first + this.length - 1]];
-    if (this.length === 0 || first === undefined || last === undefined || last - first !== this.length - 1) return undefined;
-    return { start: this.dump.lineStarts[first] as number, end: this.dump.lineStarts[last + 1] as number };
   }
 
   text(index: number): string {
