@@ -122,7 +122,7 @@ async function idle(agent: ChildProcess, peer: Peer, budget: Budget | undefined)
   const [own, children] = [share('cpu'), share('childrenCpu')];
   const limit = (key: keyof Budget, unit: string, value: number): string => (budget === undefined ? '' : `≤ ${budget[key]} ${unit}${over(value, budget[key])}`);
   line('memory when idle, its children', `${after.rss.toFixed(0)} MB, ${after.childrenRss.toFixed(1)} MB`, limit('rss', 'MB', after.rss));
-  line('processor when idle: agent + children', `${own.toFixed(2)} + ${children.toFixed(2)} %`, limit('idle', '%', own + children));
+  line('processor when idle: agent + children', `${own.toFixed(2)} + ${children.toFixed(2)} %`, limit('idle', '%', Math.round((own + children) * 100) / 100));
   const rate = (peer.bytesRead - bytes) / idleSeconds;
   line('on the wire when nothing changes', `${rate.toFixed(1)} bytes/s`, limit('bytesPerSecond', 'bytes/s', rate));
   line('written to disk', `${after.written - before.written} bytes`, `0${over(after.written - before.written, 0)}`);
