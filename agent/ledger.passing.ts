@@ -210,9 +210,12 @@ function changesOf(passing: readonly Passing[], node: string): Change[] {
 }
 
 /** iptables-restore (or nft) on a chain of kube-proxy is a sync. */
-function isSync({ event, by }: Told): boolean {
-  const [family = '', table = '', chain = ''] = event.chain.split(' ');
-  return ownerOf({ family, table, chain }) === 'kube-proxy' && isSyncer(by.actor.comm);
+const isSync = ({ event, by }: Told): boolean => isProxyChain(event.chain) && isSyncer(by.actor.comm);
+
+/** Whether a name as `touched` has it (`ip nat KUBE-SERVICES`) is that of a chain of kube-proxy; false for one that names a whole table. */
+export function isProxyChain(name: string): boolean {
+  const [family = '', table = '', chain] = name.split(' ');
+  return chain !== undefined && ownerOf({ family, table, chain }) === 'kube-proxy';
 }
 
 /** Whether kube-proxy may be behind a program of this name. */

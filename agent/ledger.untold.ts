@@ -1,6 +1,5 @@
 // Rules that a transaction brought without telling of each: they may go before they are read, and nobody would know of them. Pure.
-import { ownerOf } from '../shared/netfilter/owners.ts';
-import { isSyncer, oldestForgotten, type Unsettled } from './ledger.passing.ts';
+import { isProxyChain, isSyncer, oldestForgotten, type Unsettled } from './ledger.passing.ts';
 import { anything, type Transaction } from './ledger.ts';
 
 /** Transactions that did not tell all of their rules, and that no reading has shown yet; the earliest first. */
@@ -30,11 +29,4 @@ function touchSame({ touched: some }: Transaction, { touched: others }: Transact
 }
 
 /** iptables-restore (or nft) on nothing but chains of kube-proxy. */
-function isSync({ touched, actor }: Transaction): boolean {
-  return isSyncer(actor.comm) && [...touched].every((name) => isProxys(name));
-}
-
-function isProxys(name: string): boolean {
-  const [family = '', table = '', chain] = name.split(' ');
-  return chain !== undefined && ownerOf({ family, table, chain }) === 'kube-proxy';
-}
+const isSync = ({ touched, actor }: Transaction): boolean => isSyncer(actor.comm) && [...touched].every(isProxyChain);

@@ -25,6 +25,7 @@ import type { Admitted } from '../identity/admission.ts';
 import type { Taken } from '../replicas/ownership.ts';
 import type { Gap } from '../store/store.ts';
 import { Parts } from './capture.ts';
+import { laterMs, pieceOf, storingMs } from './costs.ts';
 import { beginOf, type ClockOffset, gapsTold, timesNotCovered } from './coverage.ts';
 import { isKnownKind, readFact } from './facts.ts';
 import type { IngestOptions } from './ingest.ts';
@@ -569,21 +570,6 @@ export class AgentSession {
   #send(message: CollectorMessage): void {
     if (this.#socket.readyState === WebSocket.OPEN && this.#hasRoom()) this.#socket.send(encode(message, this.#hello?.capabilities));
   }
-}
-
-/** What a message costs after it was handled, by its size in characters or bytes. */
-const laterMs = (size: number): number => (size / 2 ** 20) * limits.sessionMsPerMiB;
-
-/** What storing a change takes of the store's time. */
-const storingMs = ({ subject, before, after }: SequencedChange): number =>
-  limits.sessionMsPerChange + laterMs(subject.length + (before?.length ?? 0) + (after?.length ?? 0));
-
-/** As many changes as can be stored without anybody noticing, and one at least. */
-function pieceOf(changes: readonly SequencedChange[], from: number): readonly SequencedChange[] {
-  let end = from;
-  for (let ms = 0; end < changes.length && (end === from || ms + storingMs(changes[end] as SequencedChange) <= limits.heavyPieceMs); end++)
-    ms += storingMs(changes[end] as SequencedChange);
-  return changes.slice(from, end);
 }
 
 interface Hole {

@@ -4,15 +4,14 @@ import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { writeIptablesDump } from '../bench/iptables-dump.ts';
+import { compileMachineCode } from '../support/machine-code.ts';
 
 const root = join(import.meta.dirname, '../..');
 const directory = t.testdir();
 const program = join(directory, 'parse.cjs');
 const code = join(directory, 'skim.wasm');
 const dump = join(directory, 'dump.txt');
-const packages = join(root, 'node_modules');
-const machine = join(root, 'shared/netfilter/machine');
-execFileSync(join(packages, '.bin/esbuild'), [
+execFileSync(join(root, 'node_modules/.bin/esbuild'), [
   '--bundle',
   '--platform=node',
   '--format=cjs',
@@ -21,14 +20,7 @@ execFileSync(join(packages, '.bin/esbuild'), [
   `--outfile=${program}`,
   join(root, 'cli/parse.program.ts'),
 ]);
-execFileSync(process.execPath, [
-  join(packages, 'assemblyscript/bin/asc.js'),
-  join(machine, 'skim.ts'),
-  '--config',
-  join(machine, 'asconfig.json'),
-  '--outFile',
-  code,
-]);
+compileMachineCode(code);
 writeIptablesDump(dump, { services: 800, endpoints: 10 });
 
 interface Ran {

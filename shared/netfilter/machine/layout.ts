@@ -34,4 +34,5 @@ export const jumpStarts = 30;
 export const jumpEnds = 31;
 export const jumpHashes = 32;
 export const jumpFound = 33;
+/** Written alone: what was read to have it at hand must be of some use, or it is not read. */
 export const touched = 34;

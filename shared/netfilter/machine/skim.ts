@@ -211,7 +211,7 @@ function fits(stencil: i32, start: i32): i32 {
   }
 }
 
-/** For each of 16 bytes a bit: whether it ends what a hole takes. */
+/** For each of 16 bytes a bit: whether it ends what a hole takes, as a quote and a backslash do. */
 function endsIn(bytes: v128, least: v128): i32 {
   const quotes = v128.or(i8x16.eq(bytes, i8x16.splat(34)), i8x16.eq(bytes, i8x16.splat(92)));
   return i8x16.bitmask(v128.or(i8x16.lt_u(bytes, least), quotes));
@@ -329,6 +329,7 @@ const printable: u8 = 33;
 const counterEnd: u16 = 0x205d;
 /** `-A `, as the first three bytes of a quad. */
 const appendCommand: i32 = 0x20412d;
+// What follows stands in ../iptables.lines.ts, ../iptables.skim.ts, ../iptables.stencil.ts and ../iptables.names.ts too: where they differ, iptables.machine.test.ts fails.
 const chainKind: u8 = 3;
 const ruleKind: u8 = 4;
 const builtinNameMax: i32 = 11;

@@ -1,5 +1,4 @@
 // Machine code reads a dump exactly as the reader in TypeScript does, whatever the text, and however it arrives.
-import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
@@ -9,18 +8,11 @@ import { Machine } from '../../../shared/netfilter/iptables.machine.ts';
 import { type IptablesParsed, IptablesReader, parseIptables } from '../../../shared/netfilter/iptables.parse.ts';
 import { unknownOptions } from '../../../shared/netfilter/iptables.unknown.ts';
 import { writeIptablesDump } from '../../bench/iptables-dump.ts';
+import { compileMachineCode } from '../../support/machine-code.ts';
 
 const root = join(import.meta.dirname, '../../..');
-const folder = join(root, 'shared/netfilter/machine');
 const file = join(t.testdir(), 'skim.wasm');
-execFileSync(process.execPath, [
-  join(root, 'node_modules/assemblyscript/bin/asc.js'),
-  join(folder, 'skim.ts'),
-  '--config',
-  join(folder, 'asconfig.json'),
-  '--outFile',
-  file,
-]);
+compileMachineCode(file);
 const code = readFileSync(file);
 
 /** What a dump of few Services holds, as large ones do: chains, then rules that fit stencils. */
