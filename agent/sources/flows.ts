@@ -24,7 +24,7 @@ export const flows: Source = {
       entries <= wholeMax
         ? [await list(machine, ['-L'])]
         : [await list(machine, ['-L', '-p', 'udp']), await list(machine, ['-L', '-p', 'tcp', '--state', 'SYN_SENT'])];
-    // Before 1.4.6 it lists IPv4 alone where it is not told.
+    // A conntrack that lists IPv4 alone where it is not told lists fewer than there are.
     if (own.some((address) => address.includes(':')) && entriesOf(tables) < entries) tables.push(await list(machine, ['-L', '-f', 'ipv6', '-p', 'udp']));
     const failed = tables.find((table) => table.outcome !== 'facts');
     if (failed !== undefined) return entries <= procEntriesMax ? await fromProc(machine, own, failed) : failed;
