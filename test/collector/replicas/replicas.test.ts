@@ -117,6 +117,8 @@ async function testReplicas(): Promise<void> {
       await eventually('news after a cut', () => collector.get('nodes/node1'), {
         fits: ({ facts }) => facts.some(({ key }: { key: string }) => key === 'sysctl/news'),
       });
+    // Agents choose by chance: it may be that none has to move.
+    const moving = at(a).length;
     await a.end('SIGSTOP');
     await eventually('the agents have moved', () => at(b).length, { fits: (count) => count === 4 });
     // Some of what was sent to the sleeper waits in its sockets, and it will try to store it.
@@ -124,8 +126,8 @@ async function testReplicas(): Promise<void> {
     await eventually('the findings end', () => b.get('findings'), { fits: ({ items }) => items.length === 0 });
     const takeovers = (): string => server.sql("SELECT count(*) FROM audit WHERE action = 'take over session' AND subject LIKE '%at the replica%'", 'asleep');
     // The audit log is not waited for.
-    for (let tries = 0; tries < 100 && takeovers() === '0'; tries++) await new Promise((resolve) => setTimeout(resolve, 100));
-    t.ok(Number(takeovers()) > 0, 'who takes a session over from another replica is in the audit log');
+    for (let tries = 0; tries < 100 && moving > 0 && takeovers() === '0'; tries++) await new Promise((resolve) => setTimeout(resolve, 100));
+    t.equal(Number(takeovers()) > 0, moving > 0, `who takes a session over from another replica is in the audit log: ${moving} moved`);
     await a.end('SIGCONT');
     await eventually('the sleeper knows what has happened', () => a.get('findings'), { fits: ({ items }) => items.length === 0 });
     for (const agent of agents) agent.rest();
