@@ -5,7 +5,7 @@ import { pino } from 'pino';
 import { failure, reasonOf } from '../shared/errors.ts';
 import type { Fact } from '../shared/model/fact.ts';
 import { captureCapability } from '../shared/wire/messages.ts';
-import { KernelWatch } from './bpf/watch.ts';
+import { KernelWatch, type KernelWatchOptions } from './bpf/watch.ts';
 import { CaptureRequests, type PackedCapture } from './capture.request.ts';
 import { readersText } from './host/cgroup.ts';
 import { watchClock } from './host/clock.ts';
@@ -98,8 +98,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     };
     const kernel = new KernelWatch({
       machine,
-      onWake: (wakes) => observer.wake(wakes),
-      onTold: (wakes, how) => observer.told(wakes, how),
+      ...wakes(() => observer),
       onFacts: tell,
       onNotice: notice,
       ...(options.watchResets === undefined ? {} : { resets: options.watchResets }),
@@ -140,6 +139,13 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     log.info('agent stopped');
   }
 }
+
+/** What the kernel says is read again. */
+const wakes = (observer: () => Observer): Pick<KernelWatchOptions, 'onWake' | 'onReplaced' | 'onTold'> => ({
+  onWake: (which) => observer().wake(which),
+  onReplaced: (table) => observer().replaced(table),
+  onTold: (which, how) => observer().told(which, how),
+});
 
 /** Does something once all that goes on now is done: of where packets get lost the agent can tell a moment after the collector has the facts, and what changed. */
 function afterwards(act: () => void): { soon(): void; close(): void } {

@@ -17,7 +17,7 @@ import { look, nothingRead, type Readings } from './reader.ts';
 import { readRound, ruleCount } from './round.ts';
 import { type Pace, paces } from './schedule.ts';
 import { sources as everySource } from './sources/index.ts';
-import type { Source, Wake } from './sources/source.ts';
+import type { LegacyTable, LegacyTables, Source, Wake } from './sources/source.ts';
 import { Degradation, isUnread, readingText, type Standing, sourceFact, sourceStatus } from './standing.ts';
 import { advance, type State } from './state.ts';
 import type { SourceStatus } from './status.ts';
@@ -63,7 +63,7 @@ export class Observer {
   /** Sources to read whole, and whether the clock alone said so. */
   #due = new Map<string, 'clock' | 'event'>();
   #touched: Touched = nothingTouched();
-  #legacy = false;
+  #legacy: LegacyTables = new Set();
   /** When legacy tables were dumped by themselves last, in milliseconds of performance.now(). */
   #legacyAt = 0;
   #readings: Readings = nothingRead;
@@ -134,9 +134,15 @@ export class Observer {
   /** Something outside has seen changes that these wakes are for: their sources are read as after an event of the kernel. */
   wake(wakes: ReadonlySet<Wake>): void {
     // Legacy tables are dumped by themselves: a dump of the other backend may cost a second.
-    this.#legacy ||= wakes.has('iptables-legacy');
+    if (wakes.has('iptables-legacy')) this.#legacy = 'any';
     const others = new Set<Wake>([...wakes].filter((wake) => wake !== 'iptables-legacy'));
     this.readSoon(this.#sources.filter((source) => source.wakes.some((wake) => others.has(wake))).map(({ name }) => name));
+  }
+
+  /** Something outside has seen a legacy table being replaced: it alone is read again. */
+  replaced(table: LegacyTable): void {
+    if (this.#legacy !== 'any') this.#legacy = new Set([...this.#legacy, table]);
+    this.#soon();
   }
 
   /** Reads everything anew. Resolves after the reading, or after one that goes on and takes it up. */
@@ -173,7 +179,7 @@ export class Observer {
   #startMonitors(): Monitors {
     return new Monitors({
       onTransaction: (transaction, touched) => this.#transaction(transaction, touched),
-      onWake: (wake) => this.wake(new Set([wake])),
+      onWake: (wake) => this.#heard(wake),
       onUncertain: (reason, wakes, since) => {
         this.#options.onNotice('reading everything again', { reason });
         if (since !== undefined) this.#teller.overrun(reason, { from: since, to: Date.now() });
@@ -187,6 +193,11 @@ export class Observer {
       rules: () => ruleCount(this.#state),
       ...(this.#options.watchProgram === undefined ? {} : { program: this.#options.watchProgram }),
     });
+  }
+
+  /** The lock of iptables is taken for looking as well: where every table that is replaced is named, it says nothing more. */
+  #heard(wake: Wake): void {
+    if (wake !== 'iptables-legacy' || this.#told.get(wake) !== 'certain') this.wake(new Set([wake]));
   }
 
   async #untilWatched(): Promise<void> {
@@ -263,7 +274,7 @@ export class Observer {
   }
 
   get #isPending(): boolean {
-    return this.#due.size > 0 || this.#legacy || this.#touched.anything || this.#touched.tables.size > 0;
+    return this.#due.size > 0 || isDue(this.#legacy) || this.#touched.anything || this.#touched.tables.size > 0;
   }
 
   /** Takes what is to be read now: all, or what the clock asks for while events have to wait. */
@@ -271,17 +282,17 @@ export class Observer {
     const [all, touched] = [[...this.#due], this.#touched];
     const due = new Map(all.filter(([, why]) => isAllowed || why === 'clock'));
     this.#due = new Map(all.filter(([name]) => !due.has(name)));
-    if (!isAllowed) return { due, touched: nothingTouched(), legacy: false };
+    if (!isAllowed) return { due, touched: nothingTouched(), legacy: new Set() };
     const legacy = this.#legacy;
     this.#touched = nothingTouched();
-    this.#legacy = false;
+    this.#legacy = new Set();
     return { due, touched, legacy };
   }
 
   async #readOnce(isAllowed: boolean): Promise<void> {
     const { due, touched, legacy } = this.#takePending(isAllowed);
     const whole = await this.#worthReading(due);
-    if (this.#state !== undefined && whole.size === 0 && !legacy && !touched.anything && touched.tables.size === 0) return;
+    if (this.#state !== undefined && whole.size === 0 && !isDue(legacy) && !touched.anything && touched.tables.size === 0) return;
     // A transaction that is told while its table is being read may be in this reading or only in the next one.
     const startedAt = Date.now();
     const before = this.#readings;
@@ -301,9 +312,9 @@ export class Observer {
     await this.#monitors?.synced();
     if (this.#closed) return;
     const now = performance.now();
-    const since = Date.now() - now + this.#readBefore(read.whole, legacy ? 'legacy' : 'no legacy');
+    const since = Date.now() - now + this.#readBefore(read.whole, legacy);
     for (const name of read.whole) this.#readAt.set(name, now);
-    if (legacy) this.#legacyAt = now;
+    if (isDue(legacy)) this.#legacyAt = now;
     this.#readings = read.readings;
     this.#partMs = read.partMs;
     if (read.why.length > 0) this.#options.onNotice('reading more than was touched', { why: read.why.join('; ') });
@@ -314,10 +325,10 @@ export class Observer {
   }
 
   /** When the earliest of what was read now was read before, in milliseconds of performance.now(); now for what never was. */
-  #readBefore(whole: ReadonlySet<string>, legacy: 'legacy' | 'no legacy'): number {
+  #readBefore(whole: ReadonlySet<string>, legacy: LegacyTables): number {
     const now = performance.now();
     const times = [...whole].map((name) => this.#readAt.get(name) ?? now);
-    return Math.min(now, ...times, ...(legacy === 'legacy' ? [Math.max(this.#legacyAt, this.#readAt.get('iptables') ?? 0)] : []));
+    return Math.min(now, ...times, ...(isDue(legacy) ? [Math.max(this.#legacyAt, this.#readAt.get('iptables') ?? 0)] : []));
   }
 
   /** Sources that are due; those of the clock that look as they did are not. */
@@ -460,8 +471,10 @@ const readingMs = (): number => spentMs([]);
 interface Pending {
   readonly due: ReadonlyMap<string, 'clock' | 'event'>;
   readonly touched: Touched;
-  readonly legacy: boolean;
+  readonly legacy: LegacyTables;
 }
+
+const isDue = (tables: LegacyTables): boolean => tables === 'any' || tables.size > 0;
 
 /** What is due within this time of each other is read in one round. */
 const gatherMs = 500;

@@ -36,7 +36,7 @@ const builtinChains: ReadonlySet<string> = new Set(['PREROUTING', 'INPUT', 'FORW
  * Chains of a table with a text of their own, which takes some 20 kB for each; beyond, everything is read once and they share one. The larger the table, the
  * dearer that is, and the less they are beside it.
  */
-const replacedMax = (chains: number): number => Math.min(1_000, Math.max(100, chains >> 3));
+export const replacedMax = (chains: number): number => Math.min(1_000, Math.max(100, chains >> 3));
 /** More parts than this are never read one by one, however little one costs: by the last of them the first would be old. */
 const partsMax = 1_000;
 

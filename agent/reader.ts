@@ -5,7 +5,7 @@ import { sameRules } from '../shared/netfilter/dump.same.ts';
 import type { CaptureFiles } from '../shared/netfilter/node.ts';
 import { parseCounters, parseFlows, parseProxyMetrics, roundedCounter, roundedCounters } from '../shared/netfilter/surroundings.parse.ts';
 import type { Machine } from './host/machine.ts';
-import { dumpFault } from './sources/iptables.parse.ts';
+import { dumpFault, withTable } from './sources/iptables.parse.ts';
 import type { Reading, Source } from './sources/source.ts';
 
 /** Everything that was read, as of the last time that each source was. */
@@ -57,14 +57,42 @@ export async function readMetered(
   return readings;
 }
 
-/** Makes one dump of iptables anew by the command that made it; undefined when that fails. */
-export async function readAgain(machine: Machine, before: Readings, file: string): Promise<Readings | undefined> {
+interface DumpAgain {
+  readonly file: string;
+  /** The only ones that may have changed; undefined: any. */
+  readonly tables?: readonly string[] | undefined;
+}
+
+/** Makes one dump of iptables anew, or some of its tables, by the command that made it; undefined when that fails. */
+export async function readAgain(machine: Machine, before: Readings, { file, tables }: DumpAgain): Promise<Readings | undefined> {
   const [command, ...args] = before.commands[file]?.split(' ') ?? [];
-  const outcome = command === undefined ? undefined : await machine.run(command, args);
-  if (outcome?.kind !== 'done' || dumpFault(outcome.stdout) !== undefined) return undefined;
   const known = before.files.get(file);
-  if (known !== undefined && sameDump(file, known, outcome.stdout)) return before;
-  return { ...before, files: new Map(before.files).set(file, outcome.stdout) };
+  if (command === undefined) return undefined;
+  const parted = known === undefined || tables === undefined ? undefined : await dumpTables(machine, [command, ...args], { known, tables });
+  const dump = parted ?? (await dumpOf(machine, command, args));
+  if (dump === undefined) return undefined;
+  if (known !== undefined && sameDump(file, known, dump)) return before;
+  return { ...before, files: new Map(before.files).set(file, dump) };
+}
+
+/** A dump with these tables as they are now; undefined where one cannot be put in. */
+async function dumpTables(
+  machine: Machine,
+  [command, ...args]: readonly [string, ...string[]],
+  { known, tables }: { readonly known: Buffer; readonly tables: readonly string[] },
+): Promise<Buffer | undefined> {
+  let dump: Buffer | undefined = known;
+  for (const table of tables) {
+    const part = await dumpOf(machine, command, [...args, '-t', table]);
+    dump = part === undefined || dump === undefined ? undefined : withTable(dump, table, part);
+    if (dump === undefined) return undefined;
+  }
+  return dump;
+}
+
+async function dumpOf(machine: Machine, command: string, args: readonly string[]): Promise<Buffer | undefined> {
+  const outcome = await machine.run(command, args);
+  return outcome.kind === 'done' && dumpFault(outcome.stdout) === undefined ? outcome.stdout : undefined;
 }
 
 /**

@@ -5,7 +5,7 @@ import { concerns, type Part, type Plan, planIptables, planNative } from './plan
 import { type Readings, readAgain, readMetered } from './reader.ts';
 import { incompatibleTables, saveBackend } from './sources/iptables.parse.ts';
 import { listWords, type PartsReading, readChains, readNative } from './sources/parts.ts';
-import type { Source } from './sources/source.ts';
+import type { LegacyTable, LegacyTables, Source } from './sources/source.ts';
 import type { State } from './state.ts';
 
 export interface RoundInput {
@@ -15,8 +15,7 @@ export interface RoundInput {
   readonly whole: ReadonlySet<string>;
   /** What transactions touched since the last round. */
   readonly touched: Touched;
-  /** Whether legacy tables may have changed. */
-  readonly legacy: boolean;
+  readonly legacy: LegacyTables;
   readonly readings: Readings;
   /** Undefined before the first round. */
   readonly state: State | undefined;
@@ -59,7 +58,7 @@ export async function readRound(input: RoundInput): Promise<RoundReading> {
     const commands = read.parts.filter(({ part }) => !part.gone).length;
     if (commands > 0) partMs = partMs * 0.8 + ((input.meter() - start) / commands) * 0.2;
   }
-  const before = input.legacy ? await readLegacy(input, whole) : input.readings;
+  const before = input.legacy === 'any' || input.legacy.size > 0 ? await readLegacy(input, whole) : input.readings;
   const due = input.sources.filter(({ name }) => whole.has(name));
   const readings = due.length === 0 ? before : await readMetered(input.machine, due, { before, meter: input.meter });
   return { readings: await readGivenUp(input, readings, whole), whole, parts, partMs, why };
@@ -80,17 +79,22 @@ async function readGivenUp({ machine, sources, readings: before, meter }: RoundI
 const dumps = ['iptables-save.txt', 'iptables-nft-save.txt', 'ip6tables-save.txt', 'ip6tables-nft-save.txt'] as const;
 
 /** Dumps legacy tables again, without those of the other backend beside them. Where there were none, and are now, their source is read whole. */
-async function readLegacy({ machine, sources, readings }: RoundInput, whole: Set<string>): Promise<Readings> {
+async function readLegacy({ machine, sources, readings, legacy }: RoundInput, whole: Set<string>): Promise<Readings> {
   let after = readings;
   for (const source of sources) {
     if ((source.name !== 'iptables' && source.name !== 'ip6tables') || whole.has(source.name)) continue;
+    const tables = legacy === 'any' ? undefined : tablesIn(source.name === 'iptables' ? 'ip' : 'ip6', legacy);
+    if (tables?.length === 0) continue;
     const file = [`${source.name}-save.txt`, `${source.name}-legacy-save.txt`].find((each) => saveBackend(readings.files.get(each)) === 'legacy');
-    const again = file === undefined ? undefined : await readAgain(machine, after, file);
+    const again = file === undefined ? undefined : await readAgain(machine, after, { file, tables });
     if (again !== undefined) after = again;
     else if (file !== undefined || (await source.appeared?.(machine, readings.files)) === true) whole.add(source.name);
   }
   return after;
 }
+
+const tablesIn = (family: 'ip' | 'ip6', tables: ReadonlySet<LegacyTable>): readonly string[] =>
+  [...tables].filter((table) => table.startsWith(`${family} `)).map((table) => table.slice(family.length + 1));
 
 const unreadable = (why: string): PartsReading => ({ kind: 'unreadable', why });
 

@@ -1,22 +1,26 @@
 // The node as it was read: whole files, and over them the chains and sets that were read again one by one. Pure.
 
+import { changesOfDump, type DumpChanges } from '../shared/netfilter/dump.changes.ts';
+import { sameRules } from '../shared/netfilter/dump.same.ts';
 import { type TouchedChains, tableKey } from '../shared/netfilter/facts.incremental.ts';
-import type { IptablesTable } from '../shared/netfilter/iptables.parse.ts';
-import { replaceChains } from '../shared/netfilter/iptables.replace.ts';
+import type { IptablesChain, IptablesTable } from '../shared/netfilter/iptables.parse.ts';
+import { replaceChains, replaceDumped, replacedChains } from '../shared/netfilter/iptables.replace.ts';
 import { replaceNftObjects } from '../shared/netfilter/nft.replace.ts';
-import { readNode } from '../shared/netfilter/node.read.ts';
+import { iptablesFiles, parsedDump, readNode } from '../shared/netfilter/node.read.ts';
 import type { CaptureFiles, NodeState } from '../shared/netfilter/node.ts';
 import type { Issue, Table } from '../shared/netfilter/ruleset.ts';
 import { differentChains } from '../shared/netfilter/table.compare.ts';
-import type { Part } from './plan.ts';
+import { type Part, replacedMax } from './plan.ts';
 
 export interface State {
   readonly files: CaptureFiles;
   /** What could not be read and may hold rules. */
   readonly unread: readonly string[];
-  /** As the files have it. */
+  /** The files that `base` was read from: those above, but for dumps of legacy tables that have changed a little since. */
+  readonly baseFiles: CaptureFiles;
+  /** As these files have it. */
   readonly base: NodeState;
-  /** Tables of `base` of which parts were read again since, as they are now. */
+  /** Tables of `base` of which parts were read again or have changed since, as they are now. */
   readonly overlay: ReadonlyMap<Table, Table>;
   /** As it is now. */
   readonly node: NodeState;
@@ -42,25 +46,81 @@ export interface Advanced {
 
 export function advance(before: State | undefined, brought: Brought): Advanced {
   const { files, unread } = brought;
-  const isSame = before !== undefined && sameFiles(before.files, files) && sameList(before.unread, unread);
-  const base = isSame ? before.base : readNode(files, { node: brought.name, unread });
+  const legacy = before === undefined ? nothingLegacy : legacySince(before, files);
+  const baseFiles = legacy.kept.size === 0 ? files : new Map([...files].map(([file, content]) => [file, legacy.kept.get(file) ?? content]));
+  const isSame = before !== undefined && sameFiles(before.baseFiles, baseFiles) && sameList(before.unread, unread);
+  const base = isSame ? before.base : readNode(baseFiles, { node: brought.name, unread });
   const overlay = new Map<Table, Table>();
   // A table may be another object although its source was not read: what is left out of a native one hangs on what iptables shows of it.
   const kept = new Map([...(before?.overlay ?? [])].map(([table, now]) => [tableKey(table), now]));
   for (const table of base.tables) {
-    const now = kept.get(tableKey(table));
-    if (now !== undefined && !brought.whole.has(sourceOf(table))) overlay.set(table, now);
+    const now = table.backend === 'legacy' ? legacy.tables.get(table) : kept.get(tableKey(table));
+    if (now !== undefined && (table.backend === 'legacy' || !brought.whole.has(sourceOf(table)))) overlay.set(table, now);
   }
-  const issues = replaceParts(base, overlay, brought.parts);
+  const issues = [...legacy.issues, ...replaceParts(base, overlay, brought.parts)];
   const tables = base.tables.map((table) => overlay.get(table) ?? table);
   const unchanged = isSame && sameList(before.node.tables, tables);
   const node = unchanged ? before.node : overlay.size === 0 ? base : { ...base, tables };
-  return { state: { files, unread, base, overlay, node }, touched: touchedBetween(before?.node, node, brought.parts), issues };
+  const touched = touchedBetween(before?.node, node, { parts: brought.parts, legacy: legacy.touched });
+  return { state: { files, unread, baseFiles, base, overlay, node }, touched, issues };
 }
 
 /** The source that reads a table. */
 export const sourceOf = ({ backend, family }: Table): 'iptables' | 'ip6tables' | 'nftables' =>
   backend === 'nft' ? 'nftables' : family === 'ip6' ? 'ip6tables' : 'iptables';
+
+/** What has become of the dumps of legacy tables. */
+interface LegacyChanges {
+  /** The earlier dump, by file, where the one that was read now differs from it in few chains. */
+  readonly kept: CaptureFiles;
+  /** Tables of these dumps as they are now, where they have changed since. */
+  readonly tables: ReadonlyMap<Table, Table>;
+  readonly touched: TouchedChains;
+  readonly issues: readonly Issue[];
+}
+
+const nothingLegacy: LegacyChanges = { kept: new Map(), tables: new Map(), touched: new Map(), issues: [] };
+
+/** Nobody says which chains of a legacy table have changed: the dumps are compared, and only those that differ are parsed. */
+function legacySince(before: State, files: CaptureFiles): LegacyChanges {
+  const found = { kept: new Map<string, Buffer>(), tables: new Map<Table, Table>(), touched: new Map<string, ReadonlySet<string>>(), issues: [] as Issue[] };
+  for (const { name } of iptablesFiles) {
+    const [base, content] = [before.baseFiles.get(name), files.get(name)];
+    const parsed = base === undefined ? undefined : parsedDump(base);
+    if (base === undefined || content === undefined || parsed === undefined || parsed.tables.some(({ backend }) => backend !== 'legacy')) continue;
+    const isAsBefore = content === before.files.get(name);
+    const changes = isAsBefore ? undefined : content === base ? noChanges : changesOfDump(parsed, content, replacedMax(parsed.dump.chains.names.length));
+    if (!isAsBefore && changes === undefined) continue;
+    found.kept.set(name, base);
+    for (const table of parsed.tables) {
+      const now = (before.overlay.get(table) ?? table) as IptablesTable;
+      const dumps = changes === undefined ? new Map() : newDumps(table, now, changes.get(table) ?? new Map());
+      const replaced = dumps.size === 0 ? { table: now, issues: [] } : replaceDumped(now, dumps);
+      if (replaced.table !== table) found.tables.set(table, replaced.table);
+      if (dumps.size > 0) found.touched.set(tableKey(table), new Set(dumps.keys()));
+      found.issues.push(...replaced.issues);
+    }
+  }
+  return found;
+}
+
+const noChanges: DumpChanges = new Map();
+
+/** The chains that are others than now, when the dump that a table was read from has changed so: some may be as they were in it. */
+function newDumps(table: IptablesTable, now: IptablesTable, changes: ReadonlyMap<string, string | null>): Map<string, string | IptablesChain | null> {
+  const dumps = new Map<string, string | IptablesChain | null>();
+  const replaced = replacedChains(now);
+  for (const [name, dump] of changes) {
+    const known = replaced.get(name);
+    const isSame = known === undefined ? false : known === null || dump === null ? known === dump : sameRules(known.dump.bytes, Buffer.from(dump));
+    if (!isSame) dumps.set(name, dump);
+  }
+  for (const [name, chain] of replaced) {
+    const original = table.chains.get(name) ?? null;
+    if (!changes.has(name) && chain?.dump !== original?.dump) dumps.set(name, original);
+  }
+  return dumps;
+}
 
 /** Takes the parts into the overlay. */
 function replaceParts(base: NodeState, overlay: Map<Table, Table>, parts: Brought['parts']): readonly Issue[] {
@@ -87,8 +147,14 @@ function replaceNative(table: Table, parts: Brought['parts']): ReturnType<typeof
   });
 }
 
+/** What is known to be touched. */
+interface Known {
+  readonly parts: Brought['parts'];
+  readonly legacy: TouchedChains;
+}
+
 /** Of tables whose parts alone were read, those parts; of others, the chains that differ. */
-function touchedBetween(before: NodeState | undefined, after: NodeState, parts: Brought['parts']): TouchedChains {
+function touchedBetween(before: NodeState | undefined, after: NodeState, { parts, legacy }: Known): TouchedChains {
   const touched = new Map<string, ReadonlySet<string>>();
   if (before === undefined || before === after) return touched;
   const known = new Map(before.tables.map((table) => [tableKey(table), table]));
@@ -98,7 +164,8 @@ function touchedBetween(before: NodeState | undefined, after: NodeState, parts: 
     if (earlier === undefined || earlier === table) continue;
     const own = table.backend === 'legacy' ? undefined : read.get(`${table.family} ${table.name}`);
     // Where parts were read, everything else is shared with the table before.
-    touched.set(tableKey(table), own === undefined ? differentChains(earlier, table) : new Set(own.map(({ part }) => part.object)));
+    const parted = own === undefined ? legacy.get(tableKey(table)) : new Set(own.map(({ part }) => part.object));
+    touched.set(tableKey(table), parted ?? differentChains(earlier, table));
   }
   return touched;
 }

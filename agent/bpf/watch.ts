@@ -7,12 +7,12 @@ import type { Decider } from '../../shared/model/outcome.ts';
 import { bpfProgram } from '../host/bpf.ts';
 import type { Machine } from '../host/machine.ts';
 import { Supervised, type SupervisedOptions, type SupervisedState } from '../host/supervised.ts';
-import type { Wake } from '../sources/source.ts';
+import type { LegacyTable, Wake } from '../sources/source.ts';
 import { type AuditedChange, addRecord, readAuditLine, replacesTable } from './audit.parse.ts';
 import { dropReasons } from './btf.parse.ts';
 import { counterCommand, readCounter } from './counter.parse.ts';
 import { Drops } from './drops.ts';
-import { type BpfEvent, type DropEvent, type HelloEvent, readBpfLine } from './events.parse.ts';
+import { type BpfEvent, type DropEvent, type HelloEvent, type ReplaceEvent, readBpfLine } from './events.parse.ts';
 import { type Act, Execs } from './execs.ts';
 import { ladderFact, type Probes, type Told, toldBy } from './ladder.ts';
 import { daemons, interpreters, tools, type Wrote } from './tools.ts';
@@ -22,6 +22,8 @@ export interface KernelWatchOptions {
   readonly machine: Machine;
   /** Things that changed, as an event says: what reads them is to read again. */
   readonly onWake: (wakes: ReadonlySet<Wake>) => void;
+  /** A legacy table was replaced. Absent: that is told as `onWake`, without its name. */
+  readonly onReplaced?: (table: LegacyTable) => void;
   /** Whether these wakes come by themselves from now on; `mostly`: some changes may go unseen. */
   readonly onTold?: (wakes: readonly Wake[], how: Told | 'no more') => void;
   /** `facts()` gives something else than before. */
@@ -245,7 +247,7 @@ export class KernelWatch {
         break;
       case 'replace':
         this.#execs.replace(event);
-        if (event.result === 0 && event.own) this.#changed([event.what === 'ipvs' ? 'ipvs' : 'legacy'], []);
+        if (event.result === 0 && event.own) this.#replaced(event);
         break;
       case 'netlink':
         this.#execs.netlink(event);
@@ -276,6 +278,14 @@ export class KernelWatch {
     this.#probed({ hello: event, refused: undefined, ended: undefined, audit: { kind: 'not-asked' } });
     // What happened while nobody watched is not known.
     this.#options.onWake(new Set(everyWake));
+  }
+
+  #replaced({ what, table }: ReplaceEvent): void {
+    if (what === 'ipvs') return this.#changed(['ipvs'], []);
+    // Tables of ebtables and arptables decide nothing here.
+    if (what !== 'ip' && what !== 'ip6') return;
+    if (this.#options.onReplaced === undefined || table === '') this.#changed(['legacy'], []);
+    else this.#options.onReplaced(`${what} ${table}`);
   }
 
   /** Whether the act itself is seen: that a program has ended which may do such things is then no news. */

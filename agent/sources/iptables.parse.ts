@@ -46,6 +46,24 @@ export function dumpFault(dump: Buffer): string | undefined {
 
 const endBytes = 4096;
 
+/** A dump with one of its tables as a dump of that table alone has it. Undefined where either does not have it once, from its first line to COMMIT. */
+export function withTable(dump: Buffer, table: string, part: Buffer): Buffer | undefined {
+  const [old, now] = [tableIn(dump, table), tableIn(part, table)];
+  if (old === undefined || now === undefined || part.indexOf(commit, now.end - 1) >= 0) return undefined;
+  const [was, is] = [dump.subarray(old.start, old.end), part.subarray(now.start, now.end)];
+  return was.equals(is) ? dump : Buffer.concat([dump.subarray(0, old.start), is, dump.subarray(old.end)]);
+}
+
+const commit = '\nCOMMIT\n';
+
+function tableIn(dump: Buffer, table: string): { readonly start: number; readonly end: number } | undefined {
+  const [head, line] = [`*${table}\n`, `\n*${table}\n`];
+  const start = dump.subarray(0, head.length).toString('latin1') === head ? 0 : dump.indexOf(line) + 1;
+  const end = dump.indexOf(commit, start) + commit.length;
+  const isThere = (start > 0 || dump[0] === 42) && end > start && dump.indexOf(line, start) < 0;
+  return isThere ? { start, end } : undefined;
+}
+
 /** Whether a dump holds rules of a revision that the binary did not know. */
 export const isTooNew = (dump: Buffer | undefined): boolean => dump?.includes('[unsupported revision]') === true;
 

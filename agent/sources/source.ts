@@ -24,6 +24,12 @@ export type Wake =
   | 'ufw'
   | 'firewalld';
 
+/** A table of iptables-legacy, e.g. `ip filter`. */
+export type LegacyTable = `${'ip' | 'ip6'} ${string}`;
+
+/** Legacy tables that may have changed: these, or any. */
+export type LegacyTables = 'any' | ReadonlySet<LegacyTable>;
+
 /**
  * `facts`: read, as files of a capture. `absent`: the host has no such thing, which is normal. `failed`: it may be there and could not be read.
  * A source that yields facts may still be partly blind: `unread` says of what may hold more and could not be read, `lacks` of what its facts merely leave

@@ -10,15 +10,20 @@ const close = 93;
 export function sameRules(before: Uint8Array, after: Uint8Array): boolean {
   const [was, is] = [bufferOf(before), bufferOf(after)];
   const places: Places = { i: 0, j: 0 };
+  return !nextDifference(was, is, places) && places.i >= was.length && places.j >= is.length;
+}
+
+/** Goes on to where the next lines differ in more than counters and dates. False: one of the dumps ends before. */
+export function nextDifference(was: Buffer, is: Buffer, places: Places): boolean {
   let block = blockMin;
   while (places.i < was.length && places.j < is.length) {
     const lines = equalLines(was, is, { ...places, size: block });
     block = lines > 0 ? Math.min(block * 2, blockMax) : Math.max(block >> 2, blockMin);
     places.i += lines;
     places.j += lines;
-    if (lines === 0 && !passLine(was, is, places)) return false;
+    if (lines === 0 && !passLine(was, is, places)) return true;
   }
-  return places.i >= was.length && places.j >= is.length;
+  return false;
 }
 
 /** Nearly all of two dumps is alike, and compared in machine code: the more lines were, the more at once. */
@@ -28,7 +33,7 @@ const blockMax = 1024 * 1024;
 const bufferOf = ({ buffer, byteOffset, byteLength }: Uint8Array): Buffer => Buffer.from(buffer, byteOffset, byteLength);
 
 /** Where a line begins in each of the dumps. */
-interface Places {
+export interface Places {
   i: number;
   j: number;
 }
@@ -52,9 +57,12 @@ function passLine(was: Buffer, is: Buffer, places: Places): boolean {
     j = lineEnd(is, j);
     break;
   }
-  places.i = i + 1;
-  places.j = j + 1;
-  return (i >= was.length || was[i] === newline) && (j >= is.length || is[j] === newline);
+  const isSame = (i >= was.length || was[i] === newline) && (j >= is.length || is[j] === newline);
+  if (isSame) {
+    places.i = i + 1;
+    places.j = j + 1;
+  }
+  return isSame;
 }
 
 /** Whether ` on ` stands here. */

@@ -15,43 +15,54 @@ export interface Replacement {
  * The table with these chains in the places of the old ones, new ones at the end, and without those that are gone. All other chains are shared with the table
  * given, with their decoded rules and indexes. A listing that declares no chain of its name is an issue and changes nothing.
  */
-export function replaceChains(table: IptablesTable, listings: ChainListings): Replacement {
-  const present = new Set([...listings].flatMap(([name, listing]) => (listing === null ? [] : [name])));
-  const isChain = (name: string): boolean => present.has(name) || (!listings.has(name) && table.chains.has(name));
+export const replaceChains = (table: IptablesTable, listings: ChainListings): Replacement =>
+  replaceDumped(table, new Map([...listings].map(([name, listing]) => [name, listing === null ? null : dumpOfListing(table.name, listing)])));
+
+/**
+ * The same, of dumps that hold one chain each, as `iptables-save` would print it. A chain that is as it was in the dump that the table was read from first may be
+ * given itself.
+ */
+export function replaceDumped(table: IptablesTable, dumps: ReadonlyMap<string, string | IptablesChain | null>): Replacement {
+  const present = new Set([...dumps].flatMap(([name, dump]) => (dump === null ? [] : [name])));
+  const isChain = (name: string): boolean => present.has(name) || (!dumps.has(name) && table.chains.has(name));
   const issues: Issue[] = [];
   const overlay = new Map<string, IptablesChain | null>(table.chains instanceof ReplacedChains ? table.chains.overlay : []);
-  for (const [name, listing] of listings) {
-    if (listing === null) {
-      overlay.set(name, null);
+  for (const [name, dump] of dumps) {
+    if (typeof dump !== 'string') {
+      overlay.set(name, dump);
       continue;
     }
-    const read = parseListing(dumpOfListing(table.name, listing), table, chainsNamed(listing, isChain));
+    const read = parseListing(dump, table, chainsNamed(dump, isChain));
     const chain = read.tables[0]?.chains.get(name);
     issues.push(...read.issues);
     if (chain === undefined) issues.push({ line: 0, text: name, reason: `the listing of chain ${name} does not declare it` });
     else overlay.set(name, chain);
   }
   const chains = new ReplacedChains(table.chains instanceof ReplacedChains ? table.chains.original : table.chains, overlay);
-  return { table: { ...table, chains, baseChains: baseChainsAfter(table, chains, listings) }, issues };
+  return { table: { ...table, chains, baseChains: baseChainsAfter(table, chains, dumps) }, issues };
 }
 
 /**
- * Says of the names that a listing jumps to whether they are chains, as it was when it was read. Rules are decoded when they are asked for, and one that asked the
+ * Says of the names that a dump jumps to whether they are chains, as it was when it was read. Rules are decoded when they are asked for, and one that asked the
  * table would keep it, with all chains that it had and that were replaced since: each version of a table would hold the one before.
  */
-function chainsNamed(listing: string, isChain: (name: string) => boolean): (name: string) => boolean {
+function chainsNamed(dump: string, isChain: (name: string) => boolean): (name: string) => boolean {
   const names = new Set<string>();
-  for (const [, name = ''] of listing.matchAll(/ -[jg] "?([^\s"]+)/g)) {
+  for (const [, name = ''] of dump.matchAll(/ -[jg] "?([^\s"]+)/g)) {
     // A copy: a part of a string keeps all of it.
     if (!names.has(name) && isChain(name)) names.add(Buffer.from(name).toString());
   }
   return (name) => names.has(name);
 }
 
+/** The chains of a table that are not from the dump that it was read from; null: gone. */
+export const replacedChains = (table: IptablesTable): ReadonlyMap<string, IptablesChain | null> =>
+  table.chains instanceof ReplacedChains ? table.chains.overlay : new Map();
+
 /** How many chains of a table are not from the dump that it was read from: each of them keeps a text of its own. */
 export const replacedCount = (table: IptablesTable): number => (table.chains instanceof ReplacedChains ? table.chains.overlay.size : 0);
 
-function baseChainsAfter(table: IptablesTable, chains: ReplacedChains, listings: ChainListings): readonly IptablesChain[] {
+function baseChainsAfter(table: IptablesTable, chains: ReplacedChains, listings: ReadonlyMap<string, unknown>): readonly IptablesChain[] {
   const kept = table.baseChains.flatMap(({ name }) => chains.get(name) ?? []);
   const known = new Set(kept.map(({ name }) => name));
   const added = [...listings.keys()].flatMap((name) => chains.get(name) ?? []).filter((chain) => chain.base !== undefined && !known.has(chain.name));
@@ -59,7 +70,7 @@ function baseChainsAfter(table: IptablesTable, chains: ReplacedChains, listings:
 }
 
 /** The chains of a dump, some of them replaced in their places, some gone, new ones at the end. */
-class ReplacedChains implements IptablesChains {
+export class ReplacedChains implements IptablesChains {
   readonly original: IptablesChains;
   /** What stands in the place of a chain of the original, or comes after all; null: nothing. */
   readonly overlay: ReadonlyMap<string, IptablesChain | null>;

@@ -4,7 +4,7 @@ import { readBeside } from './beside.ts';
 import { type ParsedList, parseInterfaces, parseListeners, parseRoutes, parseRules, parseSysctls } from './host.parse.ts';
 import type { Host, Interface, Route } from './host.ts';
 import { indexIpsets, parseIpset } from './ipset.parse.ts';
-import { parseIptables } from './iptables.parse.ts';
+import { type IptablesParsed, parseIptables } from './iptables.parse.ts';
 import { parseIpvs } from './ipvs.parse.ts';
 import { type NftParsed, parseNft } from './nft.parse.ts';
 import { parseNftText } from './nft.text.parse.ts';
@@ -60,8 +60,8 @@ interface IptablesFile {
   readonly backend?: Backend;
 }
 
-/** The default binary's dump first: its header names the backend. */
-const iptablesFiles: readonly IptablesFile[] = [
+/** Files of a capture that dumps of iptables may be in. The default binary's dump first: its header names the backend. */
+export const iptablesFiles: readonly IptablesFile[] = [
   { name: 'iptables-save.txt', family: 'ip' },
   { name: 'ip6tables-save.txt', family: 'ip6' },
   { name: 'iptables-legacy-save.txt', family: 'ip', backend: 'legacy' },
@@ -222,6 +222,9 @@ function readFile<Result extends { readonly issues: readonly Issue[] }>(
   for (const issue of parsed.issues) issues.push({ file: name, ...issue });
   return parsed;
 }
+
+/** What a dump of iptables was parsed to, if it was. */
+export const parsedDump = (bytes: Buffer): IptablesParsed | undefined => parsedFiles.get(bytes) as IptablesParsed | undefined;
 
 /** Agents read often and files change seldom: what was parsed from a buffer is kept as long as the buffer lives. */
 function remember<Result>(bytes: Buffer, parse: () => Result): Result {

@@ -1,16 +1,21 @@
 // Says which chains of a table differ from those that were read before, by what they do: counters are no difference.
 import { withoutCounters } from './diff.ts';
 import { TableChains } from './iptables.chain.ts';
+import { ReplacedChains } from './iptables.replace.ts';
 import type { Chain, Table } from './ruleset.ts';
 
 /** Names of chains that differ, have come or are gone. */
 export function differentChains(before: Table, after: Table): ReadonlySet<string> {
   if (before === after) return new Set();
-  const names =
-    before.chains instanceof TableChains && after.chains instanceof TableChains
-      ? after.chains.changedSince(before.chains)
-      : [...after.chains.keys(), ...[...before.chains.keys()].filter((name) => !after.chains.has(name))];
-  return new Set(names.filter((name) => !sameChain(before.chains.get(name), after.chains.get(name))));
+  return new Set(namesToCompare(before.chains, after.chains).filter((name) => !sameChain(before.chains.get(name), after.chains.get(name))));
+}
+
+/** All that may differ. */
+function namesToCompare(before: Table['chains'], after: Table['chains']): readonly string[] {
+  const earlier = before instanceof ReplacedChains ? before.original : before;
+  if (!(earlier instanceof TableChains && after instanceof TableChains)) return [...new Set([...after.keys(), ...before.keys()])];
+  const changed = after.changedSince(earlier);
+  return before instanceof ReplacedChains ? [...new Set([...changed, ...before.overlay.keys()])] : changed;
 }
 
 function sameChain(before: Chain | undefined, after: Chain | undefined): boolean {

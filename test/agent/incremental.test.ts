@@ -8,41 +8,14 @@ import { ip6tables, iptables } from '../../agent/sources/iptables.ts';
 import { nftables } from '../../agent/sources/nftables.ts';
 import type { Change } from '../../shared/model/change.ts';
 import type { HostFact } from '../../shared/model/fact.ts';
-import { withoutCounters } from '../../shared/netfilter/diff.ts';
 import { readNode } from '../../shared/netfilter/node.read.ts';
-import type { Table } from '../../shared/netfilter/ruleset.ts';
 import { inNamespace } from './namespace.ts';
+import { generator, textOf } from './rules.ts';
 
 const sources = [iptables, ip6tables, nftables];
 const host: HostFact = { kind: 'host', key: 'host/node', hostname: 'n1', kernel: '6', os: 'Linux', bootedAt: 0 };
 const machine = thisMachine(new AbortController().signal);
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** Everything that decides, as text; the order of chains is no part of it. */
-function textOf(tables: readonly Table[]): string {
-  return tables
-    .flatMap((table) => {
-      const place = `${table.backend} ${table.family} ${table.name}`;
-      const chains = [...table.chains.values()].flatMap((chain) => [
-        `${place} chain ${chain.name} ${JSON.stringify(chain.base)}`,
-        ...Array.from(
-          { length: chain.length },
-          (_, index) =>
-            `${place} ${chain.name} ${index} ${withoutCounters(chain.text(index))} ${JSON.stringify(chain.rule(index).steps.map(({ kind }) => kind))}`,
-        ),
-      ]);
-      const sets = [...table.sets.values()].map(
-        (set) =>
-          `${place} ${set.kind} ${set.name} ${JSON.stringify(
-            set.elements.map(({ key }) => key),
-            (_key, each: unknown) => (typeof each === 'bigint' ? `${each}` : each),
-          )}`,
-      );
-      return [place, ...chains, ...sets];
-    })
-    .sort()
-    .join('\n');
-}
 
 const whole = async (): Promise<string> => {
   const { files } = await readSources(machine, sources, nothingRead);
@@ -253,15 +226,6 @@ const scripts: readonly (readonly [string, readonly string[]])[] = [
     ],
   ],
 ];
-
-/** A small generator of numbers that repeats itself: 0 ≤ number < bound. */
-function generator(seed: number): (bound: number) => number {
-  let state = seed;
-  return (bound) => {
-    state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
-    return Math.floor((state / 2 ** 31) * bound);
-  };
-}
 
 function randomCommand(random: (bound: number) => number): string {
   const one = <Some>(list: readonly Some[]): Some => list[random(list.length)] as Some;

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { heldCapabilities } from '../../../agent/sources/capability.parse.ts';
-import { holdsRules, incompatibleTables, saveBackend, tablesOf } from '../../../agent/sources/iptables.parse.ts';
+import { holdsRules, incompatibleTables, saveBackend, tablesOf, withTable } from '../../../agent/sources/iptables.parse.ts';
 import { mergeLists, readTables } from '../../../agent/sources/nftables.parse.ts';
 import { hasEnded, readProcess, withoutSecrets } from '../../../agent/sources/processes.parse.ts';
 import { toolVersion, xtablesBackend } from '../../../agent/sources/tools.parse.ts';
@@ -126,4 +126,23 @@ t.test('a process that has ended and is still listed', async (t) => {
   t.equal(hasEnded(`7 (a) Z b) S ${after}`, Buffer.from('a\0')), false, 'a name says nothing');
   t.equal(hasEnded(`7 (kube-proxy) Z ${after}`, Buffer.from('kube-proxy\0')), true);
   t.equal(hasEnded(`7 (kube-proxy) R ${after}`, Buffer.from('')), true, 'on its way to its end');
+});
+
+t.test('one table of a dump anew', async (t) => {
+  const [filter, nat] = ['# G on 1\n*filter\n:INPUT ACCEPT [1:2]\n-A INPUT -j DROP\nCOMMIT\n# C on 1\n', '# G on 1\n*nat\n:X - [0:0]\nCOMMIT\n# C on 1\n'];
+  const other = filter.replace('DROP', 'ACCEPT').replaceAll('on 1', 'on 2');
+  const dump = (text: string) => Buffer.from(text);
+  const put = (whole: string, table: string, part: string) => withTable(dump(whole), table, dump(part))?.toString();
+  t.equal(put(`${filter}${nat}`, 'filter', other), `${filter.replace('DROP', 'ACCEPT')}${nat}`);
+  t.equal(put(`${nat}${filter}`, 'filter', other), `${nat}${filter.replace('DROP', 'ACCEPT')}`);
+  t.equal(put(filter.slice(9), 'filter', other), filter.slice(9).replace('DROP', 'ACCEPT'), 'it stands first');
+  const same = dump(`${filter}${nat}`);
+  t.equal(withTable(same, 'nat', dump(nat)), same, 'the same again');
+  t.equal(put(nat, 'filter', other), undefined, 'it was not there');
+  t.equal(put(filter, 'filter', nat), undefined, 'it is no more');
+  t.equal(put(filter, 'filter', ''), undefined);
+  t.equal(put(filter, 'fil', other), undefined);
+  t.equal(put(`${filter}${filter}`, 'filter', other), undefined, 'it is there twice');
+  t.equal(put(filter, 'filter', `${other}${nat}`), undefined, 'more than it');
+  t.equal(put(filter.replace('COMMIT\n', ''), 'filter', other), undefined, 'it has no end');
 });
