@@ -5,9 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
+import { limits } from '../../../shared/limits.ts';
 import type { Fact } from '../../../shared/model/fact.ts';
 import { type Judged, judgeNode, type TouchedChains, tableKey } from '../../../shared/netfilter/facts.incremental.ts';
-import { nodeFacts, type Wanted } from '../../../shared/netfilter/facts.ts';
+import { nodeFacts, nothingWanted, type Wanted } from '../../../shared/netfilter/facts.ts';
 import { type IptablesTable, parseIptables } from '../../../shared/netfilter/iptables.parse.ts';
 import { replaceChains } from '../../../shared/netfilter/iptables.replace.ts';
 import { readNode } from '../../../shared/netfilter/node.read.ts';
@@ -102,6 +103,36 @@ t.test('a rule that all packets come by walks all; one in a chain that nobody co
   );
   const third = judgeNode(other.node, wanted, { judged: next, touched: new Map([[[...other.touched.keys()][0] as string, new Set(['MINE'])]]) });
   t.equal(third.walked, 0);
+});
+
+t.test('where walks start is remembered for no more NodePorts than there is room for, and facts are the same', async (t) => {
+  const bounds = limits as { walkStartsMax: number };
+  const usual = bounds.walkStartsMax;
+  t.teardown(() => Object.assign(bounds, { walkStartsMax: usual }));
+  const node = nodeOf(dumpOf(8));
+  const remembered = ({ nodePorts }: Judged): number[] =>
+    [...nodePorts.values()].map(({ starts }) =>
+      [...starts.values()].flatMap((orders) => [...orders.values()]).reduce((sum, { states, ended }) => sum + states.length + ended.length, 0),
+    );
+  const all = remembered(judgeNode(node, nothingWanted));
+  t.equal(all.length, 8);
+  t.ok(all.every((count) => count > 0));
+  const whole = all.reduce((sum, count) => sum + count, 0);
+  const drop = edit(node, 'filter', new Map([['FORWARD', '-P FORWARD ACCEPT\n-A FORWARD -p tcp -m tcp --dport 8080 -j DROP\n']]));
+  const expected = plain(nodeFacts(drop.node, nothingWanted));
+  for (const [max, kept] of [
+    [whole, 8],
+    [whole - 1, 7],
+    [all[0] as number, 1],
+    [(all[0] as number) - 1, 0],
+  ] as const) {
+    bounds.walkStartsMax = max;
+    const judged = judgeNode(nodeOf(dumpOf(8)), nothingWanted);
+    t.equal(remembered(judged).filter((count) => count > 0).length, kept, `room for ${max}`);
+    const next = judgeNode(drop.node, nothingWanted, { judged: { ...judged, node }, touched: drop.touched });
+    t.strictSame(plain(next.facts), expected);
+    t.ok(remembered(next).reduce((sum, count) => sum + count, 0) <= max);
+  }
 });
 
 t.test('sockets: only NodePorts whose port is asked for', async (t) => {
