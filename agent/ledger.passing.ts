@@ -10,6 +10,8 @@ export type Unsettled = ReadonlyMap<string, readonly Told[]>;
 export interface Told {
   readonly event: RuleEvent;
   readonly by: Transaction;
+  /** The deletion that it undoes, where that was told already, and its own coming not yet. */
+  readonly undoes?: Told;
 }
 
 export const nothingUnsettled: Unsettled = new Map();
@@ -50,12 +52,13 @@ export interface SettledReading {
 }
 
 /**
- * Two entries for each rule that came and went: who added it and when, who deleted it and when. What kube-proxy wrote and replaced again is one entry. One that
- * was told to come, and went while nobody heard, is one entry as well.
+ * Two entries for each rule that came and went: who added it and when, who deleted it and when; and for each that went and was put back where it stood. What
+ * kube-proxy wrote and replaced again is one entry. One that was told to come, and went while nobody heard, is one entry as well.
  */
 export function settle(unsettled: Unsettled, reading: SettledReading): { readonly unsettled: Unsettled; readonly changes: readonly Change[] } {
   const rest = new Map<string, readonly Told[]>();
   const passing: Passing[] = [];
+  const restored: Restored[] = [];
   const vanished: Told[] = [];
   for (const [chain, told] of unsettled) {
     if (!reading.hasRead(chain)) {
@@ -63,20 +66,34 @@ export function settle(unsettled: Unsettled, reading: SettledReading): { readonl
       continue;
     }
     const { startedAt, linesOf } = reading;
-    const settled = settleChain(told, { lines: linesAdded(reading.differences, chain), whole: () => linesOf(chain), startedAt });
+    const own = reading.differences.filter((each) => isOfChain(each, chain));
+    const settled = settleChain(told, { lines: linesOn('after', own), removed: linesOn('before', own).length, whole: () => linesOf(chain), startedAt });
     passing.push(...settled.passing);
+    restored.push(...settled.restored);
     vanished.push(...settled.vanished);
     if (settled.rest.length > 0) rest.set(chain, settled.rest);
   }
   const gone = vanished.slice(0, passingMax).map((told) => vanishedChange(told, reading.node));
   const more = vanished.length <= passingMax ? [] : [countedChange(vanished.slice(passingMax), reading.node, 'came, and went while nobody heard')];
-  return { unsettled: rest, changes: [...changesOf(passing, reading.node), ...gone, ...more] };
+  return {
+    unsettled: rest,
+    changes: [...changesOf(passing, reading.node, wordsOfPassing), ...changesOf(restored, reading.node, wordsOfRestored), ...gone, ...more],
+  };
 }
 
 /** A rule that was added by one transaction and deleted by a later one. */
 interface Passing {
   readonly added: Told;
   readonly deleted: Told;
+}
+
+/** A rule that was deleted by one transaction and put back by a later one; `tells` are the ends that nothing else tells of. */
+interface Restored {
+  readonly deleted: Told;
+  readonly added: Told;
+  readonly tells: 'both' | 'deleted' | 'added';
+  /** Whether it is known which deletion it was. */
+  readonly isCertain: boolean;
 }
 
 /** A rule between two events of its chain, which are counted from 0; `to` is infinite while it stands. */
@@ -90,6 +107,8 @@ interface Life {
 interface ReadChain {
   /** Lines that the reading shows and the one before did not. */
   readonly lines: readonly string[];
+  /** How many lines it does not show any more. */
+  readonly removed: number;
   /** All lines of the chain. */
   readonly whole: () => readonly string[];
   readonly startedAt: number;
@@ -97,6 +116,7 @@ interface ReadChain {
 
 interface SettledChain {
   readonly passing: readonly Passing[];
+  readonly restored: readonly Restored[];
   /** Told to have come before the reading, which does not show them. */
   readonly vanished: readonly Told[];
   readonly rest: readonly Told[];
@@ -107,7 +127,7 @@ interface SettledChain {
  * that were told since. Where it is not certain after which, a rule may be told twice, by the comparison and from its events, but never not at all.
  */
 function settleChain(events: readonly Told[], read: ReadChain): SettledChain {
-  const lives = livesOf(events);
+  const { lives, deletions } = livesOf(events);
   const [first, last] = momentsOf(events, lives, read);
   const isSeen = ({ from, to }: Life): boolean => from < first && to >= last;
   const [seen, unseen] = [lives.filter(isSeen), lives.filter((life) => !isSeen(life))];
@@ -115,15 +135,76 @@ function settleChain(events: readonly Told[], read: ReadChain): SettledChain {
   const missing = seen.filter(({ added }) => !fits(added.event));
   // A rule that was put back where it stood is no line that was added, but stands there.
   const stands = missing.length === 0 ? fits : fitting(read.whole());
+  const [back, gone] = [missing.filter(({ added }) => stands(added.event)), missing.filter(({ added }) => !stands(added.event))];
+  const passing = [...unseen, ...gone].flatMap(({ added, deleted }) => (deleted === undefined ? [] : [{ added, deleted }]));
+  const waiting = unseen.filter(({ deleted }) => deleted === undefined).map(({ added }) => added);
+  const certain = deletions.filter((deleted) => events.indexOf(deleted) < first);
+  const restored = restoredBy(events, { back: back.map(({ added }) => added), waiting, passing, deletions: certain, untold: certain.length - read.removed });
+  // One that was deleted while the reading went on may be put back before the next.
+  const later = [
+    ...deletions.slice(Math.max(certain.length, read.removed)),
+    ...seen.flatMap((life) => (life.deleted === undefined || gone.includes(life) ? [] : [life.deleted])),
+  ];
+  const rest = new Map([...waiting, ...later].map((told) => [told, told]));
+  for (const { added, deleted } of restored) if (rest.has(added)) rest.set(added, { ...added, undoes: deleted });
   return {
-    vanished: missing.filter(({ added }) => !stands(added.event)).map(({ added }) => added),
-    passing: unseen.flatMap(({ added, deleted }) => (deleted === undefined ? [] : [{ added, deleted }])),
-    rest: unseen.filter(({ deleted }) => deleted === undefined).map(({ added }) => added),
+    vanished: gone.filter(({ deleted }) => deleted === undefined).map(({ added }) => added),
+    passing,
+    restored: restored.filter(({ added, tells }) => tells !== 'added' || !rest.has(added)),
+    rest: events.flatMap((told) => rest.get(told) ?? []),
   };
 }
 
-function livesOf(events: readonly Told[]): readonly Life[] {
+interface PutBack {
+  /** Rules that stand where they stood, and were told to have come. */
+  readonly back: readonly Told[];
+  /** Those that the reading may not have seen. */
+  readonly waiting: readonly Told[];
+  readonly passing: readonly Passing[];
+  /** Of rules that had stood before. */
+  readonly deletions: readonly Told[];
+  /** Of so many of these the comparison does not tell. */
+  readonly untold: number;
+}
+
+/**
+ * Which rule each deletion was of that the comparison does not tell of: one that came later. Who writes a chain anew in one transaction takes no rule away: between
+ * its two halves nobody sees the chain. What a reload of firewalld takes down for a moment, it says itself.
+ */
+function restoredBy(events: readonly Told[], { back, waiting, passing, deletions, untold }: PutBack): readonly Restored[] {
+  const rewriting = new Set(events.filter(({ event }) => event.op === 'delete').map(({ by }) => by));
+  const places = new Map(events.map((told, index) => [told, index]));
+  const placeOf = (told: Told): number => places.get(told) as number;
+  const byPlace = (one: Told, other: Told): number => placeOf(one) - placeOf(other);
+  const [isBack, isOrphan] = [new Set(back), new Set(deletions)];
+  const free = [...deletions, ...passing.map(({ deleted }) => deleted)].sort(byPlace);
+  const restored: Restored[] = [];
+  let left = untold;
+  // Those that stand come first: what went again is told in any case.
+  for (const added of [back, waiting, passing.map((each) => each.added)].flatMap((some) => some.toSorted(byPlace))) {
+    if (rewriting.has(added.by) || added.by.actor.comm === 'firewalld') continue;
+    const before = free.filter((each) => each.by !== added.by && placeOf(each) < placeOf(added) && (left > 0 || !isOrphan.has(each)));
+    const deleted = before.findLast((each) => isOrphan.has(each)) ?? before.at(-1) ?? added.undoes;
+    if (deleted === undefined) continue;
+    if (before.length > 0) free.splice(free.indexOf(deleted), 1);
+    if (isOrphan.has(deleted)) left--;
+    const tells = !isOrphan.has(deleted) ? 'added' : isBack.has(added) ? 'both' : 'deleted';
+    // Of several deletions by several hands, whose was of this rule is not known.
+    const isCertain = before.every(({ by }) => by.actor.pid === deleted.by.actor.pid || by.actor.comm === deleted.by.actor.comm);
+    restored.push({ deleted, added, tells, isCertain });
+  }
+  return restored.filter(({ added, tells }) => tells !== 'added' || isBack.has(added) || waiting.includes(added));
+}
+
+interface Lives {
+  readonly lives: readonly Life[];
+  /** Of rules that stood before all of the events. */
+  readonly deletions: readonly Told[];
+}
+
+function livesOf(events: readonly Told[]): Lives {
   const lives: Life[] = [];
+  const deletions: Told[] = [];
   const standing = new Map<string, Life>();
   for (const [index, told] of events.entries()) {
     const key = told.event.handle === undefined ? (told.event.text ?? '') : String(told.event.handle);
@@ -134,34 +215,50 @@ function livesOf(events: readonly Told[]): readonly Life[] {
       continue;
     }
     const life = standing.get(key);
-    if (life === undefined) continue;
+    if (life === undefined) {
+      deletions.push(told);
+      continue;
+    }
     standing.delete(key);
     life.deleted = told;
     life.to = index;
   }
-  return lives;
+  return { lives, deletions };
 }
 
 /** After how many of the events the reading may have been made, at least and at most. */
-function momentsOf(events: readonly Told[], lives: readonly Life[], { lines, startedAt }: ReadChain): readonly [number, number] {
+function momentsOf(events: readonly Told[], lives: readonly Life[], { lines, removed, whole, startedAt }: ReadChain): readonly [number, number] {
   const found = events.findIndex(({ by }) => by.at >= startedAt);
   const certain = found < 0 ? events.length : found;
   if (certain === events.length) return [certain, certain];
-  const differences = new Float64Array(events.length + 2);
   const fits = fitting(lines);
-  for (const { added, from, to } of lives) {
-    // One that is in none of its lines stands at no moment that comes into question.
-    const weight = from >= certain && !fits(added.event) ? lines.length + 1 : 1;
-    differences[from + 1] = (differences[from + 1] as number) + weight;
-    if (to < events.length) differences[to + 1] = (differences[to + 1] as number) - weight;
+  const [standing, absent] = [new Int32Array(events.length + 2), new Int32Array(events.length + 2)];
+  let stands: typeof fits | undefined;
+  for (const life of lives) {
+    countLife(standing, life);
+    const isShown = life.from < certain || fits(life.added.event) || (stands ??= fitting(whole()))(life.added.event);
+    if (!isShown) countLife(absent, life);
   }
-  const possible: number[] = [];
-  let count = 0;
+  const [grown, sameNumber]: [number[], number[]] = [[], []];
+  let [rules, come, missing] = [0, 0, 0];
   for (let moment = 0; moment <= events.length; moment++) {
-    count += differences[moment] as number;
-    if (moment >= certain && count === lines.length) possible.push(moment);
+    if (moment > 0) rules += events[moment - 1]?.event.op === 'add' ? 1 : -1;
+    come += standing[moment] as number;
+    missing += absent[moment] as number;
+    // One that the reading does not show stands at no moment that comes into question.
+    if (moment < certain || missing > 0) continue;
+    if (rules === lines.length - removed) grown.push(moment);
+    if (come === lines.length) sameNumber.push(moment);
   }
+  // What went while nobody heard makes the chain shorter than it was told to be.
+  const possible = grown.length > 0 ? grown : sameNumber;
   return [possible[0] ?? certain, possible.at(-1) ?? events.length];
+}
+
+/** Counts a rule at the moments (numbers of events that have been) at which it stands. */
+function countLife(moments: Int32Array, { from, to }: Life): void {
+  moments[from + 1] = (moments[from + 1] as number) + 1;
+  if (to < moments.length - 1) moments[to + 1] = (moments[to + 1] as number) - 1;
 }
 
 /** Lines that rules are looked for in: more say by their number alone at which moment they were read. */
@@ -188,25 +285,31 @@ const numbersOf = (text: string): ReadonlySet<string> =>
       ?.filter((word) => /^\d+$/.test(word)),
   );
 
-const linesAdded = (differences: readonly RuleChange[], chain: string): readonly string[] =>
-  differences
-    .filter(
-      ({ kind, ...each }) => each.backend !== 'legacy' && (kind === 'rule' || kind === 'chain') && `${each.family} ${each.table} ${each.object}` === chain,
-    )
-    // The first line of a chain that came is its own.
-    .flatMap(({ kind, after }) => after?.slice(kind === 'chain' ? 1 : 0) ?? []);
+const isOfChain = ({ kind, ...each }: RuleChange, chain: string): boolean =>
+  each.backend !== 'legacy' && (kind === 'rule' || kind === 'chain') && `${each.family} ${each.table} ${each.object}` === chain;
+
+const linesOn = (side: 'before' | 'after', differences: readonly RuleChange[]): readonly string[] =>
+  // The first line of a chain that came or went is its own.
+  differences.flatMap(({ kind, ...each }) => each[side]?.slice(kind === 'chain' ? 1 : 0) ?? []);
 
 /** Rules that are told one by one in one round; more are counted. */
 const passingMax = 50;
 
-function changesOf(passing: readonly Passing[], node: string): Change[] {
-  const sync = passing.filter(({ added, deleted }) => isSync(added) && isSync(deleted));
-  const others = passing.filter((each) => !sync.includes(each));
-  return [
-    ...others.slice(0, passingMax).flatMap((each) => bothEnds(each, node)),
-    ...(others.length <= passingMax ? [] : [counted(others.slice(passingMax), node)]),
-    ...(sync.length === 0 ? [] : [counted(sync, node)]),
-  ];
+/** What is said of rules that no reading has shown as they were for a while. */
+interface Words<Pair> {
+  readonly ends: (pair: Pair, node: string) => Change[];
+  readonly counted: string;
+  readonly last: (pair: Pair) => Told;
+}
+
+const wordsOfPassing: Words<Passing> = { ends: bothEnds, counted: 'came and went again before their chains were read', last: ({ deleted }) => deleted };
+const wordsOfRestored: Words<Restored> = { ends: goneAndBack, counted: 'went and were put back before their chains were read', last: ({ added }) => added };
+
+function changesOf<Pair extends Passing>(pairs: readonly Pair[], node: string, { ends, counted, last }: Words<Pair>): Change[] {
+  const sync = pairs.filter(({ added, deleted }) => isSync(added) && isSync(deleted));
+  const others = pairs.filter((each) => !sync.includes(each));
+  const countedOf = (some: readonly Pair[]): Change[] => (some.length === 0 ? [] : [countedChange(some.map(last), node, counted)]);
+  return [...others.slice(0, passingMax).flatMap((each) => ends(each, node)), ...countedOf(others.slice(passingMax)), ...countedOf(sync)];
 }
 
 /** iptables-restore (or nft) on a chain of kube-proxy is a sync. */
@@ -248,12 +351,15 @@ function bothEnds({ added, deleted }: Passing, node: string): Change[] {
   ];
 }
 
-const counted = (passing: readonly Passing[], node: string): Change =>
-  countedChange(
-    passing.map(({ deleted }) => deleted),
-    node,
-    'came and went again before their chains were read',
-  );
+function goneAndBack({ deleted, added, tells, isCertain }: Restored, node: string): Change[] {
+  const { text, handle, change } = bareChange(added, node);
+  const seconds = ((added.by.at - deleted.by.at) / 1000).toFixed(1);
+  const [went, came]: [Change, Change] = [
+    { ...change, at: deleted.by.at, ...(isCertain ? { actor: deleted.by.actor } : {}), before: text, after: null },
+    { ...change, at: added.by.at, actor: added.by.actor, before: null, after: `${text}  # put back after ${seconds} s, before the chain was read${handle}` },
+  ];
+  return tells === 'both' ? [went, came] : tells === 'deleted' ? [went] : [came];
+}
 
 function countedChange(rules: readonly Told[], node: string, what: string): Change {
   const last = rules.at(-1) as Told;

@@ -91,6 +91,19 @@ async function tests(): Promise<void> {
     ]);
   });
 
+  await t.test('a rule that was taken out and put back at once is told', async (t) => {
+    run('iptables-nft -I FORWARD -p tcp --dport 4712 -j ACCEPT');
+    await agree(t, 'it stands');
+    const from = changes.length;
+    run('iptables-nft -D FORWARD -p tcp --dport 4712 -j ACCEPT', 'iptables-nft -I FORWARD -p tcp --dport 4712 -j ACCEPT');
+    for (let i = 0; i < 100 && changes.length < from + 2; i++) await sleep(50);
+    const told = changes.slice(from).filter(({ before, after }) => /dport 4712/.test(before ?? after ?? ''));
+    t.match(told, [
+      { before: /dport 4712/, after: null, actor: { comm: 'iptables-nft' } },
+      { before: null, after: /dport 4712.*put back after/, actor: { comm: 'iptables-nft' } },
+    ]);
+  });
+
   await t.test('random edits', async (t) => {
     const random = generator(Number(process.env.SEED ?? 7));
     for (let burst = 0; burst < 12; burst++) {
