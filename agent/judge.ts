@@ -18,12 +18,12 @@ export class Judge {
     this.#onFailure = onFailure;
   }
 
-  /** NodePorts to judge from the next time on, besides those that the rules name. */
   /** What it judges for, besides what the rules name. */
   get wanted(): Wanted {
     return this.#wanted;
   }
 
+  /** NodePorts to judge from the next time on, besides those that the rules name. */
   want(wanted: Wanted): void {
     this.#wanted = wanted;
   }

@@ -138,12 +138,14 @@ function settleChain(events: readonly Told[], read: ReadChain): SettledChain {
   const [back, gone] = [missing.filter(({ added }) => stands(added.event)), missing.filter(({ added }) => !stands(added.event))];
   const passing = [...unseen, ...gone].flatMap(({ added, deleted }) => (deleted === undefined ? [] : [{ added, deleted }]));
   const waiting = unseen.filter(({ deleted }) => deleted === undefined).map(({ added }) => added);
-  const certain = deletions.filter((deleted) => events.indexOf(deleted) < first);
+  const before = new Set(events.slice(0, first));
+  const certain = deletions.filter((deleted) => before.has(deleted));
   const restored = restoredBy(events, { back: back.map(({ added }) => added), waiting, passing, deletions: certain, untold: certain.length - read.removed });
+  const passed = new Set(passing.map(({ deleted }) => deleted));
   // One that was deleted while the reading went on may be put back before the next.
   const later = [
     ...deletions.slice(Math.max(certain.length, read.removed)),
-    ...seen.flatMap((life) => (life.deleted === undefined || gone.includes(life) ? [] : [life.deleted])),
+    ...seen.flatMap(({ deleted }) => (deleted === undefined || passed.has(deleted) ? [] : [deleted])),
   ];
   const rest = new Map([...waiting, ...later].map((told) => [told, told]));
   for (const { added, deleted } of restored) if (rest.has(added)) rest.set(added, { ...added, undoes: deleted });
@@ -176,13 +178,14 @@ function restoredBy(events: readonly Told[], { back, waiting, passing, deletions
   const places = new Map(events.map((told, index) => [told, index]));
   const placeOf = (told: Told): number => places.get(told) as number;
   const byPlace = (one: Told, other: Told): number => placeOf(one) - placeOf(other);
-  const [isBack, isOrphan] = [new Set(back), new Set(deletions)];
+  const [isBack, isWaiting, isOrphan] = [new Set(back), new Set(waiting), new Set(deletions)];
   const free = [...deletions, ...passing.map(({ deleted }) => deleted)].sort(byPlace);
   const restored: Restored[] = [];
   let left = untold;
   // Those that stand come first: what went again is told in any case.
   for (const added of [back, waiting, passing.map((each) => each.added)].flatMap((some) => some.toSorted(byPlace))) {
     if (rewriting.has(added.by) || added.by.actor.comm === 'firewalld') continue;
+    if (left <= 0 && !isBack.has(added) && !isWaiting.has(added)) continue;
     const before = free.filter((each) => each.by !== added.by && placeOf(each) < placeOf(added) && (left > 0 || !isOrphan.has(each)));
     const deleted = before.findLast((each) => isOrphan.has(each)) ?? before.at(-1) ?? added.undoes;
     if (deleted === undefined) continue;
@@ -193,7 +196,7 @@ function restoredBy(events: readonly Told[], { back, waiting, passing, deletions
     const isCertain = before.every(({ by }) => by.actor.pid === deleted.by.actor.pid || by.actor.comm === deleted.by.actor.comm);
     restored.push({ deleted, added, tells, isCertain });
   }
-  return restored.filter(({ added, tells }) => tells !== 'added' || isBack.has(added) || waiting.includes(added));
+  return restored.filter(({ added, tells }) => tells !== 'added' || isBack.has(added) || isWaiting.has(added));
 }
 
 interface Lives {
