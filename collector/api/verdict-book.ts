@@ -44,7 +44,8 @@ export class VerdictBook {
   readonly #listeners = new Set<(event: VerdictEvent) => void>();
   #unwritten: { readonly at: number; readonly row: MatrixRow; readonly columns: string }[] = [];
   readonly #uses = new Map<string, { readonly column: MatrixColumn; count: number }>();
-  readonly #writtenColumns = new Set<string>();
+  /** Those that were written last. Others may have been forgotten with the rows that had them, and are written again when they come back. */
+  #writtenColumns = '';
   readonly #unsubscribe: () => void;
   #columns: readonly MatrixColumn[] = [];
   #keys: readonly string[] = [];
@@ -237,8 +238,8 @@ export class VerdictBook {
     if (this.#unwritten.length === 0) return;
     const rows = this.#unwritten.map(({ at, row, columns }) => ({ ...row, at, columns }));
     this.#unwritten = [];
-    const isNew = !this.#writtenColumns.has(this.#columnsId);
-    this.#writtenColumns.add(this.#columnsId);
+    const isNew = this.#writtenColumns !== this.#columnsId;
+    this.#writtenColumns = this.#columnsId;
     const columns = isNew ? [{ id: this.#columnsId, body: JSON.stringify(this.#columns) }] : [];
     this.#writing = this.#writing.then(() => this.#options.store.appendVerdicts(rows, columns)).catch(this.#options.onError);
   }
