@@ -56,7 +56,7 @@ async function forgetAll({ team, log, days, bytes }: RetentionOptions, isClosed:
   while (!isClosed() && team.isLeader()) {
     const forgotten = await team.store.forget({ before, bytesMax: bytes }, team.ownership.fence(''));
     changes += forgotten.changes;
-    if (forgotten.changes === 0) break;
+    if (forgotten.changes + forgotten.verdicts === 0) break;
     await sleep(pauseMs);
   }
   if (changes > 0) log.info({ changes, days, bytes }, 'old changes were forgotten');

@@ -1,5 +1,6 @@
 // Queries on incidents and on the history of what was believed of NodePorts, once for both engines.
 import { type Kysely, sql } from 'kysely';
+import { limits } from '../../shared/limits.ts';
 import type { Incident, IncidentQuery, Page, VerdictColumns, VerdictRow } from './records.ts';
 import type { StoreQueries } from './store.ts';
 import type { Tables } from './tables.ts';
@@ -45,20 +46,26 @@ export function operationsQueries(db: Kysely<Tables>): OperationsQueries {
   };
 }
 
-/** Forgets incidents and rows of before a time; of each node the row that still held then is kept, so that a question for that time has its answer. */
-export async function forgetOperations(db: Kysely<Tables>, before: number): Promise<void> {
+/**
+ * Forgets incidents and rows of before a time; of each node the row that still held then is kept, so that a question for that time has its answer. Of rows no more
+ * than `limits.retentionRowsMax`: how many they were is returned.
+ */
+export async function forgetOperations(db: Kysely<Tables>, before: number): Promise<number> {
   await db.deleteFrom('incidents').where('at', '<', before).execute();
-  await db
-    .deleteFrom('verdicts')
+  const held = db
+    .selectFrom('verdicts')
+    .select(({ fn }) => fn.max('id').as('id'))
     .where('at', '<', before)
-    .where('id', 'not in', (query) =>
-      query
-        .selectFrom('verdicts')
-        .select(({ fn }) => fn.max('id').as('id'))
-        .where('at', '<', before)
-        .groupBy('node'),
-    )
-    .execute();
+    .groupBy('node');
+  const oldest = db.selectFrom('verdicts').select('id').where('at', '<', before).where('id', 'not in', held).orderBy('id').limit(limits.retentionRowsMax);
+  const { numDeletedRows } = await db.deleteFrom('verdicts').where('id', 'in', oldest).executeTakeFirst();
+  const deleted = Number(numDeletedRows);
+  // Columns of rows that are about to go are looked for once they are gone.
+  if (deleted < limits.retentionRowsMax) await forgetColumns(db);
+  return deleted;
+}
+
+async function forgetColumns(db: Kysely<Tables>): Promise<void> {
   await db
     .deleteFrom('verdict_columns')
     .where('id', 'not in', (query) => query.selectFrom('verdicts').select('columns').distinct())

@@ -303,13 +303,13 @@ async function forget(db: Kysely<Tables>, engine: Engine, { before: exactly, byt
   const gaps = await deleted(db.deleteFrom('gaps').where('to_at', '<', before));
   const audit = await deleted(db.deleteFrom('audit').where('at', '<', before));
   await db.deleteFrom('credentials').where('expires_at', '<', before).execute();
-  await forgetOperations(db, before);
+  const verdicts = await forgetOperations(db, before);
   const gone = db.selectFrom('node_states').select('node').where('connected', '=', 0).where('since', '<', before).where('node', '<>', '');
   await db.deleteFrom('node_facts').where('node', 'in', gone).execute();
   const over = changes < limits.retentionRowsMax && bytesMax !== undefined && (await sizeOf(db, engine)) > bytesMax;
   const more = over ? await forgetOldest(db, { rows: await tenthOf(db) }) : 0;
   if (changes + more > 0 && changes < limits.retentionRowsMax) await forgetSubjects(db);
-  return { changes: changes + more, findings, gaps, audit };
+  return { changes: changes + more, verdicts, findings, gaps, audit };
 }
 
 /** Subjects that no change is about any more. */

@@ -138,6 +138,8 @@ export interface Retention {
 /** How much was forgotten. */
 export interface Forgotten {
   readonly changes: number;
+  /** Rows of what was believed of NodePorts. */
+  readonly verdicts: number;
   readonly findings: number;
   readonly gaps: number;
   readonly audit: number;

@@ -1,5 +1,7 @@
 // What every store must do with incidents, the history of what was believed, and pages of findings and changes.
+
 import type { Incident, Store } from '../../../collector/store/store.ts';
+import { limits } from '../../../shared/limits.ts';
 import { changeOf } from '../ingest/client.ts';
 import { finding } from './contract.ts';
 
@@ -75,9 +77,24 @@ async function testVerdicts(t: Test, store: Store): Promise<void> {
     [...last.columns].sort((a, b) => (a.id < b.id ? -1 : 1)),
     columns,
   );
-  await store.forget({ before: 25 });
+  t.match(await store.forget({ before: 25 }), { verdicts: 1 });
   t.strictSame((await store.verdictsAt(12)).rows, [], 'what was replaced is forgotten');
   t.strictSame((await store.verdictsAt(25)).rows, [row('n1', 20, 't'), row('n2', 15, 'o')], 'what held then is not');
+  // More than are forgotten at a time: the rest is for the next time, and columns stay as long as a row has them.
+  const many = Array.from({ length: limits.retentionRowsMax + 5 }, (_, index) => row('n3', 100 + index, 'o'));
+  await store.appendVerdicts(many, []);
+  const before = 100 + many.length;
+  t.match(await store.forget({ before }), { verdicts: limits.retentionRowsMax });
+  t.match(await store.forget({ before }), { verdicts: 5 }, 'each node keeps one');
+  t.match(await store.forget({ before }), { verdicts: 0 });
+  t.strictSame(
+    (await store.verdictsAt(before)).rows.map(({ node, at }) => [node, at]),
+    [
+      ['n1', 30],
+      ['n2', 15],
+      ['n3', before - 1],
+    ],
+  );
 }
 
 async function testFindingPages(t: Test, store: Store): Promise<void> {

@@ -236,7 +236,7 @@ async function testForgetting(t: Test, store: Store): Promise<void> {
   await store.recordGaps([{ node: 'n', reason: 'lost', from: 1, to: 2, detail: '' }]);
   await store.appendAudit([{ at: 3, who: 'x', action: 'y', subject: 'z', outcome: 'done', address: '' }]);
   await store.saveCredential(credential('gone'));
-  t.strictSame(await store.forget({ before: 1_000, bytesMax: 1e12 }), { changes: 1, findings: 1, gaps: 1, audit: 1 });
+  t.strictSame(await store.forget({ before: 1_000, bytesMax: 1e12 }), { changes: 1, verdicts: 0, findings: 1, gaps: 1, audit: 1 });
   t.match(await store.findings({ limit: 9 }), [{ finding: { id: 'open' } }]);
   t.strictSame(await store.credentials(), []);
   t.equal((await store.forget({ before: 0, bytesMax: 1 })).changes, 30, 'over its size a tenth');
