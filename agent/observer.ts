@@ -315,6 +315,7 @@ export class Observer {
     const since = Date.now() - now + this.#readBefore(read.whole, legacy);
     for (const name of read.whole) this.#readAt.set(name, now);
     if (isDue(legacy)) this.#legacyAt = now;
+    if (read.left === 'any') this.#legacy = 'any';
     this.#readings = read.readings;
     this.#partMs = read.partMs;
     if (read.why.length > 0) this.#options.onNotice('reading more than was touched', { why: read.why.join('; ') });

@@ -3,7 +3,7 @@ import type { Machine } from './host/machine.ts';
 import type { Touched } from './monitors/touched.ts';
 import { concerns, type Part, type Plan, planIptables, planNative } from './plan.ts';
 import { type Readings, readAgain, readMetered } from './reader.ts';
-import { incompatibleTables, saveBackend } from './sources/iptables.parse.ts';
+import { incompatibleTables, saveBackend, smallTables } from './sources/iptables.parse.ts';
 import { listWords, type PartsReading, readChains, readNative } from './sources/parts.ts';
 import type { LegacyTable, LegacyTables, Source } from './sources/source.ts';
 import type { State } from './state.ts';
@@ -33,6 +33,8 @@ export interface RoundReading {
   readonly partMs: number;
   /** Why more was read than was touched; for the log. */
   readonly why: readonly string[];
+  /** Legacy tables that are still to be read: what was found already is told first. */
+  readonly left: LegacyTables;
 }
 
 type RuleSource = 'iptables' | 'ip6tables' | 'nftables';
@@ -58,10 +60,11 @@ export async function readRound(input: RoundInput): Promise<RoundReading> {
     const commands = read.parts.filter(({ part }) => !part.gone).length;
     if (commands > 0) partMs = partMs * 0.8 + ((input.meter() - start) / commands) * 0.2;
   }
-  const before = input.legacy === 'any' || input.legacy.size > 0 ? await readLegacy(input, whole) : input.readings;
+  const legacy = await readLegacy(input, whole);
+  const before = legacy.readings;
   const due = input.sources.filter(({ name }) => whole.has(name));
   const readings = due.length === 0 ? before : await readMetered(input.machine, due, { before, meter: input.meter });
-  return { readings: await readGivenUp(input, readings, whole), whole, parts, partMs, why };
+  return { readings: await readGivenUp(input, readings, whole), whole, parts, partMs, why, left: legacy.left };
 }
 
 /** What iptables says that it no longer shows (or shows again), nft shows (or no longer does): then native tables are read too. */
@@ -78,19 +81,28 @@ async function readGivenUp({ machine, sources, readings: before, meter }: RoundI
 
 const dumps = ['iptables-save.txt', 'iptables-nft-save.txt', 'ip6tables-save.txt', 'ip6tables-nft-save.txt'] as const;
 
-/** Dumps legacy tables again, without those of the other backend beside them. Where there were none, and are now, their source is read whole. */
-async function readLegacy({ machine, sources, readings, legacy }: RoundInput, whole: Set<string>): Promise<Readings> {
+/**
+ * Dumps legacy tables again, without those of the other backend beside them. Where there were none, and are now, their source is read whole. Where any may have
+ * changed, the small ones are dumped first: if one has, kube-proxy's large one, which takes a hundred times as long, is left for the next round.
+ */
+async function readLegacy({ machine, sources, readings, legacy }: RoundInput, whole: Set<string>): Promise<Pick<RoundReading, 'readings' | 'left'>> {
   let after = readings;
+  let left: LegacyTables = new Set();
   for (const source of sources) {
     if ((source.name !== 'iptables' && source.name !== 'ip6tables') || whole.has(source.name)) continue;
     const tables = legacy === 'any' ? undefined : tablesIn(source.name === 'iptables' ? 'ip' : 'ip6', legacy);
     if (tables?.length === 0) continue;
     const file = [`${source.name}-save.txt`, `${source.name}-legacy-save.txt`].find((each) => saveBackend(readings.files.get(each)) === 'legacy');
-    const again = file === undefined ? undefined : await readAgain(machine, after, { file, tables });
+    const small = tables === undefined && file !== undefined ? smallTables(readings.files.get(file)) : [];
+    const first = file === undefined || small.length === 0 ? undefined : await readAgain(machine, after, { file, tables: small });
+    // The same object says that nothing has changed.
+    const isChanged = first !== undefined && first !== after;
+    if (isChanged) left = 'any';
+    const again = file === undefined || isChanged ? first : await readAgain(machine, after, { file, tables });
     if (again !== undefined) after = again;
     else if (file !== undefined || (await source.appeared?.(machine, readings.files)) === true) whole.add(source.name);
   }
-  return after;
+  return { readings: after, left };
 }
 
 const tablesIn = (family: 'ip' | 'ip6', tables: ReadonlySet<LegacyTable>): readonly string[] =>

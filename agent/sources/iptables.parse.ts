@@ -46,6 +46,20 @@ export function dumpFault(dump: Buffer): string | undefined {
 
 const endBytes = 4096;
 
+/** Names of the tables that take little of a large dump; none where it is not large, or has no other. */
+export function smallTables(dump: Buffer | undefined): readonly string[] {
+  if (dump === undefined || dump.length < largeDumpBytes) return [];
+  const names = tablesOf(dump);
+  const small = names.filter((name) => {
+    const section = tableIn(dump, name);
+    return section !== undefined && section.end - section.start < dump.length / 16;
+  });
+  return small.length < names.length ? small : [];
+}
+
+/** Some 5,000 rules, which take ten milliseconds to dump. */
+const largeDumpBytes = 512 * 1024;
+
 /** A dump with one of its tables as a dump of that table alone has it. Undefined where either does not have it once, from its first line to COMMIT. */
 export function withTable(dump: Buffer, table: string, part: Buffer): Buffer | undefined {
   const [old, now] = [tableIn(dump, table), tableIn(part, table)];

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { heldCapabilities } from '../../../agent/sources/capability.parse.ts';
-import { holdsRules, incompatibleTables, saveBackend, tablesOf, withTable } from '../../../agent/sources/iptables.parse.ts';
+import { holdsRules, incompatibleTables, saveBackend, smallTables, tablesOf, withTable } from '../../../agent/sources/iptables.parse.ts';
 import { mergeLists, readTables } from '../../../agent/sources/nftables.parse.ts';
 import { hasEnded, readProcess, withoutSecrets } from '../../../agent/sources/processes.parse.ts';
 import { toolVersion, xtablesBackend } from '../../../agent/sources/tools.parse.ts';
@@ -145,4 +145,14 @@ t.test('one table of a dump anew', async (t) => {
   t.equal(put(`${filter}${filter}`, 'filter', other), undefined, 'it is there twice');
   t.equal(put(filter, 'filter', `${other}${nat}`), undefined, 'more than it');
   t.equal(put(filter.replace('COMMIT\n', ''), 'filter', other), undefined, 'it has no end');
+});
+
+t.test('tables of a dump that are small beside another', async (t) => {
+  const table = (name: string, rules: number) => `*${name}\n:X - [0:0]\n${'-A X -s 10.0.0.1/32 -j DROP\n'.repeat(rules)}COMMIT\n`;
+  const of = (...tables: readonly string[]) => smallTables(Buffer.from(tables.join('')));
+  t.strictSame(of(table('nat', 30_000), table('filter', 100), table('raw', 0)), ['filter', 'raw']);
+  t.strictSame(of(table('nat', 30_000), table('filter', 30_000), table('raw', 0)), ['raw']);
+  t.strictSame(of(table('nat', 30_000)), [], 'there is one');
+  t.strictSame(of(table('nat', 3_000), table('filter', 1)), [], 'all are dumped in no time');
+  t.strictSame(smallTables(undefined), []);
 });
