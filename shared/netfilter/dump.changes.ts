@@ -1,8 +1,9 @@
 // Which chains of a dump of iptables-save are others than in one that was parsed before, found without parsing it: of 5 MB mostly a few lines have changed.
 import { nextDifference, type Places } from './dump.same.ts';
+import { bracket, colon, dash, letterA, letterC, lineFeed, space } from './iptables.bytes.ts';
 import type { IptablesParsed, IptablesTable } from './iptables.parse.ts';
 
-/** Of each table, by its number in the dump before: for each chain that differs a dump of it alone, or null when it is gone. */
+/** For each table of the dump before, and each of its chains that differs, a dump of that chain alone, or null when it is gone. */
 export type DumpChanges = ReadonlyMap<IptablesTable, ReadonlyMap<string, string | null>>;
 
 /**
@@ -173,10 +174,10 @@ function startsOf({ dump, tables }: IptablesParsed): readonly { readonly start: 
 }
 
 function lineAt(dump: Buffer, at: number): Line {
-  if (dump[at] === 58) return { kind: 'chain', name: dump.toString('utf8', at + 1, wordEnd(dump, at + 1)) };
-  if (dump[at] === 67 && lineText(dump, at) === 'COMMIT') return end;
-  const start = dump[at] === 91 ? dump.indexOf('] ', at) + 2 : at;
-  if (dump[start] !== 45 || dump[start + 1] !== 65 || dump[start + 2] !== 32) return other;
+  if (dump[at] === colon) return { kind: 'chain', name: dump.toString('utf8', at + 1, wordEnd(dump, at + 1)) };
+  if (dump[at] === letterC && lineText(dump, at) === 'COMMIT') return end;
+  const start = dump[at] === bracket ? dump.indexOf('] ', at) + 2 : at;
+  if (dump[start] !== dash || dump[start + 1] !== letterA || dump[start + 2] !== space) return other;
   return { kind: 'rule', name: dump.toString('utf8', start + 3, wordEnd(dump, start + 3)) };
 }
 
@@ -188,16 +189,16 @@ function endOfRules(dump: Buffer, from: number, name: string): number {
 
 function wordEnd(dump: Buffer, from: number): number {
   let at = from;
-  while (at < dump.length && (dump[at] as number) > 32) at++;
+  while (at < dump.length && (dump[at] as number) > space) at++;
   return at;
 }
 
 function nextLine(dump: Buffer, at: number): number {
-  const found = dump.indexOf(10, at);
+  const found = dump.indexOf(lineFeed, at);
   return found < 0 ? dump.length : found + 1;
 }
 
 /** Where the line before the one that begins at an offset begins. */
-const lineBefore = (dump: Buffer, at: number): number => (at < 2 ? 0 : dump.lastIndexOf(10, at - 2) + 1);
+const lineBefore = (dump: Buffer, at: number): number => (at < 2 ? 0 : dump.lastIndexOf(lineFeed, at - 2) + 1);
 
 const lineText = (dump: Buffer, at: number): string => dump.toString('utf8', at, nextLine(dump, at)).trimEnd();

@@ -12,6 +12,7 @@ export const dash = 45;
 export const colon = 58;
 export const zero = 48;
 export const letterA = 65;
+export const letterC = 67;
 export const letterI = 73;
 export const letterN = 78;
 export const letterP = 80;
