@@ -10,7 +10,7 @@ const dist = join(root, 'dist');
 
 /** What the agent's Node.js is started with, in packages as in a checkout: a small heap rather than a fast one. */
 export const agentFlags =
-  '--disable-warning=ExperimentalWarning --max-semi-space-size=8 --heap-growing-percent=20 --optimize-for-size --max-opt=2 --no-node-snapshot';
+  '--disable-warning=ExperimentalWarning --max-semi-space-size=8 --heap-growing-percent=20 --no-separate-gc-phases --optimize-for-size --max-opt=2 --no-node-snapshot';
 export const agentEnvironment = {
   MALLOC_ARENA_MAX: '1',
   MALLOC_TRIM_THRESHOLD_: '131072',
