@@ -145,9 +145,10 @@ export class Ingest {
       ...this.#options,
       turns: this.#turns,
       ...granted,
-      onHello: (node, taken) => {
+      onTaken: (node, taken) => this.#noteTaken(node, { session, taken }),
+      onHello: (node, isClone) => {
         this.#options.connections?.know(granted.peer);
-        this.#take(node, { session, taken });
+        this.#take(node, { session, isClone });
       },
       onEnd: () => this.#drop(session),
     });
@@ -162,22 +163,28 @@ export class Ingest {
       silent[0]?.refuse('CONNECTIONS_TOO_MANY', `more than ${limits.greetingsOfNodeMax} connections of ${node} have not said hello`);
   }
 
-  #take(node: string, { session, taken }: { readonly session: AgentSession; readonly taken: Taken }): void {
+  #noteTaken(node: string, { session, taken: { elsewhere, isClone } }: { readonly session: AgentSession; readonly taken: Taken }): void {
+    if (elsewhere !== undefined) this.#noteTakeover(node, `${elsewhere.address} at the replica ${elsewhere.replica}`, session.address);
+    if (isClone === true) this.#noteClone(node, elsewhere?.address ?? this.#byNode.get(node)?.address ?? 'elsewhere', session.address);
+  }
+
+  #take(node: string, { session, isClone }: { readonly session: AgentSession; readonly isClone: boolean | undefined }): void {
     const older = this.#byNode.get(node);
     this.#byNode.set(node, session);
-    const from = older?.address ?? taken.elsewhere?.address;
-    if (from !== undefined) {
-      const there = taken.elsewhere === undefined ? '' : ` at the replica ${taken.elsewhere.replica}`;
-      this.#options.log.warn({ node, from: `${from}${there}`, to: session.address }, 'a newer connection of the same node replaces the older one');
-      this.#options.audit({ who: `node:${node}`, action: 'take over session', subject: `from ${from}${there}`, outcome: 'done', address: session.address });
-    }
-    if (taken.isClone ?? this.#isClone(node, { older, session })) this.#noteClone(node, from ?? 'elsewhere', session.address);
-    older?.refuse('SESSION_REPLACED', `another agent has said hello for ${node}`);
+    if (older === undefined) return;
+    this.#noteTakeover(node, older.address, session.address);
+    if (isClone === undefined && this.#isClone(node, { older, session })) this.#noteClone(node, older.address, session.address);
+    older.refuse('SESSION_REPLACED', `another agent has said hello for ${node}`);
+  }
+
+  #noteTakeover(node: string, from: string, to: string): void {
+    this.#options.log.warn({ node, from, to }, 'a newer connection of the same node replaces the older one');
+    this.#options.audit({ who: `node:${node}`, action: 'take over session', subject: `from ${from}`, outcome: 'done', address: to });
   }
 
   /** One agent that connects again is of the same run, or its former run has ended. A run that was replaced by another and comes back says that both live. */
-  #isClone(node: string, { older, session }: { readonly older: AgentSession | undefined; readonly session: AgentSession }): boolean {
-    if (older === undefined || older.stream === session.stream) return false;
+  #isClone(node: string, { older, session }: { readonly older: AgentSession; readonly session: AgentSession }): boolean {
+    if (older.stream === session.stream) return false;
     const now = Date.now();
     const before = this.#replaced.get(node);
     this.#replaced.set(node, { stream: older.stream, at: now });

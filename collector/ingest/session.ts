@@ -40,8 +40,10 @@ export interface SessionOptions extends IngestOptions {
   /** For which node it may speak, and until when. */
   readonly admitted: Admitted;
   readonly turns: Turns;
-  /** Called once the agent has said which node it speaks for. */
-  readonly onHello: (node: string, taken: Taken) => void;
+  /** Called when the node that the agent speaks for was taken for it, with what was found then. */
+  readonly onTaken: (node: string, taken: Taken) => void;
+  /** Called when it is about to be welcomed. `isClone` as in `Taken`. */
+  readonly onHello: (node: string, isClone: boolean | undefined) => void;
   readonly onEnd: () => void;
 }
 
@@ -376,6 +378,8 @@ export class AgentSession {
     const clockOffsetMs = Math.round(hello.clock - now);
     // First: whoever spoke for the node elsewhere writes nothing more, so that what is read from here on stays true.
     const taken = await ownership.take({ node, stream, address: this.address });
+    // At once: an agent that does not wait for its welcome has taken the node all the same, and is not asked for it again.
+    this.#options.onTaken(node, taken);
     const clock = { clockOffsetMs, transitMs: Math.max(0, now - this.#options.acceptedAt) };
     const known = (await store.node(node))?.lastSeenAt;
     // A clock that was set back makes the last time lie ahead.
@@ -395,7 +399,7 @@ export class AgentSession {
     this.#lastSeqs.set(stream, resumeAfter);
     for (const each of earlier) this.#lastSeqs.set(each.stream, each.resumeAfter);
     this.#clock = clock;
-    this.#options.onHello(node, taken);
+    this.#options.onHello(node, taken.isClone);
     state.connect(node, { session: this.id, version, bootId, stream, capabilities, clockOffsetMs });
     log.info({ node, version, address: this.address, clockOffsetMs, resumeAfter }, 'agent connected');
     this.#send({

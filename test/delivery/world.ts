@@ -462,6 +462,7 @@ class ModelCollector {
       acceptedAt: Date.now(),
       turns: this.#turns,
       admitted: { kind: 'admitted', by: 'nobody' },
+      onTaken: () => {},
       onHello: (name) => {
         const older = this.#sessions.get(name);
         this.#sessions.set(name, session);
