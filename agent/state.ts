@@ -57,7 +57,7 @@ export function advance(before: State | undefined, brought: Brought): Advanced {
     const now = table.backend === 'legacy' ? legacy.tables.get(table) : kept.get(tableKey(table));
     if (now !== undefined && (table.backend === 'legacy' || !brought.whole.has(sourceOf(table)))) overlay.set(table, now);
   }
-  const issues = [...legacy.issues, ...replaceParts(base, overlay, brought.parts)];
+  const issues = replaceParts(base, overlay, brought.parts);
   const tables = base.tables.map((table) => overlay.get(table) ?? table);
   const unchanged = isSame && sameList(before.node.tables, tables);
   const node = unchanged ? before.node : overlay.size === 0 ? base : { ...base, tables };
@@ -76,14 +76,13 @@ interface LegacyChanges {
   /** Tables of these dumps as they are now, where they have changed since. */
   readonly tables: ReadonlyMap<Table, Table>;
   readonly touched: TouchedChains;
-  readonly issues: readonly Issue[];
 }
 
-const nothingLegacy: LegacyChanges = { kept: new Map(), tables: new Map(), touched: new Map(), issues: [] };
+const nothingLegacy: LegacyChanges = { kept: new Map(), tables: new Map(), touched: new Map() };
 
 /** Nobody says which chains of a legacy table have changed: the dumps are compared, and only those that differ are parsed. */
 function legacySince(before: State, files: CaptureFiles): LegacyChanges {
-  const found = { kept: new Map<string, Buffer>(), tables: new Map<Table, Table>(), touched: new Map<string, ReadonlySet<string>>(), issues: [] as Issue[] };
+  const found = { kept: new Map<string, Buffer>(), tables: new Map<Table, Table>(), touched: new Map<string, ReadonlySet<string>>() };
   for (const { name } of iptablesFiles) {
     const [base, content] = [before.baseFiles.get(name), files.get(name)];
     const parsed = base === undefined ? undefined : parsedDump(base);
@@ -91,14 +90,18 @@ function legacySince(before: State, files: CaptureFiles): LegacyChanges {
     const isAsBefore = content === before.files.get(name);
     const changes = isAsBefore ? undefined : content === base ? noChanges : changesOfDump(parsed, content, replacedMax(parsed.dump.chains.names.length));
     if (!isAsBefore && changes === undefined) continue;
+    const tables = parsed.tables.map((table) => {
+      const known = (before.overlay.get(table) ?? table) as IptablesTable;
+      const dumps = changes === undefined ? new Map() : newDumps(table, known, changes.get(table) ?? new Map());
+      const { table: now, issues } = dumps.size === 0 ? { table: known, issues: [] } : replaceDumped(known, dumps);
+      return { table, now, dumps, issues };
+    });
+    // What is wrong with lines is said of the file that they stand in, which then is parsed whole.
+    if (tables.some(({ issues }) => issues.length > 0)) continue;
     found.kept.set(name, base);
-    for (const table of parsed.tables) {
-      const now = (before.overlay.get(table) ?? table) as IptablesTable;
-      const dumps = changes === undefined ? new Map() : newDumps(table, now, changes.get(table) ?? new Map());
-      const replaced = dumps.size === 0 ? { table: now, issues: [] } : replaceDumped(now, dumps);
-      if (replaced.table !== table) found.tables.set(table, replaced.table);
+    for (const { table, dumps, now } of tables) {
+      if (now !== table) found.tables.set(table, now);
       if (dumps.size > 0) found.touched.set(tableKey(table), new Set(dumps.keys()));
-      found.issues.push(...replaced.issues);
     }
   }
   return found;

@@ -282,7 +282,7 @@ export class KernelWatch {
 
   #replaced({ what, table }: ReplaceEvent): void {
     if (what === 'ipvs') return this.#changed(['ipvs'], []);
-    // Tables of ebtables and arptables decide nothing here.
+    // No source reads tables of ebtables and arptables.
     if (what !== 'ip' && what !== 'ip6') return;
     if (this.#options.onReplaced === undefined || table === '') this.#changed(['legacy'], []);
     else this.#options.onReplaced(`${what} ${table}`);

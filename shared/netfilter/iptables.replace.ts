@@ -26,7 +26,7 @@ export function replaceDumped(table: IptablesTable, dumps: ReadonlyMap<string, s
   const present = new Set([...dumps].flatMap(([name, dump]) => (dump === null ? [] : [name])));
   const isChain = (name: string): boolean => present.has(name) || (!dumps.has(name) && table.chains.has(name));
   const issues: Issue[] = [];
-  const overlay = new Map<string, IptablesChain | null>(table.chains instanceof ReplacedChains ? table.chains.overlay : []);
+  const overlay = new Map(replacedChains(table));
   for (const [name, dump] of dumps) {
     if (typeof dump !== 'string') {
       overlay.set(name, dump);
@@ -60,7 +60,7 @@ export const replacedChains = (table: IptablesTable): ReadonlyMap<string, Iptabl
   table.chains instanceof ReplacedChains ? table.chains.overlay : new Map();
 
 /** How many chains of a table are not from the dump that it was read from: each of them keeps a text of its own. */
-export const replacedCount = (table: IptablesTable): number => (table.chains instanceof ReplacedChains ? table.chains.overlay.size : 0);
+export const replacedCount = (table: IptablesTable): number => replacedChains(table).size;
 
 function baseChainsAfter(table: IptablesTable, chains: ReplacedChains, listings: ReadonlyMap<string, unknown>): readonly IptablesChain[] {
   const kept = table.baseChains.flatMap(({ name }) => chains.get(name) ?? []);

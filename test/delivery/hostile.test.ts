@@ -20,6 +20,7 @@ import type { AuditRecord } from '../../collector/store/store.ts';
 import { limits } from '../../shared/limits.ts';
 import { subprotocol } from '../../shared/wire/messages.ts';
 import { changeOf } from '../collector/ingest/client.ts';
+import { listen } from '../collector/ingest/listen.ts';
 
 t.setTimeout(300_000);
 const jwtOf = (claims: object): string => `h.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.s`;
@@ -60,16 +61,7 @@ async function collectorOf(t: Test) {
     audit: (record) => audited.push(record),
     admit: (request) => admit(request, accounts, Date.now()),
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.teardown(async () => {
-    await ingest.close();
-    server.closeAllConnections();
-    server.close();
-    state.close();
-    await store.close();
-  });
-  const { port } = server.address() as { port: number };
+  const port = await listen(t, { server, ingest, state, store });
   return { port, store, state, audited, warned, connections, server };
 }
 

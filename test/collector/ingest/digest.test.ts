@@ -1,6 +1,5 @@
 // A collector whose memory of a node is wrong finds out by the agent's digest, and has the state sent whole again; older peers are left in peace.
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { Uplink } from '../../../agent/uplink.ts';
@@ -12,6 +11,7 @@ import { digestOf } from '../../../shared/model/fact.digest.ts';
 import type { Fact } from '../../../shared/model/fact.ts';
 import { nodePortFact, TestAgent } from './client.ts';
 import { endpoints } from './cluster.ts';
+import { listen } from './listen.ts';
 
 const sysctl = (name: string, value = '1'): Fact => ({ kind: 'sysctl', key: `sysctl/${name}`, name, value });
 
@@ -30,15 +30,8 @@ async function start(t: Pick<typeof import('tap').t, 'testdir' | 'teardown'>) {
     admit: async () => ({ kind: 'admitted', by: 'nobody' }),
     audit: () => {},
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.teardown(async () => {
-    await ingest.close();
-    server.closeAllConnections();
-    server.close();
-    state.close();
-    await store.close();
-  });
-  return { state, told, address: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
+  const port = await listen(t, { server, ingest, state, store });
+  return { state, told, address: `http://127.0.0.1:${port}` };
 }
 
 t.test('what a collector has lost or kept too long is put right by the next check', async (t) => {

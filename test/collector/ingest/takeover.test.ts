@@ -1,6 +1,5 @@
 // That a node was taken from another replica is in the audit log, and that its identity is used twice in the ledger, though the agent did not wait to be welcomed.
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { Ingest } from '../../../collector/ingest/ingest.ts';
@@ -10,6 +9,7 @@ import { openSqliteStore } from '../../../collector/store/sqlite.store.ts';
 import type { AuditRecord } from '../../../collector/store/store.ts';
 import type { Change } from '../../../shared/model/change.ts';
 import { TestAgent } from './client.ts';
+import { listen } from './listen.ts';
 
 t.test('an agent that gives up while its node is being taken', async (t) => {
   const { store } = await openSqliteStore(t.testdir({}));
@@ -36,15 +36,8 @@ t.test('an agent that gives up while its node is being taken', async (t) => {
     admit: async () => ({ kind: 'admitted', by: 'nobody' }),
     audit: (record) => audited.push(record),
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.teardown(async () => {
-    await ingest.close();
-    server.closeAllConnections();
-    server.close();
-    state.close();
-    await store.close();
-  });
-  agent = await TestAgent.connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  const port = await listen(t, { server, ingest, state, store });
+  agent = await TestAgent.connect(`http://127.0.0.1:${port}`);
   agent.send({ type: 'hello', node: 'node1', version: '1', bootId: 'b', stream: 's', acknowledged: 0, clock: Date.now(), capabilities: [] });
   await agent.closed;
   for (let tries = 0; tries < 100 && audited.length < 2; tries++) await sleep(20);
