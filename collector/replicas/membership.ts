@@ -25,7 +25,7 @@ export class Membership {
 
   private constructor(options: MembershipOptions) {
     this.#options = options;
-    this.#timer = setInterval(() => void this.#look(), limits.replicaBeatMs);
+    this.#timer = setInterval(() => void this.look(), limits.replicaBeatMs);
   }
 
   /** Resolves after the first look. */
@@ -66,7 +66,8 @@ export class Membership {
     await this.#options.store.leave(this.#options.self().id);
   }
 
-  async #look(): Promise<void> {
+  /** Shows itself and looks who is there, now; failures are told of. */
+  async look(): Promise<void> {
     if (this.#isLooking || this.#closed) return;
     this.#isLooking = true;
     try {

@@ -89,6 +89,7 @@ export class Replicas implements Ownership {
     replicas.#membership = await Membership.join({ store: options.store, self, onLook: () => replicas.#looked(), onFailure });
     replicas.#listener = options.news.listen((message) => replicas.#heard(message));
     replicas.#look();
+    replicas.#telling.say(arrival);
     void replicas.#catchUp();
     return replicas;
   }
@@ -142,12 +143,12 @@ export class Replicas implements Ownership {
   }
 
   async take({ node, stream, address }: Arrival): Promise<Taken> {
-    const { token, before, isClone } = await this.#options.store.takeNode({ node, holder: this.id, stream, address, cloneMs });
+    const claim = { node, holder: this.id, stream, address, cloneMs, deadMs: limits.replicaDeadMs };
+    const { token, before, isClone } = await this.#options.store.takeNode(claim);
     if (this.#owned.token(node) === undefined) await this.#mirror.load(node);
     this.#begin(node, token);
-    const there = before?.connected === true && before.holder !== this.id ? before : undefined;
-    const isElsewhere = there !== undefined && this.#membership?.living.has(there.holder) === true;
-    return { isClone, ...(isElsewhere ? { elsewhere: { replica: there.holder, address: there.address } } : {}) };
+    const isElsewhere = before?.connected === true && before.lives && before.holder !== this.id;
+    return { isClone, ...(isElsewhere ? { elsewhere: { replica: before.holder, address: before.address } } : {}) };
   }
 
   /** Asks the replica that an agent is connected to; undefined where no other has it. */
@@ -190,6 +191,7 @@ export class Replicas implements Ownership {
   }
 
   #heard(message: string | undefined): void {
+    if (message === arrival) return void this.#membership?.look();
     if (message === undefined || message === everything) this.#mirror.note();
     else if (message.startsWith('node ')) this.#mirror.note(message.slice(5));
     this.#questions.heard(message ?? `ask ${this.id}`);
@@ -266,3 +268,5 @@ export class Replicas implements Ownership {
 
 /** A message: somebody has gone, look at all. */
 const everything = 'all';
+/** A message: somebody has come; until the others know of it, what it owns looks as if its owner were dead. */
+const arrival = 'replicas';

@@ -120,7 +120,7 @@ async function attend(
   return { replicas: rows.map((row) => ({ ...row, ageMs: Math.max(0, Number(row.ageMs)) })), leader: holder };
 }
 
-async function takeNode(db: Kysely<Tables>, engine: Engine, { node, holder, stream, address, cloneMs }: Claim): Promise<Claimed> {
+async function takeNode(db: Kysely<Tables>, engine: Engine, { node, holder, stream, address, cloneMs, deadMs }: Claim): Promise<Claimed> {
   const at = { since: 0, state_at: 0, agent: null, pending: null, revision: 0, facts_revision: 0, findings_revision: 0, changes_revision: 0 };
   await db
     .insertInto('node_states')
@@ -150,10 +150,15 @@ async function takeNode(db: Kysely<Tables>, engine: Engine, { node, holder, stre
     .set({ holder, stream, address, ...former })
     .where('node', '=', node)
     .execute();
+  // Asked here: a replica that has come since the last look at all of them owns nodes already.
+  const seen = await db.selectFrom('replicas').select('seen_at').where('id', '=', before.holder).executeTakeFirst();
+  const lives = seen !== undefined && Number(now) - Number(seen.seen_at) < deadMs;
   return {
     token: before.token,
     isClone: isOther && stream !== '' && before.former_stream === stream && Number(now) - before.former_at <= cloneMs,
-    ...(before.holder === '' ? {} : { before: { holder: before.holder, stream: before.stream, address: before.address, connected: before.connected === 1 } }),
+    ...(before.holder === ''
+      ? {}
+      : { before: { holder: before.holder, lives, stream: before.stream, address: before.address, connected: before.connected === 1 } }),
   };
 }
 

@@ -18,12 +18,14 @@ export interface Claim {
   readonly address: string;
   /** An agent that comes back within this time after another took its place runs beside it. */
   readonly cloneMs: number;
+  /** A replica that has given no sign of life for so long is dead. */
+  readonly deadMs: number;
 }
 
 export interface Claimed {
   readonly token: number;
-  /** Who owned it until now, and from where its agent was connected; absent where nobody did. */
-  readonly before?: { readonly holder: string; readonly stream: string; readonly address: string; readonly connected: boolean };
+  /** Who owned it until now, whether that one lives, and from where the agent was connected to it; absent where nobody did. */
+  readonly before?: { readonly holder: string; readonly lives: boolean; readonly stream: string; readonly address: string; readonly connected: boolean };
   /** Whether the agent's run was replaced by another not long ago: two agents speak for the node. */
   readonly isClone: boolean;
 }

@@ -154,6 +154,33 @@ async function testReplicas(): Promise<void> {
     t.equal(server.sql('SELECT count(*) FROM gaps', 'asleep'), '0');
   });
 
+  t.test('a replica that has come a moment ago is known: who takes its agents over says so', async (t) => {
+    const directory = t.testdir({});
+    await writeCluster(directory, 4);
+    const databaseUrl = server.newDatabase('young');
+    const [older, younger] = [
+      await CollectorProcess.start({ directory, name: 'older', databaseUrl }),
+      await CollectorProcess.start({ directory, name: 'younger', databaseUrl }),
+    ];
+    t.teardown(() => Promise.all([older.end('SIGKILL'), younger.end('SIGKILL')]));
+    const start = (collector: CollectorProcess): readonly LedgerAgent[] => {
+      const agents = nodesOf(4).map((node) => new LedgerAgent(node, [collector.agentUrl], { everyMs: 1_000 }));
+      t.teardown(() => Promise.all(agents.map((agent) => agent.close())));
+      return agents;
+    };
+    for (const agent of start(younger)) agent.report('forward');
+    // Not the younger's word: what the older one makes of it.
+    await eventually('its nodes are shown as connected', () => older.get('nodes'), {
+      fits: ({ items }) => items.filter(({ agent }: { agent: string }) => agent === 'connected').length === 4,
+      seconds: 2,
+    });
+    await younger.end('SIGSTOP');
+    start(older);
+    const told = "SELECT count(DISTINCT who) FROM audit WHERE action = 'take over session' AND subject LIKE '%at the replica%'";
+    await eventually('the audit log says whom they were taken from', () => server.sql(told, 'young'), { fits: (count) => count === '4' });
+    await younger.end('SIGCONT');
+  });
+
   t.test('replicas that start at once have one authority and one first token, and an agent that one enrols is known to the other', async (t) => {
     const directory = t.testdir({});
     await writeCluster(directory, 2);

@@ -1,16 +1,26 @@
 // What every store must do for collectors that share it, whatever its engine; run with the rest of the contract.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Fence, Store } from '../../../collector/store/store.ts';
 import { changeOf } from '../ingest/client.ts';
 import { finding } from './contract.ts';
 
 type Test = typeof import('tap').t;
 
-const claim = (holder: string, given: object = {}) => ({ node: 'node1', holder, stream: 'run-1', address: '192.0.2.1', cloneMs: 60_000, ...given });
+const claim = (holder: string, given: object = {}) => ({
+  node: 'node1',
+  holder,
+  stream: 'run-1',
+  address: '192.0.2.1',
+  cloneMs: 60_000,
+  deadMs: 10_000,
+  ...given,
+});
 const lost = { code: 'LEASE_LOST' };
 
 /** Each `[name, test]`. */
 export const replicaContract: readonly (readonly [name: string, act: (t: Test, store: Store) => Promise<void>])[] = [
   ['who owns a node writes of it, and nobody who did before', testFences],
+  ['who owned a node lives, or is dead', testLives],
   ['an agent that changes places is told from two that take turns', testClones],
   ['what an owner writes comes to the others once', testNodeStates],
   ['replicas come, go and lead', testAttendance],
@@ -28,7 +38,7 @@ async function testFences(t: Test, store: Store): Promise<void> {
     'again at the same: the same token',
   );
   await store.recordGaps([{ node: 'node1', reason: 'lost', from: 1, to: 2, detail: '' }], a);
-  t.match(await store.takeNode(claim('b')), { token: 2, before: { holder: 'a' } });
+  t.match(await store.takeNode(claim('b')), { token: 2, before: { holder: 'a', lives: false } }, 'one that was never there does not live');
   const b: Fence = { node: 'node1', holder: 'b', token: 2 };
   const news = { buckets: [], whole: false, connected: true, since: 1, stateAt: 1, agent: null, pending: null };
   const node = { name: 'node1', version: '1', bootId: 'b', stream: 's', lastSeenAt: 1 };
@@ -59,6 +69,17 @@ async function testFences(t: Test, store: Store): Promise<void> {
     2 + racing.filter(({ status }, i) => i % 2 === 1 && status === 'fulfilled').length,
     'what was not refused is there',
   );
+}
+
+async function testLives(t: Test, store: Store): Promise<void> {
+  for (const id of ['a', 'b']) await store.attend({ id, address: `http://${id}`, version: '1', startedAt: 1 }, 10_000);
+  const taken = async (holder: string, deadMs = 10_000) => (await store.takeNode(claim(holder, { deadMs }))).before;
+  t.equal(await taken('a'), undefined);
+  t.match(await taken('b'), { holder: 'a', lives: true }, 'it has come a moment ago');
+  await sleep(20);
+  t.match(await taken('a', 10), { holder: 'b', lives: false }, 'nothing was heard of it for too long');
+  await store.leave('a');
+  t.match(await taken('b'), { holder: 'a', lives: false }, 'it has gone');
 }
 
 async function testClones(t: Test, store: Store): Promise<void> {
