@@ -35,7 +35,7 @@ export function deciderText(decider: Decider): string {
   const place = placeText(decider);
   switch (decider.by) {
     case 'rule':
-      return `${decider.rule === undefined ? 'a rule' : `rule ${decider.rule}`} of ${place} (${ruleBody(decider)})`;
+      return `${decider.rule === undefined ? 'a rule' : `rule ${decider.rule}`} of ${place} (${ruleBody(decider)})${othersText(decider)}`;
     case 'policy':
       return `the ${decider.text} of ${place}`;
     case 'sysctl':
@@ -46,6 +46,8 @@ export function deciderText(decider: Decider): string {
       return decider.text;
   }
 }
+
+const othersText = ({ others }: Decider): string => (others === undefined ? '' : ` and ${others} more like it for other clients`);
 
 /** `filter FORWARD`, `raw PREROUTING (ip6)`, `inet hostfw filter_FORWARD`: the table's family is named where the tool needs it. */
 export function placeText({ family, table, chain, backend }: Decider): string {

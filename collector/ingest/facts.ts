@@ -30,6 +30,7 @@ const decider = Type.Object({
   line: Type.Optional(Type.Number()),
   handle: Type.Optional(Type.Number()),
   packets: Type.Optional(text),
+  others: Type.Optional(Type.Number()),
 });
 const loss = Type.Object({ verdict: Type.Enum(['drop', 'reject', 'unknown']), decidedBy: Type.Optional(decider) });
 const outcome = Type.Object({
@@ -40,6 +41,7 @@ const outcome = Type.Object({
   rejectWith: Type.Optional(text),
   decidedBy: Type.Optional(decider),
   sources: Type.Optional(texts),
+  sourcesLeft: Type.Optional(Type.Number()),
   unless: Type.Optional(Type.Array(decider)),
   reply: Type.Optional(loss),
   later: Type.Optional(loss),

@@ -184,13 +184,18 @@ function saysSame(held: Outcome, given: Outcome): boolean {
     held.rejectWith !== given.rejectWith
   )
     return false;
-  return isSameDecider(held.decidedBy, given.decidedBy, placeOf(given)) && isSameList(held.sources, given.sources) && rareText(held) === rareText(given);
+  return (
+    isSameDecider(held.decidedBy, given.decidedBy, placeOf(given)) &&
+    isSameList(held.sources, given.sources) &&
+    held.sourcesLeft === given.sourcesLeft &&
+    rareText(held) === rareText(given)
+  );
 }
 
 function isSameDecider(held: Decider | undefined, given: Decider | undefined, place: Place): boolean {
   if (held === undefined || given === undefined) return held === given;
   if (held.text !== given.text || held.chain !== given.chain || held.table !== given.table || held.by !== given.by) return false;
-  if (held.family !== given.family || held.backend !== given.backend) return false;
+  if (held.family !== given.family || held.backend !== given.backend || held.others !== given.others) return false;
   if (place !== 'number' && held.rule !== given.rule) return false;
   return place !== 'whole' || (held.line === given.line && held.handle === given.handle && held.packets === given.packets);
 }

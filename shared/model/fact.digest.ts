@@ -43,7 +43,7 @@ function hashOf(fact: Fact): number {
 /** What a NodePort does, without the node's own address and without where its deciding rules stand. */
 function nodePortText({ key, claimed, outcomes }: NodePortFact): string {
   const ways = vantages.map((vantage) =>
-    outcomes[vantage]?.map(({ verdict, dnat, masquerade, weight, rejectWith, sources, decidedBy }) => [
+    outcomes[vantage]?.map(({ verdict, dnat, masquerade, weight, rejectWith, sources, sourcesLeft, decidedBy }) => [
       verdict,
       dnat,
       masquerade,
@@ -51,6 +51,7 @@ function nodePortText({ key, claimed, outcomes }: NodePortFact): string {
       rejectWith ?? null,
       sources ?? null,
       decidedBy?.text ?? null,
+      ...(sourcesLeft === undefined && decidedBy?.others === undefined ? [] : [sourcesLeft ?? null, decidedBy?.others ?? null]),
     ]),
   );
   return JSON.stringify([key, claimed.by, claimed.service ?? null, ways.map((list) => list ?? null)]);

@@ -28,6 +28,8 @@ export interface Decider {
   readonly handle?: number;
   /** Packets that the rule or policy has counted, where the dump says so (decimal, as JSON has no large integers). */
   readonly packets?: string;
+  /** How many more rules of the chain do the same to other clients, where there are too many to name each (a list of banned addresses). */
+  readonly others?: number;
 }
 
 /** A packet that is lost, although the first one arrived: an answer on its way back, or a later packet of the client. */
@@ -49,6 +51,8 @@ export interface Outcome {
   readonly decidedBy?: Decider;
   /** Sources it holds for, as the shortest list of prefixes; absent when it holds for every source asked about. */
   readonly sources?: readonly string[];
+  /** How many more and smaller prefixes there are, where a fact does not list all. */
+  readonly sourcesLeft?: number;
   /** Rules that we cannot judge and on which this outcome depends. Empty or absent: certain. */
   readonly unless?: readonly Decider[];
   readonly reply?: ReplyProblem;

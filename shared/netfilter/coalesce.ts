@@ -1,6 +1,6 @@
 // Joins branches of a walk that went different ways and are the same again, so that their number follows the differences that matter and not the rules visited.
 import { limits } from '../limits.ts';
-import { intersect, isSameSet, union } from '../model/address.ts';
+import { type IntervalSet, intersect, isSameSet, size, union } from '../model/address.ts';
 import type { Decider } from '../model/outcome.ts';
 import type { Ended } from './chains.ts';
 import type { Assumption, Nat, State } from './packet.ts';
@@ -27,11 +27,50 @@ export function coalesce(states: readonly State[]): readonly State[] {
 /** Joins the ends of branches that came to the same end, where there are so many that what each assumes can hardly be of use. */
 export function coalesceEnds(ends: readonly Ended[]): readonly Ended[] {
   if (ends.length <= limits.walkBranchesApartMax) return ends;
-  const groups = Map.groupBy(ends, ({ verdict, rejectWith, decider }) => `${verdict} ${rejectWith} ${decider.by} ${placeText(decider)}`);
-  return [...groups.values()].flatMap((group) => {
+  const groups = [...Map.groupBy(ends, ({ decider }) => placeText(decider)).values()].flatMap((group) =>
+    group.length === 1 ? [group] : [...Map.groupBy(group, ({ verdict, rejectWith, decider }) => `${verdict} ${rejectWith} ${decider.by}`).values()],
+  );
+  return groups.flatMap((group) => {
     const joined = coalesce(group.map(({ state }) => state));
     return joined.length === group.length ? group : joined.map((state): Ended => ({ ...withoutKept(group[0] as Ended), state }));
   });
+}
+
+/**
+ * Ends that rules of one chain bring to the same for different clients become one, decided by the first of those rules, where there are so many that nobody would read
+ * each: a list of banned addresses has a rule for each of them, and each endpoint of a NodePort would have an end for each rule.
+ */
+export function coalesceAlike(ends: readonly Ended[]): readonly Ended[] {
+  if (ends.length <= limits.walkEndsApartMax) return ends;
+  const groups = Map.groupBy(ends, alikeKey);
+  return [...groups.values()].flatMap((group) => joinAlike(group) ?? group);
+}
+
+/** What ends have in common that are joined, as far as text can say. */
+function alikeKey({ verdict, rejectWith, decider, state }: Ended, index: number): string {
+  // What depends on rules that cannot be judged stays apart.
+  if (decider.by !== 'rule' || state.assumptions.length > 0 || state.clouded !== undefined) return String(index);
+  return `${state.destination[0]?.lo} ${state.destinationPort} ${state.weight} ${verdict} ${rejectWith} ${chainText(decider)}`;
+}
+
+/** One end for all; undefined where they are one already, went different ways, or have clients in common, of whom some connections would be forgotten. */
+function joinAlike(group: readonly Ended[]): readonly Ended[] | undefined {
+  const [first] = group;
+  if (first === undefined || group.length === 1 || !group.every(({ state }) => wentTheSameWay(first.state, state))) return undefined;
+  // Of masqueraded clients all have one source; where some are translated and some not, they went different ways.
+  const isKept = group.every(({ state }) => state.source === state.original.source);
+  if (!isKept && !group.every(({ state }) => isSameSet(state.source, first.state.source))) return undefined;
+  const clients = disjointUnion(group.map(({ state }) => state.original.source));
+  if (clients === undefined) return undefined;
+  const others = new Set(group.map(({ decider }) => decider.rule)).size - 1;
+  const state = { ...first.state, source: isKept ? clients : first.state.source, original: { ...first.state.original, source: clients } };
+  return [{ ...withoutKept(first), state, ...(others === 0 ? {} : { decider: { ...first.decider, others } }) }];
+}
+
+/** All values of sets that have none in common; undefined where some have. */
+function disjointUnion(sets: readonly IntervalSet[]): IntervalSet | undefined {
+  const all = union(...sets);
+  return size(all) === sets.reduce((sum, set) => sum + size(set), 0n) ? all : undefined;
 }
 
 const withoutKept = ({ kept: _, ...end }: Ended): Ended => end;
@@ -137,7 +176,19 @@ const assumeTheSame = (a: State, b: State): boolean => a.assumptions === b.assum
 const assumptionText = (state: State): string => state.assumptions.map((each) => `${signOf(each)}${placeText(each.decider)}`).join();
 /** `+` where a rule is assumed to match, `-` where not, `?` where one of both. */
 export const signOf = ({ matched }: Assumption): string => (matched === 'either' ? '?' : matched ? '+' : '-');
-const placeText = (decider: Decider): string => `${decider.backend} ${decider.family} ${decider.table} ${decider.chain} ${decider.rule} ${decider.text}`;
+function placeText(decider: Decider): string {
+  let text = places.get(decider);
+  if (text === undefined) places.set(decider, (text = `${chainText(decider)} ${decider.rule} ${decider.text}`));
+  return text;
+}
+const places = new WeakMap<Decider, string>();
+
+function chainText(decider: Decider): string {
+  let text = chains.get(decider);
+  if (text === undefined) chains.set(decider, (text = `${decider.backend} ${decider.family} ${decider.table} ${decider.chain}`));
+  return text;
+}
+const chains = new WeakMap<Decider, string>();
 
 function isComplement(a: readonly Assumption[], b: readonly Assumption[]): boolean {
   if (a.length === 0 || a.length !== b.length) return false;

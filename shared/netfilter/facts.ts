@@ -1,4 +1,5 @@
 // Says what a node's state means, as facts: what clients of each NodePort meet, and the settings, sockets and chains that it hangs on.
+import { limits } from '../limits.ts';
 import { type Family, formatAddress, type IntervalSet, intersect, parseAddress, parsePrefix, single, subtract, union } from '../model/address.ts';
 import {
   type Fact,
@@ -151,7 +152,8 @@ export function judgeNodePort(
       ...(clients.iif === undefined ? {} : { iif: clients.iif }),
     };
     const mapped = mappedOutcomes(node, nodePort, { vantage: clients.vantage, address });
-    outcomes[clients.vantage] = mapped ?? walk(node, packet, { traced: false, reply: true, ...startsOf(starts, clients.vantage) }).outcomes;
+    const met = mapped ?? walk(node, packet, { traced: false, reply: true, ...startsOf(starts, clients.vantage) }).outcomes;
+    outcomes[clients.vantage] = met.some(isLong) ? met.map(withFewSources) : met;
   }
   const claim = claims.get(nodePortFactKey(nodePort));
   return [
@@ -164,6 +166,25 @@ export function judgeNodePort(
       claimed: { by: claim === undefined ? 'none' : 'rule', ...(claim?.service === undefined ? {} : { service: claim.service }) },
     },
   ];
+}
+
+const isLong = ({ sources = [] }: Outcome): boolean => sources.length > limits.outcomeSourcesMax;
+
+/** All but a thousand banned addresses are some twenty thousand prefixes: of so many the largest say enough. */
+function withFewSources(outcome: Outcome): Outcome {
+  if (outcome.sources === undefined || !isLong(outcome)) return outcome;
+  let few = fewSources.get(outcome.sources);
+  if (few === undefined) fewSources.set(outcome.sources, (few = largest(outcome.sources)));
+  return { ...outcome, sources: few, sourcesLeft: outcome.sources.length - few.length };
+}
+/** One list for all outcomes that hold for the same clients. */
+const fewSources = new WeakMap<readonly string[], readonly string[]>();
+
+/** In their order. */
+function largest(prefixes: readonly string[]): readonly string[] {
+  const length = (prefix: string): number => Number(prefix.split('/')[1] ?? Number.POSITIVE_INFINITY);
+  const kept = [...prefixes.keys()].sort((a, b) => length(prefixes[a] ?? '') - length(prefixes[b] ?? '') || a - b).slice(0, limits.outcomeSourcesMax);
+  return kept.sort((a, b) => a - b).map((index) => prefixes[index] as string);
 }
 
 function startsOf(starts: Map<Vantage, Starts> | undefined, vantage: Vantage): { readonly starts?: Starts } {

@@ -1,5 +1,5 @@
 // Turns the ends of a walk's branches into outcomes: merged where nothing tells them apart, split where the answer to some clients gets lost.
-import { formatEndpoint, formatPrefixes, type IntervalSet, intersect, isSameSet, subtract, union } from '../model/address.ts';
+import { type Family, formatEndpoint, formatPrefixes, type IntervalSet, intersect, isSameSet, subtract, union } from '../model/address.ts';
 import { type Decider, type Outcome, type ReplyProblem, symptomOf, type VerdictWord } from '../model/outcome.ts';
 import type { Ended } from './chains.ts';
 import type { NodeState } from './node.ts';
@@ -270,5 +270,18 @@ function distinct(deciders: readonly Decider[]): readonly Decider[] {
 
 function withSources(part: Part, packet: Packet): Outcome {
   if (part.clients === packet.sources || subtract(packet.sources, part.clients).length === 0) return part.outcome;
-  return { ...part.outcome, sources: formatPrefixes(packet.family, part.clients) };
+  return { ...part.outcome, sources: prefixesOf(packet.family, part.clients) };
+}
+
+/** Sets of clients that were printed last: a rule about clients that all NodePorts come by makes the same few for each of them. */
+const printed: { readonly family: Family; readonly set: IntervalSet; readonly prefixes: readonly string[] }[] = [];
+const printedMax = 16;
+
+function prefixesOf(family: Family, set: IntervalSet): readonly string[] {
+  const known = printed.find((each) => each.family === family && isSameSet(each.set, set));
+  if (known !== undefined) return known.prefixes;
+  const prefixes = formatPrefixes(family, set);
+  printed.unshift({ family, set, prefixes });
+  printed.length = Math.min(printed.length, printedMax);
+  return prefixes;
 }

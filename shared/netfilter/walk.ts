@@ -5,7 +5,7 @@ import { single, size } from '../model/address.ts';
 import type { Outcome } from '../model/outcome.ts';
 import { waysOf } from './alike.ts';
 import type { Ended } from './chains.ts';
-import { coalesceEnds } from './coalesce.ts';
+import { coalesceAlike, coalesceEnds } from './coalesce.ts';
 import { hasTies, type TieOrder } from './hooks.ts';
 import { interfaceOfAddress, routeTo } from './host.ts';
 import type { NodeState } from './node.ts';
@@ -81,8 +81,8 @@ function walkOnce(node: NodeState, packet: Packet, { ties, traced, reply, starts
     Object.assign(walker.budget, known.budget);
     fromRouting(walker, known.states);
   }
-  const joined = { ...walker, ended: coalesceEnds(walker.ended) };
-  return outcomesOf(joined, reply ? (branch) => sequelOf(walker, branch) : undefined);
+  const ended = coalesceEnds(walker.ended);
+  return outcomesOf({ ...walker, ended: traced ? ended : coalesceAlike(ended) }, reply ? (branch) => sequelOf(walker, branch) : undefined);
 }
 
 function firstState(node: NodeState, packet: Packet): State {
