@@ -8,7 +8,7 @@ import type { Chain } from './ruleset.ts';
 const indexFrom = 24;
 
 /** The indexes of the rules to try, ascending; undefined means all of them. */
-export function candidateRules(chain: Chain, state: State): readonly number[] | undefined {
+export function candidateRules(chain: Chain, state: Pick<State, 'destination' | 'destinationPort' | 'protocol'>): readonly number[] | undefined {
   if (chain.length < indexFrom) return undefined;
   const index = indexes.get(chain) ?? build(chain);
   const [destination] = state.destination;

@@ -1,14 +1,16 @@
 // The facts of a node after a change: only those NodePorts are walked again that may have come by what changed; the others keep their facts.
 import { limits } from '../limits.ts';
+import { single } from '../model/address.ts';
 import { sameFact } from '../model/fact.same.ts';
-import { type Fact, type NodePortFact, type NodePortKey, nodePortFactKey } from '../model/fact.ts';
+import { type Fact, type NodePortFact, type NodePortKey, nodePortFactKey, protocolNumbers } from '../model/fact.ts';
 import type { Decider, Outcome, ReplyProblem, Vantage } from '../model/outcome.ts';
+import { candidateRules } from './chain.index.ts';
 import type { Claim } from './claims.ts';
 import { judgeNodePort, otherFacts, type Questions, questionsOf, type Wanted } from './facts.ts';
-import type { Host, Listener } from './host.ts';
+import { type Host, type Listener, primaryAddress } from './host.ts';
 import type { NodeState } from './node.ts';
 import { baseChainsOf, type Chain, type Table } from './ruleset.ts';
-import { chainKey, noting, socketKey } from './visits.ts';
+import { chainKey, noting, socketKey, translatedKey } from './visits.ts';
 import type { Starts } from './walk.ts';
 
 /** Facts of a node with what they hang on. */
@@ -64,15 +66,15 @@ export function judgeNode(node: NodeState, wanted: Wanted, before?: { readonly j
     const key = nodePortFactKey(nodePort);
     const known = earlier?.nodePorts.get(key);
     const claim = questions.claims.get(key);
-    if (known !== undefined && !stale.all && !intersects(stale.keys, known.visits)) {
+    const isConcerned = known === undefined || found.all || concerns(found, { node, nodePort, known });
+    if (known !== undefined && !stale.all && !isConcerned) {
       room -= branchesOf(known.starts);
       nodePorts.set(key, sameClaim(known.claim, claim) ? known : claimedBy(known, claim));
       continue;
     }
     walked++;
     // What all come by may have changed, and nothing that this one came by before the routing decision, which most of a walk is spent on.
-    const isStarted = known !== undefined && !found.all && !intersects(found.keys, known.visits);
-    const { visits, starts } = isStarted ? known : { visits: new Set<string>(), starts: new Map<Vantage, Starts>() };
+    const { visits, starts } = known !== undefined && !isConcerned ? known : { visits: new Set<string>(), starts: new Map<Vantage, Starts>() };
     const facts = noting({ own: visits, common }, () => judgeNodePort(node, nodePort, { ...questions, starts })).map(withoutLines);
     room -= branchesOf(starts);
     if (room < 0) starts.clear();
@@ -130,7 +132,7 @@ function keepsOthers(before: Judged, after: Pick<Judged, 'node' | 'wanted'> & { 
   if (!sameList(keys(before.others.nodePorts), keys(after.nodePorts))) return false;
   // Endpoints of Services whose NodePort rule is missing are told with the skeleton of all rules.
   if (before.others.facts.some((fact) => fact.kind === 'chains' && Object.keys(fact.services).length > 0)) return false;
-  return stale.chains.every(({ name, was, is }) => ofOneService.test(name) && sameNetworks(name, was, is));
+  return [...stale.chains.values()].every(({ name, was, is }) => ofOneService.test(name) && sameNetworks(name, was, is));
 }
 
 /** Which networks are the pods' own is taken from the chains of a few Services. */
@@ -165,10 +167,64 @@ interface Stale {
   readonly all: boolean;
   /** Chains and sockets, as visits name them. */
   readonly keys: ReadonlySet<string>;
-  readonly chains: readonly { readonly name: string; readonly was: Chain | undefined; readonly is: Chain | undefined }[];
+  /** The chains among them. */
+  readonly chains: ReadonlyMap<string, ChangedChain>;
 }
 
-const everything: Stale = { all: true, keys: new Set(), chains: [] };
+interface ChangedChain {
+  readonly table: Table;
+  readonly name: string;
+  readonly was: Chain | undefined;
+  readonly is: Chain | undefined;
+}
+
+const everything: Stale = { all: true, keys: new Set(), chains: new Map() };
+
+/** Whether what has changed may decide about a NodePort: it came by it on its way, and not only by rules of it that no packet of this NodePort can match. */
+function concerns(
+  { keys, chains }: Stale,
+  { node, nodePort, known }: { readonly node: NodeState; readonly nodePort: NodePortKey; readonly known: JudgedNodePort },
+): boolean {
+  const { visits } = known;
+  const [few, many] = keys.size < visits.size ? [keys, visits] : [visits, keys];
+  for (const key of few) {
+    if (!many.has(key)) continue;
+    const chain = chains.get(key);
+    if (chain === undefined || visits.has(translatedKey(key)) || !isSameFor(chain, { node, nodePort, known })) return true;
+  }
+  return false;
+}
+
+/**
+ * Whether a chain has the same rules for packets to a NodePort, in the same order. kube-proxy writes the rules of all Services anew at each of its syncs, in an
+ * order that is another one each time, and of each NodePort only its own rule among them counts.
+ */
+function isSameFor(
+  { was, is, table }: ChangedChain,
+  { node, nodePort, known }: { readonly node: NodeState; readonly nodePort: NodePortKey; readonly known: JudgedNodePort },
+): boolean {
+  if (was === undefined || is === undefined) return false;
+  const address = primaryAddress(node.host, nodePort.family);
+  if (address === undefined) return false;
+  const packet = { destination: single(address), destinationPort: nodePort.port, protocol: protocolNumbers[nodePort.protocol] };
+  const [before, after] = [candidateRules(was, packet), candidateRules(is, packet)];
+  if (before === undefined || before.length !== after?.length) return false;
+  if (before.some((number, index) => meaningOf(was, number) !== meaningOf(is, after[index] as number))) return false;
+  // Facts name rules by their numbers.
+  return sameList(before, after) || !known.facts.some((fact) => names(fact, table, is.name));
+}
+
+/** By what it says and where it leads: a jump to a chain that was not there when the rule was read is one to a target that is not known. */
+const meaningOf = (chain: Chain, index: number): string => `${chain.rule(index).steps.at(-1)?.kind} ${chain.text(index)}`;
+
+/** Whether a chain stands in a fact. */
+function names({ outcomes }: NodePortFact, table: Table, chain: string): boolean {
+  const isIt = (decider: Decider | undefined): boolean =>
+    decider?.chain === chain && decider.table === table.name && decider.family === table.family && decider.backend === table.backend;
+  return Object.values(outcomes).some((all) =>
+    all.some(({ decidedBy, unless, reply, later }) => isIt(decidedBy) || isIt(reply?.decidedBy) || isIt(later?.decidedBy) || unless?.some(isIt) === true),
+  );
+}
 
 function staleBetween(before: Judged, after: Pick<Judged, 'node' | 'wanted'>, touched: TouchedChains): Stale {
   const [was, is] = [before.node, after.node];
@@ -183,14 +239,15 @@ function staleBetween(before: Judged, after: Pick<Judged, 'node' | 'wanted'>, to
     sameStructure(was.tables, is.tables);
   if (!same) return everything;
   const keys = new Set(differingSockets(was.host.listeners, is.host.listeners));
-  const chains: Stale['chains'][number][] = [];
+  const chains = new Map<string, ChangedChain>();
   for (const [index, table] of is.tables.entries()) {
     const earlier = was.tables[index] as Table;
     if (earlier === table) continue;
     if (!sameValues(earlier.sets, table.sets)) return everything;
     for (const name of touched.get(tableKey(table)) ?? differingChains(earlier, table)) {
-      keys.add(chainKey(table, name));
-      chains.push({ name, was: earlier.chains.get(name), is: table.chains.get(name) });
+      const key = chainKey(table, name);
+      keys.add(key);
+      chains.set(key, { table, name, was: earlier.chains.get(name), is: table.chains.get(name) });
     }
   }
   return { all: false, keys, chains };

@@ -173,9 +173,10 @@ const pool = [
 ];
 const natPool = [...pool, '-p tcp -j DNAT --to-destination 10.244.0.7:80', '-p tcp -m tcp --dport 20003 -j REDIRECT --to-ports 22', '-j MASQUERADE'];
 
-t.test('after any edits, facts are those of a reading from scratch', async () => {
-  const dump = dumpOf(4);
-  const first = nodeOf(dump);
+const editsCase = (services: number): string => `after any edits on a node of ${services} Services, facts are those of a reading from scratch`;
+
+t.test(editsCase(4), async () => {
+  const first = nodeOf(dumpOf(4));
   const nat = ['KUBE-NODEPORTS', 'KUBE-SERVICES', 'KUBE-POSTROUTING', 'PREROUTING', 'OUTPUT', 'POSTROUTING', 'EXTRA', 'OTHER', 'KUBE-MARK-MASQ'];
   const services = ['KUBE-SVC-', 'KUBE-SEP-', 'KUBE-EXT-'].flatMap((prefix) => chainNames(first, prefix));
   const place = fc.oneof(
@@ -184,9 +185,29 @@ t.test('after any edits, facts are those of a reading from scratch', async () =>
     fc.tuple(fc.constant('filter'), fc.constantFrom('INPUT', 'FORWARD', 'OUTPUT', 'KUBE-FORWARD', 'EXTRA', 'OTHER')),
     fc.tuple(fc.constant('mangle'), fc.constantFrom('PREROUTING', 'FORWARD', 'POSTROUTING', 'EXTRA', 'OTHER')),
   );
+  checkEdits(4, place, 60);
+});
+
+// Long chains are looked through by their index.
+t.test(editsCase(30), async () => {
+  const all = ['KUBE-NODEPORTS', 'KUBE-SERVICES'];
+  checkEdits(
+    30,
+    fc.oneof(
+      { weight: 6, arbitrary: fc.tuple(fc.constant('nat'), fc.constantFrom(...all)) },
+      { weight: 1, arbitrary: fc.tuple(fc.constant('nat'), fc.constantFrom('PREROUTING', 'EXTRA', 'OTHER')) },
+    ),
+    40,
+  );
+});
+
+function checkEdits(services: number, place: fc.Arbitrary<readonly [string, string]>, numRuns: number): void {
+  const dump = dumpOf(services);
+  const first = nodeOf(dump);
   const act = fc.oneof(
     { weight: 6, arbitrary: fc.record({ kind: fc.constant('insert' as const), at: fc.nat(6), rule: fc.nat(natPool.length - 1) }) },
     { weight: 3, arbitrary: fc.record({ kind: fc.constant('delete' as const), at: fc.nat(6) }) },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constant('shuffle' as const), by: fc.integer({ min: 1, max: 1_000 }) }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('flush' as const) }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('gone' as const) }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('policy' as const), policy: fc.constantFrom('DROP', 'ACCEPT') }) },
@@ -212,9 +233,9 @@ t.test('after any edits, facts are those of a reading from scratch', async () =>
         deepStrictEqual(plain(judged.facts), plain(nodeFacts(freshly(node), wanted)));
       }
     }),
-    { numRuns: 60 },
+    { numRuns },
   );
-});
+}
 
 /** The same tables without anything that was remembered of them. */
 const freshly = (node: NodeState): NodeState => ({ ...node, tables: [...node.tables] });
@@ -225,6 +246,7 @@ type Step =
       (
         | { readonly kind: 'insert'; readonly at: number; readonly rule: number }
         | { readonly kind: 'delete'; readonly at: number }
+        | { readonly kind: 'shuffle'; readonly by: number }
         | { readonly kind: 'flush' | 'gone' }
         | { readonly kind: 'policy'; readonly policy: string }
       ),
@@ -239,10 +261,58 @@ function applyStep(node: NodeState, dump: Buffer, step: Step): Edited {
   const rules = rulesOf(node, table, chain);
   if (act.kind === 'insert') rules.splice(act.at, 0, `-A ${chain} ${table === 'nat' ? natPool[act.rule] : pool[act.rule % pool.length]}`);
   if (act.kind === 'delete') rules.splice(act.at, 1);
+  if (act.kind === 'shuffle') shuffle(rules, act.by);
   if (act.kind === 'flush') rules.length = 0;
   const policy = act.kind === 'policy' ? act.policy : undefined;
   return edit(node, table, new Map([[chain, `${declaration(node, [table, chain], policy)}${rules.map((rule) => `${rule}\n`).join('')}`]]));
 }
+
+/** Another order, as kube-proxy has at each sync. */
+function shuffle(rules: string[], by: number): void {
+  const keys = new Map(rules.map((rule, index) => [rule, (Math.sin(by * (index + 1)) * 10_000) % 1]));
+  rules.sort((a, b) => (keys.get(a) as number) - (keys.get(b) as number));
+}
+
+t.test('what kube-proxy writes at each sync, the rules of all Services in another order, walks only NodePorts whose own rules are others', async (t) => {
+  const node = nodeOf(dumpOf(40));
+  const judged = judgeNode(node, wanted);
+  const all = (change: (rules: string[], chain: string) => void): Edited => {
+    const chains = ['KUBE-SERVICES', 'KUBE-NODEPORTS'].map((chain) => {
+      const rules = rulesOf(node, 'nat', chain);
+      const last = chain === 'KUBE-SERVICES' ? rules.splice(-1) : [];
+      change(rules, chain);
+      return [chain, `-N ${chain}\n${[...rules, ...last].map((rule) => `${rule}\n`).join('')}`] as const;
+    });
+    return edit(node, 'nat', new Map(chains));
+  };
+  const shuffled = all((rules) => shuffle(rules, 7));
+  const next = judgeNode(shuffled.node, wanted, { judged, touched: shuffled.touched });
+  t.equal(next.walked, 0);
+  t.strictSame(plain(next.facts), plain(nodeFacts(freshly(shuffled.node), wanted)));
+  const added = all((rules, chain) => {
+    shuffle(rules, 8);
+    if (chain === 'KUBE-NODEPORTS') rules.splice(5, 0, '-A KUBE-NODEPORTS -p tcp -m tcp --dport 31000 -j DROP');
+  });
+  const third = judgeNode(added.node, wanted, { judged, touched: added.touched });
+  t.equal(third.walked, 1);
+  t.strictSame(plain(third.facts), plain(nodeFacts(freshly(added.node), wanted)));
+  const moved = edit(
+    added.node,
+    'nat',
+    new Map([
+      [
+        'KUBE-NODEPORTS',
+        `-N KUBE-NODEPORTS\n${rulesOf(added.node, 'nat', 'KUBE-NODEPORTS')
+          .reverse()
+          .map((rule) => `${rule}\n`)
+          .join('')}`,
+      ],
+    ]),
+  );
+  const fourth = judgeNode(moved.node, wanted, { judged: third, touched: moved.touched });
+  t.equal(fourth.walked, 1, 'the fact of that one names the number of its rule');
+  t.strictSame(plain(fourth.facts), plain(nodeFacts(freshly(moved.node), wanted)));
+});
 
 t.test('the rules of a dump that was read again are compared chain by chain', async (t) => {
   const node = nodeOf(dumpOf(5));
