@@ -82,7 +82,7 @@ interface Attributed {
 }
 
 function ruleChanges(changes: readonly RuleChange[], context: LedgerContext): Change[] {
-  const attributed = changes.map((change): Attributed => ({ change, transaction: transactionOf(change, context.transactions) }));
+  const attributed = changes.flatMap(withoutMoves).map((change): Attributed => ({ change, transaction: transactionOf(change, context.transactions) }));
   const proxy = Map.groupBy(
     attributed.filter(({ change }) => change.owner === 'kube-proxy'),
     ({ transaction, change }) => `${transaction?.generation} ${change.family}`,
@@ -92,6 +92,17 @@ function ruleChanges(changes: readonly RuleChange[], context: LedgerContext): Ch
     ...attributed.filter((each) => !summarised.has(each)).map((each) => ruleChange(each, context)),
     ...[...proxy.values()].filter((group) => group.length > proxyChainsMax).map((group) => summary(group, context)),
   ].sort((a, b) => a.at - b.at);
+}
+
+/** Without lines that stand elsewhere and do the same there, of which kube-proxy makes hundreds at each sync; nothing where nothing else has changed. */
+function withoutMoves(change: RuleChange): readonly RuleChange[] {
+  const { moves, before, after, places } = change;
+  if (moves === undefined || before === null || after === null) return [change];
+  const stays = (line: string): boolean => !moves.has(line);
+  const [gone, come] = [before.filter(stays), after.filter(stays)];
+  if (gone.length === 0 && come.length === 0) return [];
+  const kept = places?.filter((_, index) => stays(after[index] as string));
+  return [{ ...change, before: gone.length === 0 ? null : gone, after: come.length === 0 ? null : come, ...(kept === undefined ? {} : { places: kept }) }];
 }
 
 // The last transaction that touched the chain is the one whose result was read. Legacy tables have no transactions.

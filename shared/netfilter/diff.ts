@@ -1,5 +1,6 @@
 // What changed between two readings of a node's tables: rules by position and text, policies, chains, tables, elements of sets. Counters are not changes.
 import type { ChangeKind, Owner } from '../model/change.ts';
+import { harmlessMoves } from './diff.moves.ts';
 import { elementText } from './element.text.ts';
 import { type OwnedObject, ownerOf } from './owners.ts';
 import type { Backend, TableFamily } from './rule.ts';
@@ -21,6 +22,8 @@ export interface RuleChange {
   readonly after: readonly string[] | null;
   /** For rules of a chain that was there before: where each line of `after` stands; undefined for those at the end of the chain. */
   readonly places?: readonly (RulePosition | undefined)[];
+  /** Of kube-proxy's chains: lines of `before` and `after` that stand at another place and do the same there. */
+  readonly moves?: ReadonlySet<string>;
   readonly owner: Owner;
 }
 
@@ -114,7 +117,9 @@ function diffChain(table: Table, before: Chain | undefined, after: Chain | undef
   }
   if (rules !== undefined) {
     const found = change(table, 'rule', { object, before: orNothing(rules.removed), after: orNothing(rules.added) });
-    changes.push(before !== undefined && rules.places.some((place) => place !== undefined) ? { ...found, places: rules.places } : found);
+    const places = before !== undefined && rules.places.some((place) => place !== undefined) ? { places: rules.places } : {};
+    const isMoved = found.owner === 'kube-proxy' && found.before !== null && found.after !== null;
+    changes.push({ ...found, ...places, ...(isMoved ? { moves: harmlessMoves(ruleLines(before), ruleLines(after)) } : {}) });
   }
   return changes;
 }

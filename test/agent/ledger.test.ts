@@ -67,6 +67,28 @@ for (const count of [proxyChainsMax, proxyChainsMax + 1]) {
   });
 }
 
+t.test('what kube-proxy writes anew in another order is told only where it is otherwise', async (t) => {
+  const rules = Array.from({ length: 30 }, (_, i) => `-A KUBE-NODEPORTS -p tcp -m comment --comment "a/b${i}" -m tcp --dport ${30_000 + i} -j KUBE-EXT-${i}\n`);
+  const chains = [':KUBE-NODEPORTS - [0:0]\n', ...rules.map((_, i) => `:KUBE-EXT-${i} - [0:0]\n`)].join('');
+  const before = { filter: `${chains}${rules.join('')}` };
+  const sync = transaction(5, 'iptables-restor', 'ip filter KUBE-NODEPORTS');
+  const after = (lines: readonly string[]) => between(before, { filter: `${chains}${lines.join('')}` }, sync);
+  t.strictSame(after([...rules].reverse()), []);
+  const closed = '-A KUBE-NODEPORTS -p tcp -m tcp --dport 30007 -j DROP';
+  t.match(after([...rules.slice(20), `${closed}\n`, ...rules.slice(0, 19)]), [
+    {
+      kind: 'rule',
+      subject: 'ip filter KUBE-NODEPORTS',
+      before: (rules[19] as string).trim(),
+      after: new RegExp(`^${closed} {2}# rule 11 of 30$`),
+      actor: { pid: 5 },
+    },
+  ]);
+  const first = `${closed}\n`;
+  const moved = between({ filter: `${chains}${rules.join('')}${first}` }, { filter: `${chains}${first}${rules.join('')}` }, sync);
+  t.match(moved, [{ before: closed, after: `${closed}  # rule 1 of 31` }], 'before the rule of its port it closes it');
+});
+
 const sysctl = (value: string): Fact => ({ kind: 'sysctl', key: 'sysctl/net.ipv4.ip_forward', name: 'net.ipv4.ip_forward', value });
 const listener = (pid: number, comm: string): Fact => ({
   kind: 'listener',

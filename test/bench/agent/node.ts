@@ -79,15 +79,21 @@ const network = [
 
 /**
  * What kube-proxy restores when a Service's endpoints change: its chains anew, the first endpoint left out where `without` says so, and the chains that list
- * all Services, as they were.
+ * all Services, in an order that is another one each time (that of a Go map) but for the last rule of KUBE-SERVICES.
  */
 export function syncText({ chain, rules, endpoints, listed }: BenchService, without: boolean): string {
   const kept = without ? endpoints.slice(1) : endpoints;
   const first = endpoints[0]?.chain ?? '';
   const own = rules.filter((rule) => !without || !rule.includes(`-j ${first}`));
   const chains = ['KUBE-SERVICES', 'KUBE-NODEPORTS', chain, ...kept.map((endpoint) => endpoint.chain)];
-  const lines = [...chains.map((name) => `:${name} - [0:0]`), ...listed, ...own, ...kept.flatMap((endpoint) => endpoint.rules)];
+  const lines = [...chains.map((name) => `:${name} - [0:0]`), ...shuffled(listed), ...own, ...kept.flatMap((endpoint) => endpoint.rules)];
   return `*nat\n${lines.join('\n')}\nCOMMIT\n`;
+}
+
+function shuffled(rules: readonly string[]): readonly string[] {
+  const isLast = (rule: string): boolean => rule.endsWith('-j KUBE-NODEPORTS');
+  const keyed = rules.filter((rule) => !isLast(rule)).map((rule) => ({ rule, key: Math.random() }));
+  return [...keyed.sort((a, b) => a.key - b.key).map(({ rule }) => rule), ...rules.filter(isLast)];
 }
 
 function servicesOf(dump: string): BenchService[] {
