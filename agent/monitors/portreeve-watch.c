@@ -125,15 +125,17 @@ static int may_tell(void)
 
 /* ---- what rules say, by their handles ---- */
 
-/* Rules that were added while this runs; more are forgotten, all at once. */
-#define KNOWN_MAX (1 << 18)
+/* Rules that were added while this runs; more are forgotten, all at once. There are more places, or it would be all rehashing (8 MB). */
+#define KNOWN_MAX (3 << 16)
+#define PLACES_MAX (1 << 19)
 
 struct known {
 	uint64_t key, digest;
 };
 
 static struct known *known;
-static size_t known_size, known_count;
+/* Places; those that are not free, with what is gone; rules. */
+static size_t known_size, known_count, known_rules;
 
 static uint64_t mix(uint64_t digest, const void *bytes, size_t length)
 {
@@ -158,9 +160,10 @@ static void remember(uint64_t key, uint64_t digest)
 	if ((known_count + 1) * 2 > known_size) {
 		struct known *before = known;
 		size_t size_before = known_size;
-		if (known_size >= KNOWN_MAX * 2)
-			known_count = size_before = 0;
-		else
+		/* What is gone makes room: kube-proxy deletes as many rules as it adds. */
+		if (known_rules >= KNOWN_MAX)
+			known_rules = size_before = 0;
+		else if (known_size == 0 || (known_rules * 4 > known_size && known_size < PLACES_MAX))
 			known_size = known_size ? known_size * 2 : 1024;
 		known = calloc(known_size, sizeof *known);
 		if (!known)
@@ -174,8 +177,10 @@ static void remember(uint64_t key, uint64_t digest)
 		free(before);
 	}
 	struct known *place = known_place(key);
-	if (place->key == 0)
+	if (place->key == 0) {
 		known_count++;
+		known_rules++;
+	}
 	*place = (struct known){ key, digest };
 }
 
@@ -186,6 +191,7 @@ static uint64_t recall(uint64_t key)
 	if (!place || place->key != key)
 		return 0;
 	place->key = 1;
+	known_rules--;
 	return place->digest;
 }
 
@@ -193,7 +199,7 @@ static void forget_rules(void)
 {
 	free(known);
 	known = NULL;
-	known_size = known_count = 0;
+	known_size = known_count = known_rules = 0;
 }
 
 /* ---- attributes ---- */

@@ -1,6 +1,6 @@
 // portreeve-watch against the kernel, and what stands in for it where it is not there or may not run.
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -91,6 +91,27 @@ async function tests(): Promise<void> {
       await until(() => transactions.length > before);
       t.equal(last()?.touched.tables.get('ip nat')?.objects.get('T-7')?.same, line.endsWith('RETURN') ? 2 : undefined, line);
     }
+  });
+
+  await t.test('a chain that is written anew again and again: it knows the rules that stand, and keeps nothing of those that are gone', { skip }, async (t) => {
+    const { monitors, transactions, until } = watch(t, program);
+    await until(() => monitors.watched.has('nft'));
+    const directory = mkdtempSync(join(tmpdir(), 'portreeve-test-'));
+    t.teardown(() => rmSync(directory, { recursive: true }));
+    const count = 3_000;
+    const rules = Array.from({ length: count }, (_, i) => `-A ANEW -p tcp -m tcp --dport ${1 + i} -j RETURN\n`).join('');
+    writeFileSync(join(directory, 'rules'), `*nat\n:ANEW - [0:0]\n${rules}COMMIT\n`);
+    // The first adds, the second deletes for the first time.
+    const kilobytes: number[] = [];
+    for (let times = 1; times <= 60; times++) {
+      run('iptables-nft-restore', '--noflush', join(directory, 'rules'));
+      await monitors.synced();
+      const touched = transactions.at(-1)?.touched.tables.get('ip nat')?.objects.get('ANEW');
+      if (times > 1 && touched?.same !== count) t.fail(`time ${times}: ${JSON.stringify(touched)}`);
+      kilobytes.push(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${monitors.pids[0]}/status`, 'utf8'))?.[1]));
+    }
+    const grown = (kilobytes.at(-1) ?? 0) - (kilobytes[4] ?? 0);
+    t.ok(grown < 1_024, `${kilobytes[4]} kB after five times, ${grown} more after sixty`);
   });
 
   await t.test('when it is asked, all that has happened has been told', { skip }, async (t) => {
