@@ -99,7 +99,7 @@ export const limits = {
   /** Ends of one walk that are told apart by the rule that decided; of more, those that rules of one chain bring to the same are one. */
   walkEndsApartMax: 64,
   /** Prefixes of the clients that one outcome of a fact holds for; of more the largest are listed, and how many are left. */
-  outcomeSourcesMax: 32,
+  outcomeSourcesMax: 16,
   /** Branches that are kept as they were at the routing decision, of all NodePorts of a node; those of more are walked from their beginning at each change. */
   walkStartsMax: 50_000,
   /** Rules visited by one walk before it answers unknown (a loop of chains cannot be loaded, but a capture can be edited). */
