@@ -1,6 +1,6 @@
 // Whose rule decides: the program a decider belongs to, by its table, chain and comment.
 import type { Owner } from '../../shared/model/change.ts';
-import type { Decider } from '../../shared/model/outcome.ts';
+import { type Decider, othersText } from '../../shared/model/outcome.ts';
 import { ownerOf, productOf } from '../../shared/netfilter/owners.ts';
 
 /** A program that writes rules: its class, and its name for a person. */
@@ -46,8 +46,6 @@ export function deciderText(decider: Decider): string {
       return decider.text;
   }
 }
-
-const othersText = ({ others }: Decider): string => (others === undefined ? '' : ` and ${others} more like it for other clients`);
 
 /** `filter FORWARD`, `raw PREROUTING (ip6)`, `inet hostfw filter_FORWARD`: the table's family is named where the tool needs it. */
 export function placeText({ family, table, chain, backend }: Decider): string {

@@ -8,7 +8,11 @@ import type { ClusterObjects } from '../kubernetes/objects.ts';
 
 /** Deletes a deciding rule, or opens a deciding policy, with the tool and table it stands in. Empty for deciders that are neither. */
 export function removeDecider(decider: Decider): string[] {
-  if (decider.by === 'rule') return [decider.backend === 'nft' ? deleteNftRule(decider) : deleteIptablesRule(decider)];
+  if (decider.by === 'rule') {
+    const others =
+      decider.others === undefined ? [] : [`# likewise ${decider.others} more rules of ${decider.table} ${decider.chain}, as their clients shall get in`];
+    return [decider.backend === 'nft' ? deleteNftRule(decider) : deleteIptablesRule(decider), ...others];
+  }
   if (decider.by !== 'policy') return [];
   if (decider.backend === 'nft') return [`nft chain ${nftPlace(decider)} '{ policy accept; }'`];
   return [`${iptablesCommand(decider)} -P ${shellWord(decider.chain ?? '')} ACCEPT`];

@@ -32,6 +32,9 @@ export interface Decider {
   readonly others?: number;
 }
 
+/** ` and 99 more like it for other clients`; empty for a rule that stands for itself alone. */
+export const othersText = ({ others }: Decider): string => (others === undefined ? '' : ` and ${others} more like it for other clients`);
+
 /** A packet that is lost, although the first one arrived: an answer on its way back, or a later packet of the client. */
 export interface ReplyProblem {
   readonly verdict: 'drop' | 'reject' | 'unknown';

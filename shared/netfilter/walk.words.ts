@@ -1,5 +1,5 @@
 // The words of drawings and texts of a walk: verdicts, places, shares, doubts.
-import type { Decider, VerdictWord } from '../model/outcome.ts';
+import { type Decider, othersText, type VerdictWord } from '../model/outcome.ts';
 import { tie } from './outcomes.ts';
 import { columnsOf, cutTo } from './visible.ts';
 import type { EdgeDoubt, EndNode, GraphEdge, GraphNode, GraphRule, Listed, LossNode } from './walk.graph.model.ts';
@@ -86,7 +86,8 @@ export function withShortComment(columns: number, text: string): string {
 const commentMin = 16;
 
 /** `ip filter FORWARD rule 1: -p tcp …`; what is no rule is told as it is. */
-export const placed = (decider: Decider): string => (decider.chain === undefined ? decider.text : `${placeOf(decider)}: ${ruleText(decider)}`);
+export const placed = (decider: Decider): string =>
+  decider.chain === undefined ? decider.text : `${placeOf(decider)}: ${ruleText(decider)}${othersText(decider)}`;
 
 /** `ip filter FORWARD rule 1`. */
 export const placeOf = ({ family, table, chain, rule }: Decider): string => `${family} ${table} ${chain}${rule === undefined ? '' : ` rule ${rule}`}`;

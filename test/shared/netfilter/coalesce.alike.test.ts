@@ -1,16 +1,19 @@
 // A list of banned (or allowed) addresses: what its rules do to each client stays true, though nobody is told of each rule for each endpoint.
 import fc from 'fast-check';
 import t from 'tap';
+import { deciderText } from '../../../collector/causes/owner.ts';
+import { removeDecider } from '../../../collector/causes/remedy.ts';
 import { limits } from '../../../shared/limits.ts';
 import { contains, type IntervalSet, parseAddress, parsePrefix, union } from '../../../shared/model/address.ts';
 import type { NodePortFact } from '../../../shared/model/fact.ts';
-import type { Outcome } from '../../../shared/model/outcome.ts';
+import type { Decider, Outcome } from '../../../shared/model/outcome.ts';
 import { outsideSources } from '../../../shared/netfilter/clients.ts';
 import { judgeNode } from '../../../shared/netfilter/facts.incremental.ts';
 import { nothingWanted } from '../../../shared/netfilter/facts.ts';
 import { primaryAddress } from '../../../shared/netfilter/host.ts';
 import type { NodeState } from '../../../shared/netfilter/node.ts';
 import { walk } from '../../../shared/netfilter/walk.ts';
+import { placed } from '../../../shared/netfilter/walk.words.ts';
 import { endpointOf, serviceNode } from '../../support/drawn.ts';
 
 /** What all clients from outside meet: each end by itself (`exact`), or as facts are made. */
@@ -40,6 +43,17 @@ t.test('up to so many ends each rule is named; of more, the first of a chain and
       ])
       .sort(),
   );
+});
+
+t.test('whoever names the rule says how many others there are, and that deleting it is not enough', async (t) => {
+  const [first] = met(serviceNode({ endpoints: 3, filter: bans(100) }), 'for facts').filter(({ verdict }) => verdict === 'drop');
+  const decider = first?.decidedBy as Decider;
+  t.equal(placed(decider), 'ip filter FORWARD rule 1: -s 203.0.0.7/32 -j DROP and 99 more like it for other clients');
+  t.equal(deciderText(decider), 'rule 1 of filter FORWARD (-s 203.0.0.7/32 -j DROP) and 99 more like it for other clients');
+  t.strictSame(removeDecider(decider), [
+    'iptables -D FORWARD -s 203.0.0.7/32 -j DROP',
+    '# likewise 99 more rules of filter FORWARD, as their clients shall get in',
+  ]);
 });
 
 t.test('a fact lists the largest prefixes and says how many are left', async (t) => {
