@@ -1,7 +1,7 @@
 // What changed between two readings of the node, as entries of the ledger, each with who did it where the kernel said so. Pure: readings in, changes out.
 import type { Actor, Change, Owner } from '../shared/model/change.ts';
 import type { Fact, InterfaceFact, ListenerFact } from '../shared/model/fact.ts';
-import { diffTables, type RuleChange, type RulePosition } from '../shared/netfilter/diff.ts';
+import { diffTables, orNothing, type RuleChange, type RulePosition } from '../shared/netfilter/diff.ts';
 import type { CaptureFiles } from '../shared/netfilter/node.ts';
 import { ownerOfName } from '../shared/netfilter/owners.ts';
 import type { Table } from '../shared/netfilter/ruleset.ts';
@@ -102,7 +102,7 @@ function withoutMoves(change: RuleChange): readonly RuleChange[] {
   const [gone, come] = [before.filter(stays), after.filter(stays)];
   if (gone.length === 0 && come.length === 0) return [];
   const kept = places?.filter((_, index) => stays(after[index] as string));
-  return [{ ...change, before: gone.length === 0 ? null : gone, after: come.length === 0 ? null : come, ...(kept === undefined ? {} : { places: kept }) }];
+  return [{ ...change, before: orNothing(gone), after: orNothing(come), ...(kept === undefined ? {} : { places: kept }) }];
 }
 
 // The last transaction that touched the chain is the one whose result was read. Legacy tables have no transactions.

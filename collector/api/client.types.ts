@@ -12,6 +12,7 @@ export interface Decider {
   readonly line?: number;
   readonly handle?: number;
   readonly packets?: string;
+  readonly others?: number;
 }
 
 /** Who made a change, and how that is known. */

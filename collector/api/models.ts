@@ -47,6 +47,7 @@ const decider = Type.Object(
     line: optional(count),
     handle: optional(count),
     packets: optional(text),
+    others: optional(count),
   },
   { description: 'The rule (or policy, route, setting, socket) that decides.' },
 );

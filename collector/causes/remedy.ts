@@ -5,12 +5,12 @@ import type { NodePortKey, ProxyFact } from '../../shared/model/fact.ts';
 import type { Decider, Outcome } from '../../shared/model/outcome.ts';
 import { ownerOf } from '../../shared/netfilter/owners.ts';
 import type { ClusterObjects } from '../kubernetes/objects.ts';
+import { placeText } from './owner.ts';
 
 /** Deletes a deciding rule, or opens a deciding policy, with the tool and table it stands in. Empty for deciders that are neither. */
 export function removeDecider(decider: Decider): string[] {
   if (decider.by === 'rule') {
-    const others =
-      decider.others === undefined ? [] : [`# likewise ${decider.others} more rules of ${decider.table} ${decider.chain}, as their clients shall get in`];
+    const others = decider.others === undefined ? [] : [`# likewise ${decider.others} more rules of ${placeText(decider)}, as their clients shall get in`];
     return [decider.backend === 'nft' ? deleteNftRule(decider) : deleteIptablesRule(decider), ...others];
   }
   if (decider.by !== 'policy') return [];

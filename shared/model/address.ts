@@ -207,9 +207,10 @@ function groupsOf(text: string): number[] | undefined {
   return groups;
 }
 
-const formatIpv4 = (value: bigint): string => dotted(Number(value));
-
-const dotted = (value: number): string => `${Math.floor(value / 0x1000000)}.${(value >>> 16) & 255}.${(value >>> 8) & 255}.${value & 255}`;
+function formatIpv4(value: bigint): string {
+  const n = Number(value);
+  return `${Math.floor(n / 0x1000000)}.${(n >>> 16) & 255}.${(n >>> 8) & 255}.${n & 255}`;
+}
 
 function formatIpv6(value: bigint): string {
   const groups = Array.from({ length: 8 }, (_, i) => Number((value >> BigInt(112 - 16 * i)) & 0xffffn));
@@ -229,37 +230,18 @@ function longestZeroRun(groups: readonly number[]): { start: number; length: num
   return best;
 }
 
-const prefixesOf = (family: Family, interval: Interval): string[] => (family === 4 ? prefixesOfIpv4(interval) : prefixesOfIpv6(interval));
-
-/** Numbers hold 32 bits, and are a tenth of the work of bigints. */
-function prefixesOfIpv4({ lo, hi }: Interval): string[] {
-  const result: string[] = [];
-  const end = Number(hi);
-  for (let start = Number(lo); start <= end; ) {
-    let [hostBits, size] = [0, 1];
-    while (hostBits < 32 && start % (2 * size) === 0 && start + 2 * size - 1 <= end) {
-      hostBits++;
-      size *= 2;
-    }
-    const text = dotted(start);
-    result.push(hostBits === 0 ? text : `${text}/${32 - hostBits}`);
-    start += size;
-  }
-  return result;
-}
-
-function prefixesOfIpv6({ lo, hi }: Interval): string[] {
+function prefixesOf(family: Family, { lo, hi }: Interval): string[] {
   const result: string[] = [];
   let start = lo;
   while (start <= hi) {
     let hostBits = 0;
-    while (hostBits < 128) {
+    while (hostBits < bits(family)) {
       const mask = (1n << BigInt(hostBits + 1)) - 1n;
       if ((start & mask) !== 0n || start + mask > hi) break;
       hostBits++;
     }
-    const text = formatIpv6(start);
-    result.push(hostBits === 0 ? text : `${text}/${128 - hostBits}`);
+    const text = formatAddress(family, start);
+    result.push(hostBits === 0 ? text : `${text}/${bits(family) - hostBits}`);
     start += 1n << BigInt(hostBits);
   }
   return result;

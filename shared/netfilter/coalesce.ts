@@ -27,10 +27,8 @@ export function coalesce(states: readonly State[]): readonly State[] {
 /** Joins the ends of branches that came to the same end, where there are so many that what each assumes can hardly be of use. */
 export function coalesceEnds(ends: readonly Ended[]): readonly Ended[] {
   if (ends.length <= limits.walkBranchesApartMax) return ends;
-  const groups = [...Map.groupBy(ends, ({ decider }) => placeText(decider)).values()].flatMap((group) =>
-    group.length === 1 ? [group] : [...Map.groupBy(group, ({ verdict, rejectWith, decider }) => `${verdict} ${rejectWith} ${decider.by}`).values()],
-  );
-  return groups.flatMap((group) => {
+  const groups = Map.groupBy(ends, ({ verdict, rejectWith, decider }) => `${verdict} ${rejectWith} ${decider.by} ${placeText(decider)}`);
+  return [...groups.values()].flatMap((group) => {
     const joined = coalesce(group.map(({ state }) => state));
     return joined.length === group.length ? group : joined.map((state): Ended => ({ ...withoutKept(group[0] as Ended), state }));
   });

@@ -118,8 +118,8 @@ function diffChain(table: Table, before: Chain | undefined, after: Chain | undef
   if (rules !== undefined) {
     const found = change(table, 'rule', { object, before: orNothing(rules.removed), after: orNothing(rules.added) });
     const places = before !== undefined && rules.places.some((place) => place !== undefined) ? { places: rules.places } : {};
-    const isMoved = found.owner === 'kube-proxy' && found.before !== null && found.after !== null;
-    changes.push({ ...found, ...places, ...(isMoved ? { moves: harmlessMoves(ruleLines(before), ruleLines(after)) } : {}) });
+    const mayHaveMoves = found.owner === 'kube-proxy' && found.before !== null && found.after !== null;
+    changes.push({ ...found, ...places, ...(mayHaveMoves ? { moves: harmlessMoves(ruleLines(before), ruleLines(after)) } : {}) });
   }
   return changes;
 }
@@ -194,7 +194,8 @@ function diffSet(table: Table, before: NftSet | undefined, after: NftSet | undef
 
 const setLine = (set: NftSet): string => `${set.kind === 'set' ? 'set' : 'map'} ${set.name} { type ${set.type.join(' . ')}; }`;
 const setLines = (set: NftSet): string[] => set.elements.map((element) => elementText(element, set.type));
-const orNothing = (lines: readonly string[]): readonly string[] | null => (lines.length === 0 ? null : lines);
+/** Lines as a side of a change. */
+export const orNothing = (lines: readonly string[]): readonly string[] | null => (lines.length === 0 ? null : lines);
 
 interface Sides {
   readonly object?: string;

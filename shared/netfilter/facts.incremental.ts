@@ -178,19 +178,23 @@ interface ChangedChain {
   readonly is: Chain | undefined;
 }
 
+/** A NodePort with what was judged of it before. `node` is as it is now, its addresses as they were. */
+interface JudgedBefore {
+  readonly node: NodeState;
+  readonly nodePort: NodePortKey;
+  readonly known: JudgedNodePort;
+}
+
 const everything: Stale = { all: true, keys: new Set(), chains: new Map() };
 
 /** Whether what has changed may decide about a NodePort: it came by it on its way, and not only by rules of it that no packet of this NodePort can match. */
-function concerns(
-  { keys, chains }: Stale,
-  { node, nodePort, known }: { readonly node: NodeState; readonly nodePort: NodePortKey; readonly known: JudgedNodePort },
-): boolean {
-  const { visits } = known;
+function concerns({ keys, chains }: Stale, judged: JudgedBefore): boolean {
+  const { visits } = judged.known;
   const [few, many] = keys.size < visits.size ? [keys, visits] : [visits, keys];
   for (const key of few) {
     if (!many.has(key)) continue;
     const chain = chains.get(key);
-    if (chain === undefined || visits.has(translatedKey(key)) || !isSameFor(chain, { node, nodePort, known })) return true;
+    if (chain === undefined || visits.has(translatedKey(key)) || !isSameFor(chain, judged)) return true;
   }
   return false;
 }
@@ -199,10 +203,7 @@ function concerns(
  * Whether a chain has the same rules for packets to a NodePort, in the same order. kube-proxy writes the rules of all Services anew at each of its syncs, in an
  * order that is another one each time, and of each NodePort only its own rule among them counts.
  */
-function isSameFor(
-  { was, is, table }: ChangedChain,
-  { node, nodePort, known }: { readonly node: NodeState; readonly nodePort: NodePortKey; readonly known: JudgedNodePort },
-): boolean {
+function isSameFor({ was, is, table }: ChangedChain, { node, nodePort, known }: JudgedBefore): boolean {
   if (was === undefined || is === undefined) return false;
   const address = primaryAddress(node.host, nodePort.family);
   if (address === undefined) return false;
